@@ -1,0 +1,55 @@
+# Short names for what is done often. Nothing here is needed: the plain go
+# commands of README.md work without make.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+OUT     ?= gateway
+
+# Pinned here alone, run from the module cache: no tool has to be installed.
+LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULN := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+K6   := go run go.k6.io/k6@v1.8.1
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+
+# The image and .ci/run build through this target, so that what is tested is
+# what is shipped: static, and without paths of the machine that built it.
+build: ## build the static binary (OUT, VERSION, COMMIT)
+	CGO_ENABLED=0 go build -trimpath \
+	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' \
+	  -o '$(OUT)' ./cmd/gateway
+
+test: ## run the tests
+	go test ./...
+
+race: ## run the tests with the race detector
+	go test -race ./...
+
+lint: ## run the linter with .golangci.yml
+	$(LINT) run
+
+fmt: ## format the Go code
+	gofmt -w cmd internal
+
+ci: ## run what CI runs (Debian; as root where a package is missing)
+	.ci/run
+
+sandbox: ## run the gateway with everything embedded
+	go run ./cmd/gateway sandbox
+
+run-local: ## run the gateway with configs/local.env
+	set -a && . ./configs/local.env && exec go run ./cmd/gateway serve
+
+k6: ## run the load test against a running sandbox (loadtest/README.md)
+	$(K6) run --no-usage-report loadtest/rooms.js
+
+# Not in .ci/run, which has no internet but the module proxy: govulncheck asks
+# vuln.go.dev.
+vuln: ## look for known vulnerabilities in what the code calls
+	$(VULN) ./...
+
+clean: ## remove what build left
+	rm -f '$(OUT)'
+
+.PHONY: help build test race lint fmt ci sandbox run-local k6 vuln clean
