@@ -1,0 +1,98 @@
+package config
+
+// This file collects what is wrong with the settings, so that an operator corrects all of it in one
+// go.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problems is the error of Load. Its text has one line for each problem, `NAME: what is wrong; what
+// would be right`, in the order of the table in README.md. No line holds any part of a secret's
+// value. The zero value is no problems.
+type Problems struct {
+	list []problem
+}
+
+// problem is one line. The name is kept apart from the text to sort by, and to ask has.
+type problem struct {
+	name string // of the variable; "" for what belongs to none
+	err  error
+}
+
+// Error is one line for each problem, without a newline at the end.
+func (p *Problems) Error() string {
+	lines := make([]string, len(p.list))
+	for i, pr := range p.list {
+		lines[i] = pr.name + ": " + pr.err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.Is find a cause, such as fs.ErrNotExist.
+func (p *Problems) Unwrap() []error {
+	errs := make([]error, len(p.list))
+	for i, pr := range p.list {
+		errs[i] = pr.err
+	}
+	return errs
+}
+
+// add puts err down for the variable. A joined error is as many problems as it has parts, nil is
+// none.
+func (p *Problems) add(name string, err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // not errors.As: a join further down is part of one problem
+		for _, err := range joined.Unwrap() {
+			p.add(name, err)
+		}
+		return
+	}
+	p.list = append(p.list, problem{name, err})
+}
+
+// addf is add with a text made as by fmt.Errorf, so %w keeps a cause. Arguments must not be secrets.
+func (p *Problems) addf(name, format string, args ...any) {
+	p.add(name, fmt.Errorf(format, args...))
+}
+
+// has tells whether the variable has a problem already, itself or as NAME_FILE. What is known to be
+// wrong is not examined further: a second complaint about the same value would only confuse.
+func (p *Problems) has(name string) bool {
+	return slices.ContainsFunc(p.list, func(pr problem) bool {
+		return pr.name == name || pr.name == name+"_FILE"
+	})
+}
+
+// hasPrefix tells whether a variable whose name begins with prefix has a problem.
+func (p *Problems) hasPrefix(prefix string) bool {
+	return slices.ContainsFunc(p.list, func(pr problem) bool { return strings.HasPrefix(pr.name, prefix) })
+}
+
+// err is p in the order of the table, or nil when there are no problems.
+func (p *Problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	order := map[string]int{}
+	for i, s := range Settings() {
+		order[s.Name] = i + 1
+	}
+	// A NAME_FILE stands where its NAME does. The numbered licenses, of which the table has only
+	// <n>, stand together and in the order in which they were found wrong, which is by number.
+	place := func(name string) int {
+		if strings.HasPrefix(name, licensePrefix) {
+			return order[licensePrefix+"<n>_NAME"]
+		}
+		if order[name] == 0 {
+			name = strings.TrimSuffix(name, "_FILE")
+		}
+		return order[name]
+	}
+	slices.SortStableFunc(p.list, func(a, b problem) int { return place(a.name) - place(b.name) })
+	return p
+}

@@ -1,0 +1,153 @@
+package config
+
+// This file keeps the table in README.md and the samples in configs/ true.
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the table of settings into README.md")
+
+const (
+	readme      = "../../README.md"
+	tableBegins = "<!-- settings:begin -->"
+	tableEnds   = "<!-- settings:end -->"
+)
+
+// settingsTable is what belongs between the markers.
+func settingsTable() string {
+	var b strings.Builder
+	b.WriteString(`
+Environment variables. Every ` + "`NAME`" + ` can be given as ` + "`NAME_FILE`" + ` instead: a path whose content, less one newline at its
+end, is the value (Docker and Kubernetes secrets). A variable that is set but empty counts as absent where the table does not
+say otherwise. Lists are separated by commas, durations are in Go syntax (` + "`250ms`, `1m30s`" + `). Several licenses are
+numbered, n = 0, 1, … without a gap, and take the place of the one. All problems are reported at once, with exit status 2.
+
+| variable | default | meaning |
+| --- | --- | --- |
+`)
+	for _, s := range Settings() {
+		def := ""
+		if s.Default != "" {
+			def = "`" + s.Default + "`"
+		}
+		if s.Required {
+			def = "required"
+			if s.Name == "INTERWATER_ACCESS_KEY" || s.Name == "INTERWATER_SECRET_KEY" {
+				def = "required, or licenses below"
+			}
+		}
+		fmt.Fprintf(&b, "| `%s` |%s | %s |\n", s.Name, strings.TrimRight(" "+def, " "), strings.ReplaceAll(s.Doc, "*", `\*`))
+	}
+	b.WriteString("| `OTEL_…` | | the OpenTelemetry standard variables; tracing is off until an exporter is named |\n\n")
+	return b.String()
+}
+
+func TestReadmeTable(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), tableBegins)
+	inside, after, ok2 := strings.Cut(rest, tableEnds)
+	if !ok || !ok2 {
+		t.Fatalf("README.md has no %s or %s", tableBegins, tableEnds)
+	}
+	if inside == settingsTable() {
+		return
+	}
+	if !*update {
+		t.Fatal("the table of settings in README.md is not up to date: run go generate ./internal/config")
+	}
+	text = []byte(before + tableBegins + settingsTable() + tableEnds + after)
+	if err := os.WriteFile(readme, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readSample reads an .env file as far as our samples go: NAME=value, NAME='value', # comments.
+func readSample(t *testing.T, path string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		name, value, ok := strings.Cut(line, "=")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if _, twice := vars[name]; !ok || twice {
+			t.Fatalf("%s: %q", path, line)
+		}
+		vars[name] = unquote(t, value)
+	}
+	return vars
+}
+
+// TestSamples loads each file of configs/, with secrets of the test's own in place of those in
+// /run/secrets.
+func TestSamples(t *testing.T) {
+	paths, _ := filepath.Glob("../../configs/*.env")
+	if len(paths) < 3 {
+		t.Fatalf("found only %q", paths)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			vars, dir := readSample(t, path), t.TempDir()
+			known := map[string]bool{}
+			for _, s := range Settings() {
+				known[s.Name] = true
+			}
+			for name, value := range vars {
+				base := strings.TrimSuffix(name, "_FILE")
+				if !known[base] && !known[name] && !strings.HasPrefix(name, licensePrefix) {
+					t.Errorf("%s is not a setting", name)
+				}
+				file, ok := strings.CutPrefix(value, "/run/secrets/")
+				if !ok {
+					continue
+				}
+				secret := "dummy"
+				switch base {
+				case "REDIS_URL":
+					secret = "rediss://user:dummy@redis.example.com:6379/0"
+				case "GLORY_JWT_SECRETS":
+					secret = strings.Repeat("dummy", 10)
+				}
+				vars[name] = filepath.Join(dir, file)
+				if err := os.WriteFile(vars[name], []byte(secret+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := Load(environ(vars)); err != nil {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestSamplesInShell: the samples are meant for `set -a; . file` too.
+func TestSamplesInShell(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	paths, _ := filepath.Glob("../../configs/*.env")
+	for _, path := range paths {
+		for name, want := range readSample(t, path) {
+			out, err := exec.Command(shell, "-c", `set -eua; . "$1"; eval "printf %s \"\$$2\""`, "sh", path, name).CombinedOutput()
+			if string(out) != want || err != nil {
+				t.Errorf("%s: %s is %q for a shell, want %q (%v)", path, name, out, want, err)
+			}
+		}
+	}
+}

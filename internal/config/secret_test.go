@@ -1,0 +1,84 @@
+package config
+
+// This file tries to print secrets in every way at hand.
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// holder has secrets wherever a struct can have them. fmt asks no methods of unexported fields.
+type holder struct {
+	Open    Secret
+	hidden  Secret
+	Pointer *Secret
+	list    []Secret
+	byName  map[string]Secret
+	nested  struct{ deep Secret }
+	any     any
+}
+
+func newHolder() holder {
+	s := NewSecret("MARKER")
+	h := holder{Open: s, hidden: s, Pointer: &s, list: []Secret{s}, byName: map[string]Secret{"k": s}, any: s}
+	h.nested.deep = s
+	return h
+}
+
+func TestSecretPrintsNothing(t *testing.T) {
+	s, h := NewSecret("MARKER"), newHolder()
+	values := []any{s, &s, []Secret{s}, map[string]Secret{"k": s}, h, &h, License{SecretKey: s}, Config{RedisURL: s, GloryJWTSecrets: []Secret{s}}}
+	for _, v := range values {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%08.3f", "%p", "%T", "%c", "%!"} {
+			assertClean(t, verb, fmt.Sprintf(verb, v))
+		}
+		text, err := json.Marshal(v)
+		assertClean(t, "json", fmt.Sprint(string(text), err))
+
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+		slog.New(slog.NewTextHandler(&log, nil)).Info("m", "v", v, slog.Group("g", "v", v))
+		assertClean(t, "slog", log.String())
+	}
+	assertClean(t, "errorf", fmt.Errorf("failed with %v: %w", s, fmt.Errorf("%s", s)).Error())
+}
+
+// assertClean looks for the secret as text, as hex and as a list of bytes.
+func assertClean(t *testing.T, how, text string) {
+	t.Helper()
+	for _, form := range []string{"MARKER", "4d41524b4552", "77 65 82", "77,65,82", "TUFSS0VS"} {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(form)) {
+			t.Errorf("%s shows the secret: %s", how, text)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	var zero, s Secret
+	if err := s.UnmarshalText([]byte("MARKER")); err != nil || s.Reveal() != "MARKER" || s.IsZero() {
+		t.Errorf("UnmarshalText: %v", err)
+	}
+	if !zero.IsZero() || zero.Reveal() != "" || !NewSecret("").IsZero() {
+		t.Error("the zero value is not empty")
+	}
+	if !s.Equal(NewSecret("MARKER")) || s.Equal(zero) || !zero.Equal(NewSecret("")) {
+		t.Error("Equal is wrong")
+	}
+	for _, tt := range []struct{ got, want string }{
+		{fmt.Sprintf("%v|%s|%#v", s, s, s), "[redacted]|[redacted]|[redacted]"},
+		{fmt.Sprintf("%v|%q|%x", zero, zero, zero), "||"},
+		{s.LogValue().String(), "[redacted]"},
+		{s.GoString() + s.String() + zero.GoString(), "[redacted][redacted]"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %q, want %q", tt.got, tt.want)
+		}
+	}
+	if text, err := json.Marshal(map[string]Secret{"a": s, "b": zero}); string(text) != `{"a":"[redacted]","b":""}` || err != nil {
+		t.Errorf("json: %s %v", text, err)
+	}
+}
