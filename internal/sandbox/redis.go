@@ -1,0 +1,117 @@
+package sandbox
+
+// A real redis-server for tests and fleets on one machine: started on a free port, made to misbehave, stopped by its
+// own pid.
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNoRedis tells that this machine has no redis-server to start.
+var ErrNoRedis = errors.New("redis-server is not installed")
+
+// RedisServer is a running redis-server process that keeps nothing on disk.
+type RedisServer struct {
+	// Addr is its host:port, the same after a Restart.
+	Addr string
+
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// StartRedis runs redis-server on a free loopback port, with further arguments as on its command line, and returns when
+// it answers. The error wraps ErrNoRedis where there is none. The caller closes it.
+func StartRedis(args ...string) (*RedisServer, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, ErrNoRedis
+	}
+	var config net.ListenConfig
+	free, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("find a free port: %w", err)
+	}
+	addr := free.Addr().String()
+	_, port, _ := net.SplitHostPort(addr)
+	if err := free.Close(); err != nil {
+		return nil, fmt.Errorf("find a free port: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "roomgate-redis-")
+	if err != nil {
+		return nil, fmt.Errorf("redis folder: %w", err)
+	}
+	r := &RedisServer{Addr: addr, dir: dir, args: append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
+	}, args...)}
+	if err := r.Restart(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Restart starts the process again after Kill, empty and on the same address.
+func (r *RedisServer) Restart() error {
+	r.cmd = exec.CommandContext(context.Background(), "redis-server", r.args...) // ends with Kill alone
+	if err := r.cmd.Start(); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !r.answers(ctx) {
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("redis-server on %s doesn't answer", r.Addr), r.Kill())
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// answers sends one PING. Any reply will do: with a password set, it is an error reply.
+func (r *RedisServer) answers(ctx context.Context) bool {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", r.Addr)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	if conn.SetDeadline(time.Now().Add(time.Second)) != nil {
+		return false
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && !strings.Contains(line, "LOADING")
+}
+
+// Kill ends the process at once, as a crash would, and waits for it. A dead one is left alone.
+func (r *RedisServer) Kill() error {
+	if r.cmd == nil {
+		return nil
+	}
+	err := r.cmd.Process.Kill()
+	_ = r.cmd.Wait() // "signal: killed" is what was asked for
+	r.cmd = nil
+	return err
+}
+
+// Freeze stops the process without ending it: connections stay open and nothing answers.
+func (r *RedisServer) Freeze() error { return r.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen process go on.
+func (r *RedisServer) Thaw() error { return r.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Close kills the process, frozen or not, and removes its folder.
+func (r *RedisServer) Close() error { return errors.Join(r.Kill(), os.RemoveAll(r.dir)) }
