@@ -1,0 +1,53 @@
+package tokencache
+
+// This file opens the Redis client the way the cache needs it: no hidden waiting and no hidden retries.
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// OpenRedis returns a client for mode "single", "cluster" or "sentinel". It does not connect: a Redis that is down must
+// not keep a replica from starting. The URL's own timeouts and retries are overridden: no step takes longer than
+// timeout, and a command is sent once. The URL may hold a password; no error repeats it.
+func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, error) {
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	switch mode {
+	case "single":
+		opt, err := redis.ParseURL(url)
+		if err != nil {
+			return nil, badURL(err, url)
+		}
+		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
+		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
+		opt.MaintNotificationsConfig = quiet
+		return redis.NewClient(opt), nil
+	case "cluster":
+		opt, err := redis.ParseClusterURL(url)
+		if err != nil {
+			return nil, badURL(err, url)
+		}
+		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
+		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
+		opt.MaintNotificationsConfig = quiet
+		return redis.NewClusterClient(opt), nil
+	case "sentinel":
+		opt, err := redis.ParseFailoverURL(url)
+		if err != nil {
+			return nil, badURL(err, url)
+		}
+		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
+		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
+		return redis.NewFailoverClient(opt), nil
+	}
+	return nil, fmt.Errorf("unknown Redis mode %q", mode)
+}
+
+// badURL keeps the reason and drops the URL, which the parsers like to quote.
+func badURL(err error, url string) error {
+	return fmt.Errorf("redis URL: %s", strings.ReplaceAll(err.Error(), url, "…"))
+}

@@ -1,0 +1,236 @@
+package tokencache
+
+// This file is one flight: the way from "this replica has no usable token" to a token for everybody who waits.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// pollEvery is how often a replica looks for the result of another's fetch.
+const pollEvery = 60 * time.Millisecond
+
+// fly runs a flight to its end, whoever is still waiting, and settles the entry's state.
+func (c *Cache) fly(e *entry) (landed, error) {
+	ctx, cancel := context.WithTimeout(c.base, c.patience())
+	defer cancel()
+	in, err := c.obtain(ctx, e)
+	if err != nil {
+		return landed{}, c.settleFailure(e, err)
+	}
+	c.settle(e, in.token)
+	return in, nil
+}
+
+// obtain looks in Redis, takes the lock, or waits for who holds it, until one of them gives an outcome.
+func (c *Cache) obtain(ctx context.Context, e *entry) (landed, error) {
+	if c.store == nil {
+		return c.fetch(ctx, e, nextGeneration(e))
+	}
+	// What a caller can lose to a slow Redis before the fetch is one timeout, not one for each step.
+	first, cancel := context.WithTimeout(ctx, c.redisTimeout)
+	defer cancel()
+	for look := first; ; look = ctx {
+		seen, err := c.look(look, e)
+		if err != nil {
+			return c.fetchAlone(ctx, e)
+		}
+		if seen.token != nil {
+			return landed{seen.token, Redis}, nil
+		}
+		if seen.failure != nil {
+			return landed{}, &followed{FetchError: seen.failure, attempts: seen.attempts}
+		}
+		if !seen.locked {
+			owner := rand.Text()
+			generation, err := c.store.lock(look, e.key, owner, c.lease())
+			switch {
+			case err != nil:
+				c.metrics.locks.WithLabelValues("error").Inc()
+				return c.fetchAlone(ctx, e)
+			case generation > 0:
+				c.metrics.locks.WithLabelValues("acquired").Inc()
+				return c.fetchLocked(ctx, e, owner, generation)
+			}
+			c.metrics.locks.WithLabelValues("held").Inc()
+		}
+		if err := sleep(ctx, jitter(pollEvery)); err != nil {
+			return landed{}, &FetchError{Class: Transient, Err: fmt.Errorf("waiting for another replica's fetch: %w", err)}
+		}
+	}
+}
+
+// look takes one look in Redis and keeps only what is of use to this entry: a token newer than the one in memory and
+// than any that was rejected.
+func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
+	seen, err := c.store.load(ctx, e.key)
+	if err != nil {
+		return view{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if seen.refused > 0 {
+		e.refused, e.refusedUntil = seen.refused, seen.refusedUntil
+	}
+	if seen.token != nil {
+		mine := e.token.Load()
+		stale := mine.valid(time.Now()) && mine.generation >= seen.token.generation
+		if stale || seen.token.generation <= e.floor {
+			seen.token = nil
+		}
+	}
+	return seen, nil
+}
+
+// followed is a failure that another replica met: it sets the backoff here, and is not told to the fleet again.
+type followed struct {
+	*FetchError
+	attempts int
+}
+
+// Unwrap gives the failure itself.
+func (f *followed) Unwrap() error { return f.FetchError }
+
+// fetchLocked fetches for the fleet. It releases the lock whatever happens, on a context that outlives the flight.
+func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64) (landed, error) {
+	detached := context.WithoutCancel(ctx)
+	// Between the look and the lock another holder may have stored and released.
+	if seen, err := c.look(ctx, e); err == nil && seen.token != nil {
+		c.loudly(c.store.release(detached, e.key, owner, nil, 0, 0))
+		return landed{seen.token, Redis}, nil
+	}
+	in, err := c.fetch(ctx, e, generation)
+	if err != nil {
+		failure := asFetchError(err)
+		attempts, backoff := c.backoff(e, failure)
+		if errors.Is(ctx.Err(), context.Canceled) { // closing: no fault of the issuer
+			failure = nil
+		}
+		c.loudly(c.store.release(detached, e.key, owner, failure, attempts, backoff))
+		return landed{}, &decided{FetchError: asFetchError(err), attempts: attempts, backoff: backoff}
+	}
+	stored, err := c.store.save(detached, e.key, owner, in.token)
+	c.loudly(err)
+	if err == nil && !stored {
+		c.metrics.locks.WithLabelValues("fenced").Inc()
+		if seen, err := c.look(ctx, e); err == nil && seen.token != nil {
+			return landed{seen.token, Redis}, nil
+		}
+	}
+	return in, nil
+}
+
+// decided is a failure whose backoff was drawn already, because the fleet was told of it.
+type decided struct {
+	*FetchError
+	attempts int
+	backoff  time.Duration
+}
+
+// Unwrap gives the failure itself.
+func (d *decided) Unwrap() error { return d.FetchError }
+
+// fetchAlone fetches for this replica while Redis is out, within the budget.
+func (c *Cache) fetchAlone(ctx context.Context, e *entry) (landed, error) {
+	e.mu.Lock()
+	reservation := e.budget.Reserve()
+	e.mu.Unlock()
+	if wait := reservation.Delay(); wait > 0 {
+		reservation.Cancel()
+		return landed{}, &FetchError{Class: Budget, RetryAfter: wait, Err: errors.New("redis is down and the replica's own fetches are used up")}
+	}
+	return c.fetch(ctx, e, nextGeneration(e))
+}
+
+// fetch calls the issuer once and checks what it brings.
+func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) (landed, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.fetchTimeout)
+	defer cancel()
+	before := time.Now()
+	issued, err := e.callFetch(ctx)
+	if err == nil && issued.Value.Reveal() == "" {
+		err = &FetchError{Class: Garbage, Err: errors.New("the issued token is empty")}
+	}
+	if err == nil && issued.Life <= 0 {
+		err = &FetchError{Class: Garbage, Err: fmt.Errorf("the issued token lives %v", issued.Life)}
+	}
+	token := &Token{value: issued.Value, life: issued.Life, generation: generation, expiry: before.Add(issued.Life - margin(issued.Life))}
+	if mine := e.token.Load(); err == nil && mine.valid(time.Now()) &&
+		(mine.Value() == token.Value() || !token.expiry.After(mine.expiry)) {
+		err = &FetchError{Class: Transient, Err: errors.New("the issued token is no newer than the one in use")}
+	}
+	c.metrics.fetched(e.key, err, time.Since(before))
+	if err != nil {
+		return landed{}, err
+	}
+	e.budgetFor(issued.Life)
+	return landed{token, Fetched}, nil
+}
+
+// callFetch calls the caller's function; a panic in it is an error like any other.
+func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
+	e.mu.Lock()
+	fetch := e.fetch
+	e.mu.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", errPanic, r)
+		}
+	}()
+	return fetch(ctx)
+}
+
+// margin is taken off a token's life: an issuer that counts in whole seconds may have rounded down up to one of them.
+func margin(life time.Duration) time.Duration { return min(time.Second, life/10) }
+
+// nextGeneration is for fetches without the lock; it follows the same clock as the fence in Redis.
+func nextGeneration(e *entry) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next := max(uint64(time.Now().UnixMilli()), e.floor+1)
+	if t := e.token.Load(); t != nil {
+		next = max(next, t.generation+1)
+	}
+	return next
+}
+
+// newBudget allows, without Redis, one fetch per 10 s or third of a life, whichever is shorter, and a burst of 2.
+func newBudget(life time.Duration) *rate.Limiter { return rate.NewLimiter(budgetRate(life), 2) }
+
+func budgetRate(life time.Duration) rate.Limit {
+	every := 10 * time.Second
+	if life > 0 {
+		every = min(every, life/3)
+	}
+	return rate.Every(max(every, time.Millisecond))
+}
+
+// budgetFor adapts the budget to the life that tokens turn out to have.
+func (e *entry) budgetFor(life time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if limit := budgetRate(life); math.Abs(float64(limit-e.budget.Limit())) > 1e-9 {
+		e.budget.SetLimit(limit)
+	}
+}
+
+// asFetchError gives err its class: Transient unless it says otherwise.
+func asFetchError(err error) *FetchError {
+	if failure, ok := errors.AsType[*FetchError](err); ok {
+		return failure
+	}
+	return &FetchError{Class: Transient, Err: err}
+}
+
+// loudly logs what has failed after the outcome was certain; the flight goes on.
+func (c *Cache) loudly(err error) {
+	if err != nil && !errors.Is(err, errOutage) {
+		c.log.Debug("redis could not be told", "error", err.Error())
+	}
+}

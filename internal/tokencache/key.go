@@ -1,0 +1,111 @@
+package tokencache
+
+// This file derives from a key's secret the name under which its token lies in Redis and the cipher that seals it.
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Key names one token. Two keys are the same exactly when their secret and scope are.
+type Key struct {
+	// License and Role label metrics, status and logs. They don't take part in the identity.
+	License, Role string
+	// AskedLife is the life that a fetch asks for: it sets the fetch budget until a token has told the real one.
+	AskedLife time.Duration
+
+	id   string // opaque; fit for a Redis key name
+	aead cipher.AEAD
+}
+
+// NewKey makes the key for everything that changes a token's authority: the secret that it is fetched with, and the
+// parts of scope. None of them can be read back from the key's name in Redis.
+func NewKey(secret Secret, scope ...string) (Key, error) {
+	if secret.Reveal() == "" {
+		return Key{}, errors.New("a key needs a secret")
+	}
+	nameKey, err := derive(secret, "roomgate entry name v1")
+	if err != nil {
+		return Key{}, err
+	}
+	sealKey, err := derive(secret, "roomgate entry seal v1")
+	if err != nil {
+		return Key{}, err
+	}
+	block, err := aes.NewCipher(sealKey)
+	if err != nil {
+		return Key{}, fmt.Errorf("seal: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return Key{}, fmt.Errorf("seal: %w", err)
+	}
+	mac := hmac.New(sha256.New, nameKey)
+	for _, part := range scope {
+		// The length keeps ("ab","c") and ("a","bc") apart.
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write([]byte(part))
+	}
+	return Key{id: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), aead: aead}, nil
+}
+
+// derive gives a 32-byte key for one purpose (RFC 5869).
+func derive(secret Secret, purpose string) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive key: %w", err)
+	}
+	return key, nil
+}
+
+// sealed is the plaintext of an entry in Redis.
+type sealed struct {
+	expiry     time.Time // by Redis's clock, to the millisecond
+	life       time.Duration
+	generation uint64
+	value      []byte
+}
+
+const sealedHeader = 3 * 8
+
+// errSealed is every reason why an entry does not open; telling them apart would help nobody but an attacker.
+var errSealed = errors.New("entry does not open")
+
+// seal encrypts s so that it opens under this key and this name only.
+func (k Key) seal(name string, s sealed) []byte {
+	plain := make([]byte, 0, sealedHeader+len(s.value))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(s.expiry.UnixMilli()))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(s.life.Milliseconds()))
+	plain = binary.BigEndian.AppendUint64(plain, s.generation)
+	plain = append(plain, s.value...)
+	nonce := make([]byte, k.aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails (crypto/rand)
+	return k.aead.Seal(nonce, nonce, plain, []byte(name))
+}
+
+// open is the inverse of seal.
+func (k Key) open(name string, box []byte) (sealed, error) {
+	size := k.aead.NonceSize()
+	if len(box) < size {
+		return sealed{}, errSealed
+	}
+	plain, err := k.aead.Open(nil, box[:size], box[size:], []byte(name))
+	if err != nil || len(plain) < sealedHeader {
+		return sealed{}, errSealed
+	}
+	return sealed{
+		expiry:     time.UnixMilli(int64(binary.BigEndian.Uint64(plain))),
+		life:       time.Duration(binary.BigEndian.Uint64(plain[8:])) * time.Millisecond,
+		generation: binary.BigEndian.Uint64(plain[16:]),
+		value:      plain[sealedHeader:],
+	}, nil
+}

@@ -1,0 +1,98 @@
+package tokencache
+
+// This file counts what the cache does. Label values are bounded: license and role come from the settings, the others
+// are the constants of this package.
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	lookups    *prometheus.CounterVec
+	fetches    *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	locks      *prometheus.CounterVec
+	rejections *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_token_lookups_total",
+			Help: "Access token lookups by the layer that answered (memory, redis, fetched, none) and result (hit, error).",
+		}, []string{"layer", "result"}),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_token_fetches_total",
+			Help: "Calls of the token endpoint by license, role and result (ok, transient, throttled, garbage, refused).",
+		}, []string{"license", "role", "result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "roomgate_token_fetch_seconds",
+			Help:    "How long calls of the token endpoint took, by license and role.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"license", "role"}),
+		locks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_token_lock_total",
+			Help: "Outcomes at the fleet's fetch lock (acquired, held, error, fenced: stored too late).",
+		}, []string{"outcome"}),
+		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_token_rejections_total",
+			Help: "Access tokens turned down by the upstream, by license, role and what followed (dropped, refused).",
+		}, []string{"license", "role", "result"}),
+	}
+}
+
+// register adds the collectors, and the gauges that are read from c when they are scraped.
+func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
+	all := []prometheus.Collector{m.lookups, m.fetches, m.duration, m.locks, m.rejections, &expiries{c}}
+	if c.store != nil {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "roomgate_redis_circuit_open",
+			Help: "1 while Redis is considered down and not asked.",
+		}, func() float64 {
+			if c.store.circuit.closed() {
+				return 0
+			}
+			return 1
+		}))
+	}
+	for _, collector := range all {
+		if err := r.Register(collector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetched counts one call of a fetch function.
+func (m *metrics) fetched(k Key, err error, took time.Duration) {
+	result := "ok"
+	if err != nil {
+		result = string(asFetchError(err).Class)
+	}
+	m.fetches.WithLabelValues(k.License, k.Role, result).Inc()
+	m.duration.WithLabelValues(k.License, k.Role).Observe(took.Seconds())
+}
+
+func (m *metrics) rejected(k Key, result string) {
+	m.rejections.WithLabelValues(k.License, k.Role, result).Inc()
+}
+
+// expiries reports each key's seconds to expiry at scrape time.
+type expiries struct{ c *Cache }
+
+// Describe implements prometheus.Collector.
+func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- expiryDesc() }
+
+// Collect implements prometheus.Collector.
+func (x *expiries) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range x.c.Status() {
+		ch <- prometheus.MustNewConstMetric(expiryDesc(), prometheus.GaugeValue, s.ExpiresIn.Seconds(), s.License, s.Role)
+	}
+}
+
+func expiryDesc() *prometheus.Desc {
+	return prometheus.NewDesc("roomgate_token_expiry_seconds",
+		"Seconds until this replica's access token expires, by license and role; 0 without one.", []string{"license", "role"}, nil)
+}

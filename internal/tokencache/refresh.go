@@ -1,0 +1,122 @@
+package tokencache
+
+// This file decides what happens after a flight: when the next one is due, how long to back off, and when interest has
+// lapsed.
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// The windows before expiry, as shares of the life and at most so long.
+const (
+	advisoryShare, advisoryMost   = 5, 5 * time.Minute   // a fifth
+	mandatoryShare, mandatoryMost = 10, 30 * time.Second // a tenth
+)
+
+// Backoff bounds. Members are being turned away without a token: then the wait stays short, so that they get in soon
+// after the issuer is back; with one still valid there is time.
+const (
+	backoffLeast, backoffMost             = 250 * time.Millisecond, 10 * time.Second
+	backoffDeniedLeast, backoffDeniedMost = time.Second, time.Minute
+	backoffUrgent                         = 1500 * time.Millisecond
+	backoffMandatory                      = time.Second
+)
+
+// settle takes in a new token and arms its refresh.
+func (c *Cache) settle(e *entry, t *Token) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if mine := e.token.Load(); mine == nil || mine.generation < t.generation || !mine.valid(time.Now()) {
+		e.token.Store(t)
+	}
+	e.failure, e.attempts = nil, 0
+	c.arm(e, time.Until(t.expiry)-advisory(t.life))
+}
+
+// advisory is how long before expiry the refresh begins, spread by ±20 %.
+func advisory(life time.Duration) time.Duration {
+	window := min(life/advisoryShare, advisoryMost)
+	return window*4/5 + rand.N(window*2/5+1)
+}
+
+// settleFailure remembers err, arms the next attempt and returns what callers see.
+func (c *Cache) settleFailure(e *entry, err error) error {
+	if c.base.Err() != nil {
+		return ErrClosed
+	}
+	failure := asFetchError(err)
+	attempts, wait := c.backoff(e, failure)
+	if d, ok := errors.AsType[*decided](err); ok {
+		attempts, wait = d.attempts, d.backoff
+	}
+	if f, ok := errors.AsType[*followed](err); ok {
+		// All replicas wake when the note in Redis has gone; a little apart, so that one takes the lock in peace.
+		attempts, wait = f.attempts, f.RetryAfter+rand.N(pollEvery)
+	}
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failure == nil {
+		c.log.Warn("no new token", "license", e.key.License, "role", e.key.Role, "class", string(failure.Class), "error", failure.Err.Error())
+	}
+	e.failure, e.failedAt, e.retryAt, e.attempts = failure, now, now.Add(wait), attempts
+	c.arm(e, wait)
+	return &Unavailable{Class: failure.Class, RetryAfter: max(time.Second, wait), Err: failure.Err}
+}
+
+// backoff draws the wait before the next attempt, with full jitter, and counts the failed one.
+func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.Duration) {
+	e.mu.Lock()
+	attempts = e.attempts + 1
+	e.mu.Unlock()
+	if failure.Class == Budget {
+		return attempts, failure.RetryAfter
+	}
+	least, most := backoffLeast, backoffMost
+	now, t := time.Now(), e.token.Load()
+	switch {
+	case failure.Class == Denied:
+		least, most = backoffDeniedLeast, backoffDeniedMost
+	case !t.valid(now):
+		most = backoffUrgent
+	case t.expiry.Sub(now) < min(t.life/mandatoryShare, mandatoryMost):
+		most = backoffMandatory
+	}
+	ceiling := min(most, least<<min(attempts, 16))
+	return attempts, max(least, rand.N(ceiling)+1, failure.RetryAfter)
+}
+
+// arm sets the entry's one timer. The caller holds e.mu.
+func (c *Cache) arm(e *entry, after time.Duration) {
+	if c.base.Err() != nil {
+		return
+	}
+	if e.wake == nil {
+		e.wake = time.AfterFunc(max(after, 0), func() { c.awake(e) })
+		return
+	}
+	e.wake.Reset(max(after, 0))
+}
+
+// awake runs when the timer fires: it starts a flight where one is wanted, or lets the key lapse.
+func (c *Cache) awake(e *entry) {
+	now := time.Now()
+	idle := now.Sub(c.started) - time.Duration(e.asked.Load())
+	t := e.token.Load()
+	e.mu.Lock()
+	switch {
+	case t.valid(now) && idle > t.life:
+		// Nobody has asked for a whole life. Somebody may before it expires, so look again, ever closer to the end.
+		c.arm(e, max(t.expiry.Sub(now)/4, 50*time.Millisecond))
+		e.mu.Unlock()
+	case !t.valid(now) && (e.failure == nil || idle > now.Sub(e.failedAt)):
+		// Expired unused, or nobody has asked since the failure: the next caller starts anew.
+		e.failure, e.attempts = nil, 0
+		e.mu.Unlock()
+	default:
+		e.mu.Unlock()
+		c.launch(e)
+	}
+}

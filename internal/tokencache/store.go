@@ -1,0 +1,300 @@
+package tokencache
+
+// This file is the fleet's shared memory: what is kept in Redis for a key, and the scripts that change it atomically.
+// All names of one key carry the same hash tag, so that a script touches one slot of a Cluster.
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What lies in Redis under <prefix>token:v1:{<id>}: …
+//
+//	:token    "<generation>:<base64 of the sealed entry>"; the generation in clear is for the fence, the one inside is believed
+//	:lock     the holder's random name, for as long as its lease
+//	:fence    the greatest generation given out
+//	:failure  "<class>:<attempts>" of the last failed fetch, for as long as everybody should back off
+//	:refused  the generation that was turned down although fresh
+//
+// Another version of this layout gets another name: during a rollout the versions ignore each other.
+const layout = "token:v1:{"
+
+// store reads and changes the entries. A nil *store is a fleet of one replica without Redis.
+type store struct {
+	client  redis.UniversalClient
+	prefix  string
+	timeout time.Duration
+	circuit *circuit
+	// clock is the last that Redis told of its own; nil before the first answer.
+	clock atomic.Pointer[reading]
+}
+
+// reading is Redis's time at a local moment, which has a monotonic part: a step of the local clock changes nothing.
+type reading struct{ redis, local time.Time }
+
+// name returns the Redis name of a part of the key.
+func (s *store) name(k Key, part string) string { return s.prefix + layout + k.id + "}:" + part }
+
+// view is what one look at a key has shown.
+type view struct {
+	token        *Token // nil: none that opens and lives
+	locked       bool
+	failure      *FetchError // nil: no failure is remembered; RetryAfter is the rest of its backoff
+	attempts     int         // failed in a row, where failure is set
+	refused      uint64      // generation; 0: none
+	refusedUntil time.Time
+}
+
+var loadScript = redis.NewScript(`
+local function get(name)
+  local v = redis.pcall('GET', name)
+  if type(v) == 'string' then return v end
+  return ''
+end
+return {redis.call('TIME'), get(KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('EXISTS', KEYS[2]),
+  get(KEYS[3]), redis.call('PTTL', KEYS[3]), get(KEYS[4]), redis.call('PTTL', KEYS[4])}`)
+
+// load takes one look. An entry that doesn't open is removed on the way.
+func (s *store) load(ctx context.Context, k Key) (view, error) {
+	before := time.Now()
+	var reply []any
+	err := s.do(ctx, func(ctx context.Context) (err error) {
+		reply, err = loadScript.Run(ctx, s.client, []string{
+			s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure"), s.name(k, "refused")}).Slice()
+		return err
+	})
+	if err != nil {
+		return view{}, fmt.Errorf("look in redis: %w", err)
+	}
+	if len(reply) != 8 {
+		return view{}, errors.New("look in redis: unexpected answer")
+	}
+	s.learnClock(reply[0], before)
+	var v view
+	if raw, _ := reply[1].(string); raw != "" {
+		if v.token = s.openToken(k, raw, before, milliseconds(reply[2])); v.token == nil {
+			s.evict(ctx, k, raw)
+		}
+	}
+	v.locked = reply[3] == int64(1)
+	if class, attempts, ok := strings.Cut(text(reply[4]), ":"); ok {
+		v.attempts, _ = strconv.Atoi(attempts)
+		v.failure = &FetchError{Class: Class(class), RetryAfter: milliseconds(reply[5]), Err: errors.New("another replica failed")}
+	}
+	v.refused, _ = strconv.ParseUint(text(reply[6]), 10, 64)
+	v.refusedUntil = before.Add(milliseconds(reply[7]))
+	return v, nil
+}
+
+// openToken returns the token of an entry, or nil where it can't be believed. left is the rest of Redis's TTL; the
+// sealed expiry can only shorten it.
+func (s *store) openToken(k Key, raw string, now time.Time, left time.Duration) *Token {
+	clear, box, _ := strings.Cut(raw, ":")
+	blob, err := base64.RawStdEncoding.DecodeString(box)
+	if err != nil {
+		return nil
+	}
+	in, err := k.open(s.name(k, "token"), blob)
+	if err != nil || strconv.FormatUint(in.generation, 10) != clear {
+		return nil
+	}
+	inside := in.expiry.Sub(s.now())
+	if left > 0 {
+		inside = min(inside, left)
+	}
+	if inside <= 0 {
+		return nil
+	}
+	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(inside), life: in.life, generation: in.generation}
+}
+
+var lockScript = redis.NewScript(`
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 or left > ARGV[2] * 10 then redis.call('DEL', KEYS[1]) end
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local last = redis.pcall('GET', KEYS[2])
+last = type(last) == 'string' and tonumber(last) or 0
+if last > now + 86400000 then last = 0 end
+local generation = string.format('%.0f', math.max(last + 1, now))
+redis.call('SET', KEYS[2], generation, 'PX', 2592000000)
+return generation`)
+
+// lock tries to become the fleet's one fetcher of k. The generation is 0 where another holds the lock; an error is
+// neither held nor acquired. A lock without an end, which only a foreign hand can leave, does not count; nor does a
+// fence a day ahead of the clock.
+func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration) (generation uint64, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds()).Text()
+		if err != nil || answer == "" {
+			return err
+		}
+		generation, err = strconv.ParseUint(answer, 10, 64)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("take the lock: %w", err)
+	}
+	return generation, nil
+}
+
+var saveScript = redis.NewScript(`
+local stored = 0
+local there = redis.pcall('GET', KEYS[1])
+local newer = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
+if not newer or newer <= tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  redis.call('DEL', KEYS[3])
+  stored = 1
+end
+if redis.pcall('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end
+return stored`)
+
+// save publishes t and releases the lock if owner still holds it. stored is false where a newer token was present.
+func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
+	left := time.Until(t.expiry)
+	if left <= 0 {
+		return false, s.release(ctx, k, owner, nil, 0, 0)
+	}
+	box := k.seal(s.name(k, "token"), sealed{expiry: s.now().Add(left), life: t.life, generation: t.generation, value: []byte(t.Value())})
+	generation := strconv.FormatUint(t.generation, 10)
+	err = s.do(ctx, func(ctx context.Context) error {
+		n, err := saveScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure")},
+			generation, generation+":"+base64.RawStdEncoding.EncodeToString(box), roundUp(left), owner).Int()
+		stored = n == 1
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("store the token: %w", err)
+	}
+	return stored, nil
+}
+
+var releaseScript = redis.NewScript(`
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
+return 1`)
+
+// release gives the lock up if owner still holds it. Where failure is set, everybody else learns of it for backoff.
+func (s *store) release(ctx context.Context, k Key, owner string, failure *FetchError, attempts int, backoff time.Duration) error {
+	note, ttl := "", int64(0)
+	if failure != nil {
+		note, ttl = string(failure.Class)+":"+strconv.Itoa(attempts), roundUp(backoff)
+	}
+	err := s.do(ctx, func(ctx context.Context) error {
+		return releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, note, ttl).Err()
+	})
+	if err != nil {
+		return fmt.Errorf("release the lock: %w", err)
+	}
+	return nil
+}
+
+var dropScript = redis.NewScript(`
+if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('PTTL', KEYS[2]) end
+local there = redis.pcall('GET', KEYS[1])
+local generation = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
+if generation and generation <= tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+return 0`)
+
+// drop removes the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
+// refused, it stays, and the rest of that memory is returned.
+func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused time.Duration, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		left, err := dropScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "refused")}, strconv.FormatUint(generation, 10)).Int64()
+		refused = time.Duration(left) * time.Millisecond
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("drop the token: %w", err)
+	}
+	return refused, nil
+}
+
+// refuse tells the fleet that this generation was turned down although fresh.
+func (s *store) refuse(ctx context.Context, k Key, generation uint64, ttl time.Duration) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		return s.client.Set(ctx, s.name(k, "refused"), strconv.FormatUint(generation, 10), ttl).Err()
+	})
+}
+
+var evictScript = redis.NewScript(`if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
+
+// evict removes an entry that doesn't open, unless it has been replaced since. It is an attempt: who stores next
+// overwrites it anyway, unless its clear generation says that it is newer.
+func (s *store) evict(ctx context.Context, k Key, raw string) {
+	_ = s.do(ctx, func(ctx context.Context) error {
+		return evictScript.Run(ctx, s.client, []string{s.name(k, "token")}, raw).Err()
+	})
+}
+
+// ping proves that Redis takes writes and scripts.
+func (s *store) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := s.client.Set(ctx, s.prefix+"probe", "1", time.Second).Err(); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}
+
+// do runs one call within the timeout and tells the circuit how it went. That the caller gave up is no fault of Redis.
+func (s *store) do(ctx context.Context, call func(context.Context) error) error {
+	if !s.circuit.closed() {
+		return errOutage
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err := call(limited)
+	if err == nil || !errors.Is(ctx.Err(), context.Canceled) {
+		s.circuit.record(err)
+	}
+	return err
+}
+
+// learnClock takes Redis's TIME; before is when the question was sent.
+func (s *store) learnClock(reply any, before time.Time) {
+	parts, _ := reply.([]any)
+	if len(parts) != 2 {
+		return
+	}
+	seconds, _ := strconv.ParseInt(text(parts[0]), 10, 64)
+	micros, _ := strconv.ParseInt(text(parts[1]), 10, 64)
+	s.clock.Store(&reading{redis: time.Unix(seconds, micros*1000), local: before})
+}
+
+// now is Redis's clock as far as it is known: the same for all replicas, however wrong their own clocks are.
+func (s *store) now() time.Time {
+	if r := s.clock.Load(); r != nil {
+		return r.redis.Add(time.Since(r.local))
+	}
+	return time.Now()
+}
+
+// roundUp is d in milliseconds, never 0: Redis would read that as an error, or as for ever.
+func roundUp(d time.Duration) int64 {
+	return max(1, int64((d+time.Millisecond-1)/time.Millisecond))
+}
+
+func milliseconds(reply any) time.Duration {
+	n, _ := reply.(int64)
+	return time.Duration(n) * time.Millisecond
+}
+
+func text(reply any) string {
+	s, _ := reply.(string)
+	return s
+}
