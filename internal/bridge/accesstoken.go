@@ -1,0 +1,178 @@
+package bridge
+
+// This file fetches access tokens from Interwater's v1/auth and judges what comes back.
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"roomgate/internal/tokencache"
+)
+
+const (
+	maxAuthAnswer  = 64 << 10
+	maxAccessToken = 8 << 10
+	maxRetryAfter  = time.Hour // an answer may not lock a license out for longer
+	maxTokenLife   = 100 * 365 * 24 * time.Hour
+)
+
+// issuer calls v1/auth for one license and role.
+type issuer struct {
+	client *http.Client
+	url    string
+	// license gives the keys at the time of the call.
+	license License
+	owner   bool
+}
+
+// authRequest is the body of v1/auth (interwater.md, section 0).
+type authRequest struct {
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+	Expires   int    `json:"expires"` // minutes
+	IsOwner   bool   `json:"isOwner,omitempty"`
+}
+
+// fetch is a tokencache.Fetch. Every error is a *tokencache.FetchError that holds no part of a key or an answer.
+func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
+	body, err := json.Marshal(authRequest{
+		AccessKey: i.license.AccessKey.Reveal(), SecretKey: i.license.SecretKey.Reveal(),
+		Expires: i.license.TokenMinutes, IsOwner: i.owner,
+	})
+	if err != nil {
+		return tokencache.Issued{}, fmt.Errorf("encode: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.url, bytes.NewReader(body))
+	if err != nil {
+		return tokencache.Issued{}, fmt.Errorf("v1/auth: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	response, err := i.client.Do(request)
+	if err != nil {
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: %w", errors.Unwrap(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAuthAnswer+1))
+	if response.StatusCode != http.StatusOK {
+		return tokencache.Issued{}, refusal(response)
+	}
+	if err != nil {
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: read: %w", err)
+	}
+	if len(answer) > maxAuthAnswer {
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: answer over %d bytes", maxAuthAnswer)
+	}
+	return i.judge(answer)
+}
+
+// refusal gives the class of an answer that isn't 200.
+func refusal(response *http.Response) error {
+	failure := &tokencache.FetchError{Class: tokencache.Transient, Err: fmt.Errorf("v1/auth: status %d", response.StatusCode)}
+	failure.RetryAfter = retryAfter(response.Header.Get("Retry-After"))
+	switch code := response.StatusCode; {
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		failure.Class = tokencache.Denied
+	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable && failure.RetryAfter > 0:
+		failure.Class = tokencache.Throttled
+	case code < 400:
+		failure.Class = tokencache.Garbage
+	}
+	return failure
+}
+
+// judge takes the token out of a 200 answer.
+func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
+	object, err := strictObject(answer)
+	if err != nil {
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: answer: %w", err)
+	}
+	if object["status"] != true {
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: status is not true")
+	}
+	fields, _ := object["data"].(map[string]any)
+	token, _ := fields["accessToken"].(string)
+	switch {
+	case token == "":
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: no accessToken")
+	case len(token) > maxAccessToken:
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: accessToken over %d bytes", maxAccessToken)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: accessToken is not printable ASCII")
+	}
+	life, err := lifeOf(token, time.Duration(i.license.TokenMinutes)*time.Minute, time.Now())
+	if err != nil {
+		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: %w", err)
+	}
+	return tokencache.Issued{Value: tokencache.NewSecret(token), Life: life}, nil
+}
+
+// lifeOf reads how long a token is good for: exp − iat, so that neither clock matters; exp from now where it has no
+// iat; asked where it has no exp that can be read.
+func lifeOf(token string, asked time.Duration, now time.Time) (time.Duration, error) {
+	claims := map[string]any{}
+	if parts := strings.Split(token, "."); len(parts) == 3 {
+		if read, err := decodeObject(parts[1]); err == nil {
+			claims = read
+		}
+	}
+	expiry, readable := seconds(claims["exp"])
+	if !readable {
+		return asked, nil
+	}
+	issued, hasIssued := seconds(claims["iat"])
+	if !hasIssued {
+		issued = float64(now.UnixMilli()) / 1000
+	}
+	life := expiry - issued
+	if life <= 0 {
+		return 0, errors.New("the issued token has expired already")
+	}
+	return time.Duration(min(life, maxTokenLife.Seconds()) * float64(time.Second)), nil
+}
+
+func seconds(claim any) (float64, bool) {
+	number, ok := claim.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	value, err := number.Float64()
+	return value, err == nil && !math.IsInf(value, 0)
+}
+
+// retryAfter reads the header's two forms (RFC 9110 §10.2.3); 0 for neither.
+func retryAfter(header string) time.Duration {
+	if n, err := strconv.Atoi(header); err == nil {
+		return min(max(0, time.Duration(n)*time.Second), maxRetryAfter)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(0, time.Until(at)), maxRetryAfter)
+	}
+	return 0
+}
+
+func failed(class tokencache.Class, format string, args ...any) error {
+	return &tokencache.FetchError{Class: class, Err: fmt.Errorf(format, args...)}
+}
+
+// TryLicense fetches an access token, throws it away and tells how long it would have lived.
+func TryLicense(ctx context.Context, interwater *url.URL, l License) (time.Duration, error) {
+	transport := NewTransport()
+	defer transport.CloseIdleConnections()
+	grant, err := newGrant(l, RoleMember, interwater, newClient(transport))
+	if err != nil {
+		return 0, err
+	}
+	issued, err := grant.issuer.fetch(ctx)
+	return issued.Life, err
+}

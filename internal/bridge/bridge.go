@@ -1,0 +1,211 @@
+package bridge
+
+// This file is the package's face: what it needs, and the steps that a room request takes through it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"roomgate/internal/tokencache"
+)
+
+// CredentialHeader is the header in which Interwater wants the access token.
+const CredentialHeader = "s-connector-jwt"
+
+// Roles of an access token.
+const (
+	RoleMember = "member"
+	RoleOwner  = "owner"
+)
+
+// License is one Interwater license.
+type License struct {
+	// Name is how operators call it.
+	Name string
+	// AccessKey and SecretKey are what v1/auth wants.
+	AccessKey, SecretKey tokencache.Secret
+	// TokenMinutes is the life asked for.
+	TokenMinutes int
+}
+
+// tokens is the token cache as it is needed here. *tokencache.Cache is one.
+type tokens interface {
+	Token(context.Context, tokencache.Key, tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error)
+	Reject(context.Context, tokencache.Key, *tokencache.Token) error
+	Refuse(context.Context, tokencache.Key, *tokencache.Token) error
+}
+
+// Options configures a Bridge. Fields are required unless said otherwise.
+type Options struct {
+	Glory, Interwater *url.URL
+	// GloryTransport and InterwaterTransport carry the calls of the authentication endpoints. Nil: one from NewTransport.
+	GloryTransport, InterwaterTransport http.RoundTripper
+	// GloryTimeout bounds one check_login.
+	GloryTimeout time.Duration
+	// Local verifies in process where it has secrets; else Glory is asked.
+	Local LocalVerification
+	// MemberCacheTTL is how long an admission by Glory counts; 0: it is asked each time.
+	MemberCacheTTL time.Duration
+	// Licenses are tried in this order; at least one.
+	Licenses []License
+	Tokens   tokens
+	// Verdicts is the fleet's memory of Glory's admissions.
+	Verdicts vault
+	// Metrics takes the package's collectors. Nil: they are not registered.
+	Metrics prometheus.Registerer
+}
+
+// Bridge is safe for concurrent use.
+type Bridge struct {
+	local    *local // nil: remote decides
+	remote   *remote
+	tokens   tokens
+	grants   []Grant
+	verified *prometheus.CounterVec
+}
+
+// New checks o and returns a Bridge. It calls nobody.
+func New(o Options) (*Bridge, error) {
+	if o.Glory == nil || o.Interwater == nil || o.Tokens == nil || o.Verdicts == nil {
+		return nil, errors.New("bridge: Glory, Interwater, Tokens and Verdicts are required")
+	}
+	if len(o.Licenses) == 0 {
+		return nil, errors.New("bridge: at least one license is required")
+	}
+	b := &Bridge{tokens: o.Tokens, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "roomgate_member_verifications_total",
+		Help: "Member tokens judged, by mode (local, remote) and result (admitted, denied, failed).",
+	}, []string{"mode", "result"})}
+	if len(o.Local.Secrets) > 0 {
+		b.local = newLocal(o.Local)
+	} else {
+		checker, err := newRemote(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Local.Leeway, o.Verdicts)
+		if err != nil {
+			return nil, err
+		}
+		b.remote = checker
+	}
+	client := newClient(orTransport(o.InterwaterTransport))
+	for _, license := range o.Licenses {
+		grant, err := newGrant(license, RoleMember, o.Interwater, client)
+		if err != nil {
+			return nil, fmt.Errorf("license %s: %w", license.Name, err)
+		}
+		b.grants = append(b.grants, grant)
+	}
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(b.verified); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return b, nil
+}
+
+func orTransport(rt http.RoundTripper) http.RoundTripper {
+	if rt == nil {
+		return NewTransport()
+	}
+	return rt
+}
+
+// Authenticate tells who presents these Authorization headers. Without a token of the right form nobody is called. The
+// error wraps ErrNoMemberToken, ErrMemberToken, ErrUpstream or ErrUpstreamTimeout, or is ctx's.
+func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Member, error) {
+	raw, err := bearer(authorization)
+	if err != nil {
+		return Member{}, err
+	}
+	token, err := parseMemberToken(raw)
+	if err != nil {
+		return Member{}, err
+	}
+	var member Member
+	mode := "local"
+	if b.local != nil {
+		member, err = b.local.verify(token)
+	} else {
+		mode = "remote"
+		member, err = b.remote.verify(ctx, token)
+	}
+	b.verified.WithLabelValues(mode, outcome(err)).Inc()
+	return member, err
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "admitted"
+	case errors.Is(err, ErrMemberToken):
+		return "denied"
+	}
+	return "failed"
+}
+
+// Grant is the license and role that a request may use.
+type Grant struct {
+	License, Role string
+	key           tokencache.Key
+	issuer        *issuer
+}
+
+// newGrant puts everything that changes the token's authority into its key (contract: access tokens in Redis).
+func newGrant(l License, role string, interwater *url.URL, client *http.Client) (Grant, error) {
+	if l.TokenMinutes <= 0 {
+		return Grant{}, errors.New("TokenMinutes must be positive")
+	}
+	key, err := tokencache.NewKey(l.SecretKey, interwater.String(), l.AccessKey.Reveal(), role, strconv.Itoa(l.TokenMinutes))
+	if err != nil {
+		return Grant{}, err
+	}
+	key.License, key.Role, key.AskedLife = l.Name, role, time.Duration(l.TokenMinutes)*time.Minute
+	return Grant{License: l.Name, Role: role, key: key, issuer: &issuer{
+		client: client, url: interwater.JoinPath("/v1/auth").String(), license: l, owner: role == RoleOwner,
+	}}, nil
+}
+
+// Authorize chooses the license for a member. The error wraps ErrForbidden.
+func (b *Bridge) Authorize(_ context.Context, _ Member) (Grant, error) {
+	return b.grants[0], nil
+}
+
+// Credential is the access token for one upstream request.
+type Credential struct {
+	// Source is where it came from: memory, redis or fetched.
+	Source string
+	token  *tokencache.Token
+}
+
+// Value is what goes into CredentialHeader.
+func (c Credential) Value() string { return c.token.Value() }
+
+// Credential returns a valid access token for the grant, waiting for a fetch if need be, but never beyond ctx. The
+// error is a *NoCredential or ctx's.
+func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
+	token, layer, err := b.tokens.Token(ctx, g.key, g.issuer.fetch)
+	if err != nil {
+		return Credential{}, noCredential(err)
+	}
+	return Credential{Source: string(layer), token: token}, nil
+}
+
+// Reject reports that Interwater turned c down. The next Credential is another one, unless the error is a
+// *NoCredential: then c was fresh when it was turned down before, and replacing it again would bring nothing.
+func (b *Bridge) Reject(ctx context.Context, g Grant, c Credential) error {
+	if err := b.tokens.Reject(ctx, g.key, c.token); err != nil {
+		return noCredential(err)
+	}
+	return nil
+}
+
+// Refuse reports that c, which replaced a rejected credential, was turned down as well. It always returns the
+// *NoCredential to answer with.
+func (b *Bridge) Refuse(ctx context.Context, g Grant, c Credential) error {
+	return noCredential(b.tokens.Refuse(ctx, g.key, c.token))
+}

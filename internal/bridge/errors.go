@@ -1,0 +1,61 @@
+package bridge
+
+// This file lists every way in which a request can fail here; package proxy turns them into statuses.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"roomgate/internal/tokencache"
+)
+
+// The errors to test for. What wraps them is for logs only.
+var (
+	// ErrNoMemberToken: the request carries no member token.
+	ErrNoMemberToken = errors.New("no member token")
+	// ErrMemberToken: the member token is malformed, forged, expired, or not accepted by Glory.
+	ErrMemberToken = errors.New("member token not accepted")
+	// ErrForbidden: the member is known, but no license admits the request.
+	ErrForbidden = errors.New("no license admits the member")
+	// ErrUpstream: an upstream could not be reached or gave no sensible answer.
+	ErrUpstream = errors.New("upstream failed")
+	// ErrUpstreamTimeout: an upstream did not answer in time.
+	ErrUpstreamTimeout = errors.New("upstream timed out")
+)
+
+// NoCredential is the error where no access token can be had for a license.
+type NoCredential struct {
+	// Refused tells that Interwater said no, to the license or to its fresh token; else it is a matter of time.
+	Refused bool
+	// RetryAfter is when asking again may help; at least a second.
+	RetryAfter time.Duration
+	Err        error
+}
+
+// Error implements error.
+func (e *NoCredential) Error() string { return fmt.Sprintf("no credential: %v", e.Err) }
+
+// Unwrap gives the cause.
+func (e *NoCredential) Unwrap() error { return e.Err }
+
+// noCredential translates what the token cache reports.
+func noCredential(err error) error {
+	if u, ok := errors.AsType[*tokencache.Unavailable](err); ok {
+		refused := u.Class == tokencache.Denied || u.Class == tokencache.Rejected
+		return &NoCredential{Refused: refused, RetryAfter: u.RetryAfter, Err: err}
+	}
+	if errors.Is(err, tokencache.ErrClosed) {
+		return &NoCredential{RetryAfter: time.Second, Err: err}
+	}
+	return err // the caller's own context
+}
+
+// callFailed translates the error of an HTTP call. The cause is kept for logs.
+func callFailed(ctx context.Context, upstream string, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", upstream, ErrUpstreamTimeout)
+	}
+	return fmt.Errorf("%s: %w: %w", upstream, ErrUpstream, err)
+}

@@ -1,0 +1,152 @@
+package bridge
+
+// This file asks Glory whether it accepts a member token, once for all who present the same one, and remembers what it
+// said: an admission in memory and for the fleet, a denial for a moment.
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	maxVerdicts = 100_000         // in memory; about 200 bytes each
+	denialTTL   = 5 * time.Second // a member who has just logged in must not wait longer
+)
+
+// vault is the fleet's shared memory for verdicts. *tokencache.Vault is one.
+type vault interface {
+	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
+	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
+}
+
+// remote verifies by Glory's check_login. It is safe for concurrent use.
+type remote struct {
+	client   *http.Client
+	url      string
+	timeout  time.Duration // of one call
+	ttl      time.Duration // of an admission; 0: none is kept
+	leeway   time.Duration
+	shared   vault
+	verdicts *lru.Cache[[32]byte, verdict]
+	flights  singleflight.Group
+}
+
+// verdict is what Glory said of a token, until when it counts.
+type verdict struct {
+	admitted bool
+	until    time.Time
+}
+
+func newRemote(glory *url.URL, rt http.RoundTripper, timeout, ttl, leeway time.Duration, shared vault) (*remote, error) {
+	verdicts, err := lru.New[[32]byte, verdict](maxVerdicts)
+	if err != nil {
+		return nil, fmt.Errorf("verdicts: %w", err)
+	}
+	return &remote{
+		client: newClient(rt), url: glory.JoinPath("/api/v1/check_login").String(), timeout: timeout,
+		ttl: ttl, leeway: leeway, shared: shared, verdicts: verdicts,
+	}, nil
+}
+
+// verify admits the member whose token Glory accepts. The error wraps ErrMemberToken, ErrUpstream or
+// ErrUpstreamTimeout, or is ctx's.
+func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
+	expiry, bounded, err := numericDate(t.claims, "exp")
+	if err != nil {
+		return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
+	}
+	now := time.Now()
+	if bounded && !now.Before(expiry.Add(r.leeway)) {
+		return Member{}, fmt.Errorf("%w: expired", ErrMemberToken)
+	}
+	v, known := r.verdicts.Get(t.digest)
+	if !known || !now.Before(v.until) {
+		if v, err = r.join(ctx, t, expiry, bounded); err != nil {
+			return Member{}, err
+		}
+	}
+	if !v.admitted {
+		return Member{}, fmt.Errorf("%w: denied by Glory", ErrMemberToken)
+	}
+	return t.member(), nil
+}
+
+// join waits for the one check of this token that is in the air. The check belongs to no caller.
+func (r *remote) join(ctx context.Context, t memberToken, expiry time.Time, bounded bool) (verdict, error) {
+	checked := r.flights.DoChan(string(t.digest[:]), func() (any, error) {
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
+		defer cancel()
+		return r.check(own, t, expiry, bounded)
+	})
+	select {
+	case <-ctx.Done():
+		return verdict{}, ctx.Err()
+	case result := <-checked:
+		if result.Err != nil {
+			return verdict{}, result.Err
+		}
+		return result.Val.(verdict), nil
+	}
+}
+
+// check looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed.
+func (r *remote) check(ctx context.Context, t memberToken, expiry time.Time, bounded bool) (verdict, error) {
+	name := hex.EncodeToString(t.digest[:])
+	if _, left, ok := r.shared.Load(ctx, name); ok {
+		v := verdict{admitted: true, until: time.Now().Add(min(left, r.ttl))}
+		r.verdicts.Add(t.digest, v)
+		return v, nil
+	}
+	admitted, err := r.ask(ctx, t.raw)
+	if err != nil {
+		return verdict{}, err
+	}
+	if !admitted {
+		v := verdict{until: time.Now().Add(denialTTL)}
+		r.verdicts.Add(t.digest, v)
+		return v, nil
+	}
+	v := verdict{admitted: true, until: time.Now().Add(r.ttl)}
+	if bounded && v.until.After(expiry) {
+		v.until = expiry
+	}
+	if left := time.Until(v.until); left > 0 {
+		r.verdicts.Add(t.digest, v)
+		r.shared.Save(ctx, name, []byte{1}, left)
+	}
+	return v, nil
+}
+
+// ask makes the call. Whatever is neither 200 nor a documented denial admits nobody.
+func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return false, fmt.Errorf("check_login: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+raw)
+	request.Header.Set("Content-Type", "application/json") // Glory's document asks for it on every call
+	request.Header.Set("Accept", "application/json")
+	response, err := r.client.Do(request)
+	if err != nil {
+		// url.Error repeats the URL only; still, nothing of it is needed.
+		return false, callFailed(ctx, "check_login", errors.Unwrap(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, response.Body, 4<<10) // so that the connection can be used again
+	switch response.StatusCode {
+	case http.StatusOK:
+		return true, nil
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return false, nil
+	}
+	return false, fmt.Errorf("check_login: %w: status %d", ErrUpstream, response.StatusCode)
+}

@@ -1,0 +1,78 @@
+package bridge
+
+// This file reads JSON objects without the leniency of encoding/json that has let two readers of one message see
+// different things: names are case-sensitive and occur once.
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// strictObject decodes exactly one JSON object. Numbers become json.Number. A name that occurs twice in any object of
+// it is an error, as is anything after it.
+func strictObject(text []byte) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	value, err := strictValue(decoder)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text after the JSON value")
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a JSON object")
+	}
+	return object, nil
+}
+
+// strictValue reads the next value. The depth is bounded by the caller's limit on the length of the text.
+func strictValue(decoder *json.Decoder) (any, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, errors.New("not JSON")
+	}
+	switch token {
+	case json.Delim('{'):
+		return strictMembers(decoder)
+	case json.Delim('['):
+		list := []any{}
+		for decoder.More() {
+			value, err := strictValue(decoder)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		_, err := decoder.Token()
+		return list, err
+	}
+	return token, nil
+}
+
+// strictMembers reads an object's members and its closing brace.
+func strictMembers(decoder *json.Decoder) (map[string]any, error) {
+	object := make(map[string]any)
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil, errors.New("not JSON")
+		}
+		name, ok := token.(string)
+		if !ok {
+			return nil, errors.New("not JSON")
+		}
+		if _, twice := object[name]; twice {
+			return nil, fmt.Errorf("name %.32q occurs twice", name)
+		}
+		if object[name], err = strictValue(decoder); err != nil {
+			return nil, err
+		}
+	}
+	_, err := decoder.Token()
+	return object, err
+}
