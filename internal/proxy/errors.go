@@ -1,0 +1,122 @@
+package proxy
+
+// This file is the one place that turns an error into an HTTP answer (contract §4).
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"roomgate/internal/bridge"
+)
+
+// Errors of the edge itself.
+var (
+	errTarget      = errors.New("malformed request target")
+	errBody        = errors.New("request body can't be read")
+	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
+	errNotFound    = errors.New("no such route")
+	errBodySize    = errors.New("request body too large")
+	errHeaderSize  = errors.New("request header too large")
+	errOverloaded  = errors.New("too many requests in flight")
+	errPanic       = errors.New("handler panicked")
+	errRedirect    = errors.New("upstream redirected a room request")
+	errSwitch      = errors.New("upstream switched protocols unasked")
+	errRejectedTwo = errors.New("access token rejected on a request that can't be repeated")
+)
+
+// methodError is a known path with another method.
+type methodError struct{ allow string }
+
+// Error implements error.
+func (*methodError) Error() string { return "method not allowed" }
+
+// statusClientGone is what logs and metrics say of a client that left before its answer (nginx's 499).
+const statusClientGone = 499
+
+// answer is what the client sees of an error. No field repeats anything of the error itself.
+type answer struct {
+	status     int
+	message    string
+	retryAfter time.Duration // 0: no Retry-After
+	challenge  string        // WWW-Authenticate
+	allow      *string
+}
+
+// explain is the table. The first line that fits counts.
+func explain(err error) answer {
+	if e, ok := errors.AsType[*methodError](err); ok {
+		return answer{status: http.StatusMethodNotAllowed, message: "Method not allowed", allow: &e.allow}
+	}
+	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
+		status, message := http.StatusServiceUnavailable, "Room service is not available right now"
+		if e.Refused {
+			status, message = http.StatusBadGateway, "Room service refused the gateway"
+		}
+		return answer{status: status, message: message, retryAfter: e.RetryAfter}
+	}
+	for _, line := range []struct {
+		err error
+		answer
+	}{
+		{errTarget, answer{status: 400, message: "Malformed request path or query"}},
+		{errRoomBody, answer{status: 400, message: "A room request has no body"}},
+		{errBodySize, answer{status: 413, message: "Request body too large"}},
+		{errBody, answer{status: 400, message: "Request body can't be read"}},
+		{errHeaderSize, answer{status: 431, message: "Request header too large"}},
+		{errNotFound, answer{status: 404, message: "Not found"}},
+		{bridge.ErrNoMemberToken, answer{status: 401, message: unauthorized, challenge: "Bearer"}},
+		{bridge.ErrMemberToken, answer{status: 401, message: unauthorized, challenge: `Bearer error="invalid_token"`}},
+		{bridge.ErrForbidden, answer{status: 403, message: "Not admitted"}},
+		{errOverloaded, answer{status: 503, message: "Too many requests at once", retryAfter: time.Second}},
+		{errPanic, answer{status: 500, message: "Internal error"}},
+		{errRejectedTwo, answer{status: 502, message: "Room service refused the gateway", retryAfter: time.Second}},
+		{bridge.ErrUpstreamTimeout, answer{status: 504, message: "Upstream did not answer in time"}},
+		{context.Canceled, answer{status: statusClientGone}},
+		{context.DeadlineExceeded, answer{status: 504, message: "Upstream did not answer in time"}},
+	} {
+		if errors.Is(err, line.err) {
+			return line.answer
+		}
+	}
+	return answer{status: http.StatusBadGateway, message: "Upstream failed"}
+}
+
+const unauthorized = "Full authentication is required to access this resource"
+
+// fail answers with err, in Glory's envelope. The cause goes to the access event.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	ex := exchangeOf(r)
+	if ex.bodyErr != nil {
+		err = ex.bodyErr
+	}
+	ex.failure = err
+	a := explain(err)
+	if a.status == statusClientGone {
+		panic(http.ErrAbortHandler) // nobody is left to read an answer
+	}
+	body, _ := json.Marshal(struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{strconv.Itoa(a.status), a.message}) // two strings: can't fail
+	h := w.Header()
+	clear(h) // whatever an upstream or a step before has left
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	if a.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(a.retryAfter.Seconds()))))
+	}
+	if a.challenge != "" {
+		h.Set("WWW-Authenticate", a.challenge)
+	}
+	if a.allow != nil {
+		h.Set("Allow", *a.allow)
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(body) // a client that has gone is noticed by the server
+}

@@ -1,0 +1,49 @@
+package proxy
+
+// This file is the response writer through which every answer leaves: it adds what all answers carry and lets nothing
+// out that none may.
+
+import "net/http"
+
+// response counts what is written and has the last word on the header.
+type response struct {
+	http.ResponseWriter
+	exchange *exchange
+	draining bool
+	status   int // 0 until the header is written
+	bytes    int64
+}
+
+// WriteHeader implements http.ResponseWriter. Informational answers of an upstream are not relayed: no route needs
+// them, and ReverseProxy would copy their headers unfiltered.
+func (w *response) WriteHeader(status int) {
+	h := w.Header()
+	if status < 200 {
+		clear(h)
+		return
+	}
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	dropCredentials(h)
+	h.Set("X-Request-Id", w.exchange.requestID)
+	h.Set("X-Content-Type-Options", "nosniff")
+	if w.draining {
+		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,140 @@
+package proxy
+
+// This file judges the request target as it was sent, before anything decodes it (contract §2). What passes here means
+// the same to every reader: there is no spelling left that one decoder would understand otherwise than another.
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxRoomName   = 512  // bytes, decoded
+	maxQueryPairs = 1000 // beyond that parsers differ
+)
+
+// target is a request target that is clean.
+type target struct {
+	path  string // as sent
+	query string // as sent, without the "?"
+	// hasQuery tells an empty query from none.
+	hasQuery bool
+}
+
+// parseTarget splits and checks the request's target. The error wraps errTarget.
+func parseTarget(r *http.Request) (target, error) {
+	raw := r.RequestURI
+	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); Go has taken the host from it
+		_, rest, ok := strings.Cut(raw, "://")
+		if !ok {
+			return target{}, fmt.Errorf("%w: neither a path nor a URL", errTarget)
+		}
+		start := strings.IndexAny(rest, "/?")
+		if start < 0 {
+			rest, start = rest+"/", len(rest)
+		}
+		raw = rest[start:]
+	}
+	var t target
+	t.path, t.query, t.hasQuery = strings.Cut(raw, "?")
+	if err := checkPath(t.path); err != nil {
+		return target{}, err
+	}
+	return t, checkQuery(t.query)
+}
+
+// checkPath reports why a path is not clean.
+func checkPath(raw string) error {
+	if !strings.HasPrefix(raw, "/") {
+		return fmt.Errorf("%w: the path doesn't begin with /", errTarget)
+	}
+	if strings.ContainsAny(raw, `\#;`) {
+		return fmt.Errorf("%w: character that readers disagree on", errTarget)
+	}
+	decoded, err := decodePath(raw)
+	if err != nil {
+		return err
+	}
+	if err := checkText(decoded); err != nil {
+		return err
+	}
+	for segment := range strings.SplitSeq(strings.TrimSuffix(decoded[1:], "/"), "/") {
+		if segment == "." || segment == ".." || segment == "" && len(decoded) > 1 {
+			return fmt.Errorf("%w: empty or dot segment", errTarget)
+		}
+	}
+	return nil
+}
+
+// checkText reports what a decoded path may not contain.
+func checkText(decoded string) error {
+	if !utf8.ValidString(decoded) {
+		return fmt.Errorf("%w: not UTF-8", errTarget)
+	}
+	for i, r := range decoded {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' {
+			return fmt.Errorf("%w: control character", errTarget)
+		}
+		if r == '%' && isEscape(decoded[i:]) {
+			return fmt.Errorf("%w: encoded twice", errTarget)
+		}
+	}
+	return nil
+}
+
+// decodePath undoes percent-encoding once. An encoded separator is an error: to some readers it separates.
+func decodePath(raw string) (string, error) {
+	if !strings.Contains(raw, "%") {
+		return raw, nil
+	}
+	decoded, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", fmt.Errorf("%w: broken percent-encoding", errTarget)
+	}
+	if strings.Count(decoded, "/") != strings.Count(raw, "/") || strings.Contains(decoded, `\`) {
+		return "", fmt.Errorf("%w: encoded separator", errTarget)
+	}
+	return decoded, nil
+}
+
+// checkQuery reports why a query would not mean the same to every parser.
+func checkQuery(raw string) error {
+	if strings.ContainsAny(raw, ";#") {
+		return fmt.Errorf("%w: character in the query that readers disagree on", errTarget)
+	}
+	if strings.Count(raw, "&") >= maxQueryPairs {
+		return fmt.Errorf("%w: too many query pairs", errTarget)
+	}
+	for rest := raw; ; {
+		i := strings.IndexByte(rest, '%')
+		if i < 0 {
+			return nil
+		}
+		if !isEscape(rest[i:]) {
+			return fmt.Errorf("%w: broken percent-encoding in the query", errTarget)
+		}
+		rest = rest[i+3:]
+	}
+}
+
+// isEscape reports whether s begins with a percent-encoded byte.
+func isEscape(s string) bool {
+	return len(s) >= 3 && s[0] == '%' && isHex(s[1]) && isHex(s[2])
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// at returns the upstream's URL for the target: base's host and path, and the target byte for byte. Opaque keeps net/url
+// from spelling the path its own way.
+func (t target) at(base *url.URL) *url.URL {
+	return &url.URL{
+		Scheme: base.Scheme, Host: base.Host,
+		Opaque:   strings.TrimSuffix(base.EscapedPath(), "/") + t.path,
+		RawQuery: t.query, ForceQuery: t.hasQuery && t.query == "",
+	}
+}

@@ -1,0 +1,136 @@
+package proxy
+
+// This file is the client side of a forward: the credential and its repair, the time limit, and what every upstream
+// answer is cleared of.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"roomgate/internal/bridge"
+)
+
+// credentials is who supplies access tokens. *bridge.Bridge is one.
+type credentials interface {
+	Credential(context.Context, bridge.Grant) (bridge.Credential, error)
+	Reject(context.Context, bridge.Grant, bridge.Credential) error
+	Refuse(context.Context, bridge.Grant, bridge.Credential) error
+}
+
+// credentialTransport adds the access token of the request's grant, and replaces a rejected one once.
+type credentialTransport struct {
+	credentials credentials
+	reject      []int // statuses that mean "access token rejected"
+	next        http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper. A rejection is never returned as an answer: the client would take it for its
+// own and log the member out.
+func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, ex := r.Context(), exchangeOf(r)
+	credential, err := t.credentials.Credential(ctx, ex.grant)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := t.send(r, credential)
+	if err != nil || !slices.Contains(t.reject, answer.StatusCode) {
+		return answer, err
+	}
+	discard(answer)
+	if err := t.credentials.Reject(ctx, ex.grant, credential); err != nil {
+		return nil, err
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil, errRejectedTwo
+	}
+	if credential, err = t.credentials.Credential(ctx, ex.grant); err != nil {
+		return nil, err
+	}
+	answer, err = t.send(r, credential)
+	if err != nil || !slices.Contains(t.reject, answer.StatusCode) {
+		return answer, err
+	}
+	discard(answer)
+	return nil, t.credentials.Refuse(ctx, ex.grant, credential)
+}
+
+// send makes one attempt. The request given is left as it is, as RoundTripper asks.
+func (t *credentialTransport) send(r *http.Request, credential bridge.Credential) (*http.Response, error) {
+	ex := exchangeOf(r)
+	ex.upstream, ex.tokenSource = upstreamInterwater, credential.Source
+	attempt := *r
+	attempt.Header = r.Header.Clone()
+	attempt.Header[credentialHeader()] = []string{credential.Value()}
+	return t.next.RoundTrip(&attempt)
+}
+
+// discard gives the connection back where little is left to read, and closes it otherwise.
+func discard(answer *http.Response) {
+	_, _ = io.CopyN(io.Discard, answer.Body, 4<<10)
+	_ = answer.Body.Close()
+}
+
+// timeLimit bounds one upstream call from its start to the end of the answer's body, and tells apart who was at fault
+// when it fails.
+type timeLimit struct {
+	next     http.RoundTripper
+	limit    time.Duration
+	upstream string
+}
+
+// RoundTrip implements http.RoundTripper. The error wraps bridge.ErrUpstream or bridge.ErrUpstreamTimeout, or is the
+// caller's own context's.
+func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), t.limit)
+	answer, err := t.next.RoundTrip(r.WithContext(ctx))
+	if err == nil && answer.StatusCode == http.StatusSwitchingProtocols {
+		_ = answer.Body.Close()
+		err = errSwitch
+	}
+	if err != nil {
+		defer cancel()
+		switch {
+		case r.Context().Err() != nil:
+			return nil, r.Context().Err()
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return nil, fmt.Errorf("%s: %w", t.upstream, bridge.ErrUpstreamTimeout)
+		}
+		return nil, fmt.Errorf("%s: %w: %w", t.upstream, bridge.ErrUpstream, err)
+	}
+	// A copy: the transport writes trailers into its own Response when the body ends, and none are relayed.
+	cleared := *answer
+	cleared.Trailer = nil
+	cleared.Body = &cancelledBody{ReadCloser: answer.Body, cancel: cancel}
+	return &cleared, nil
+}
+
+// cancelledBody ends the call's context with the body.
+type cancelledBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (b *cancelledBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
+// bufferPool lends ReverseProxy its copy buffers; allocating them was its largest single cost.
+type bufferPool struct{ pool sync.Pool }
+
+func newBufferPool() *bufferPool {
+	return &bufferPool{sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}}
+}
+
+// Get implements httputil.BufferPool.
+func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) }
+
+// Put implements httputil.BufferPool.
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
