@@ -1,0 +1,78 @@
+package ops
+
+// This file answers on the operations listener.
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Options configures the operations listener. All fields are required.
+type Options struct {
+	// Ready reports whether the replica should get traffic, and why not.
+	Ready func() (ready bool, reason string)
+	// Status is called for each /status and /readyz. Its Counters are filled in by the handler.
+	Status   func() Status
+	Registry *prometheus.Registry
+}
+
+// NewHandler returns the operations listener's handler. None of its answers may be cached.
+func NewHandler(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	mux.HandleFunc("GET /readyz", o.ready)
+	mux.HandleFunc("GET /status", o.status)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry}))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // would show arguments
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Status   string   `json:"status"` // ready, or why not
+	Degraded []string `json:"degraded"`
+}
+
+func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
+	answer := readiness{Status: "ready", Degraded: o.Status().Degraded}
+	status := http.StatusOK
+	if ready, reason := o.Ready(); !ready {
+		status, answer.Status = http.StatusServiceUnavailable, reason
+	}
+	writeJSON(w, status, answer)
+}
+
+func (o Options) status(w http.ResponseWriter, _ *http.Request) {
+	s := o.Status()
+	counters, err := Counters(o.Registry)
+	if err != nil {
+		s.Degraded = append(s.Degraded, "metrics")
+	}
+	s.Counters = counters
+	writeJSON(w, http.StatusOK, s)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		http.Error(w, "can't encode", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a client that has gone is noticed by the server
+}

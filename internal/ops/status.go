@@ -1,0 +1,38 @@
+package ops
+
+// This file is the shape of /status (contract §9).
+
+// Status is the state of one replica.
+type Status struct {
+	Version       string             `json:"version"`
+	UptimeSeconds float64            `json:"uptime_seconds"`
+	Draining      bool               `json:"draining"`
+	Licenses      []License          `json:"licenses"`
+	Upstreams     []Upstream         `json:"upstreams"`
+	Redis         Redis              `json:"redis"`
+	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
+	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
+}
+
+// License is where one license's access token of one role stands on this replica.
+type License struct {
+	Name  string `json:"name"`
+	Role  string `json:"role"`  // member or owner
+	State string `json:"state"` // empty, fresh, due or failing
+	// AgeSeconds and ExpiresInSeconds are 0 without a token.
+	AgeSeconds       float64 `json:"age_seconds"`
+	ExpiresInSeconds float64 `json:"expires_in_seconds"`
+	LastError        string  `json:"last_error"` // a class of failure; "" for none
+}
+
+// Upstream is one of the two APIs. Its address is for operators only.
+type Upstream struct {
+	Name string `json:"name"`
+	URL  string `json:"url"`
+}
+
+// Redis is the fleet's shared memory as this replica sees it.
+type Redis struct {
+	State     string `json:"state"` // up or down
+	LastError string `json:"last_error"`
+}
