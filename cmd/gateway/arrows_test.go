@@ -1,0 +1,383 @@
+// The rules of the house, kept by a test: which package may know which, where
+// the environment is read and the process ended, that nothing sleeps, and that
+// every file says what it is for. Each ban prints its reason, so that whoever meets it can tell a
+// mistake from a rule that has had its day. CONTRIBUTING.md shows the same
+// arrows for reading; here they are for failing.
+
+package main_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module  = "roomgate"
+	mainDir = "cmd/gateway"
+	// mainFile alone touches the process: its environment and its exit code.
+	mainFile = mainDir + "/main.go"
+)
+
+// arrows lists every folder that may hold Go code, and which of the others its
+// code may import. What is not drawn here is forbidden; test files may import
+// the sandbox besides.
+var arrows = map[string][]string{
+	mainDir: {
+		"internal/bridge", "internal/config", "internal/ops",
+		"internal/proxy", "internal/sandbox", "internal/tokencache",
+	},
+	"internal/proxy":      {"internal/bridge"},
+	"internal/bridge":     {"internal/tokencache"},
+	"internal/config":     nil,
+	"internal/ops":        nil,
+	"internal/sandbox":    nil,
+	"internal/tokencache": nil,
+}
+
+// reasons says why an arrow is missing. The first match counts; an empty side
+// matches every package.
+var reasons = []struct{ from, to, why string }{
+	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
+	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
+	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
+	{"internal/config", "", "config turns the environment into values and must not know what becomes of them"},
+	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
+	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},
+	{"internal/bridge", "", "the domain decides who may enter and must not know how the answer travels"},
+	{"", "internal/ops", "what is measured must not depend on who looks: a package takes a logger and small interfaces of its own"},
+	{"internal/proxy", "internal/tokencache", "proxy gets credentials from bridge: were it to reach around it, no rule would have been asked"},
+	{"", "", "packages meet in cmd/gateway, the only one that knows them all"},
+}
+
+const whyNewPackage = "a new package needs a second importer or 2,000 lines as its reason; with one, draw its arrows in arrows_test.go"
+
+// importBans keeps other people's packages to the places made for them: a
+// path in imports stands for all beneath it, one in within is a folder or a file.
+var importBans = []struct {
+	imports []string
+	within  []string
+	tests   bool // test files everywhere may import it
+	why     string
+}{
+	{
+		imports: []string{"github.com/redis/go-redis"},
+		within:  []string{"internal/tokencache", mainDir, "internal/proxy/ratelimit.go", "internal/proxy/ratelimit_test.go"},
+		why:     "every use of Redis must be bounded in time and survive its loss; few places can be held to that",
+	},
+	{
+		imports: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "go.opentelemetry.io/contrib/exporters"},
+		within:  []string{"internal/ops"},
+		tests:   true, // a test of spans needs something to record them
+		why:     "others speak the OpenTelemetry API; whether and where spans go is set up once",
+	},
+	{
+		imports: []string{"net/http/pprof"},
+		within:  []string{"internal/ops"},
+		why:     "importing it registers handlers on http.DefaultServeMux; profiles belong to the operations listener alone",
+	},
+}
+
+const (
+	whyEnv   = "only " + mainFile + " touches the environment: settings come in through its getenv, so that tests run in parallel and all mistakes are reported at once"
+	whyExit  = "only " + mainFile + " ends the process: elsewhere it would skip deferred calls and the drain; return an error"
+	whySleep = "a sleep hears no cancellation, and in a test it is slow on one machine and too short on another; wait on the context and a timer, or test within testing/synctest"
+)
+
+// callBans names the functions that are not for everybody, and why.
+var callBans = map[string]map[string]string{
+	"os": {
+		"Getenv": whyEnv, "LookupEnv": whyEnv, "Environ": whyEnv, "ExpandEnv": whyEnv,
+		"Exit": whyExit,
+	},
+	"log":     {"Fatal": whyExit, "Fatalf": whyExit, "Fatalln": whyExit},
+	"syscall": {"Getenv": whyEnv, "Environ": whyEnv, "Exit": whyExit},
+	"time":    {"Sleep": whySleep},
+}
+
+// TestArrows holds every Go file of the module to the rules above.
+func TestArrows(t *testing.T) {
+	const root = "../.."
+	checked := 0
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return skip(root, name, d.Name())
+		case filepath.Ext(name) != ".go":
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		src, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		checked++
+		for _, f := range check(t, filepath.ToSlash(rel), src) {
+			t.Error(f)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if checked == 0 {
+		t.Errorf("no Go file under %s: the rules were held against nothing", root)
+	}
+}
+
+// skip leaves out the folders that the go command leaves out: testdata, those
+// with a leading dot or underscore, and modules of their own.
+func skip(root, dir, base string) error {
+	if dir == root {
+		return nil
+	}
+	if base == "testdata" || base == "node_modules" || base[0] == '.' || base[0] == '_' {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+// check returns what is wrong with one file. name is its slash-separated path
+// in the module; the file need not exist.
+func check(t *testing.T, name string, src []byte) []string {
+	t.Helper()
+	fset := token.NewFileSet()
+	file, err := parser.ParseFile(fset, name, src, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var findings []string
+	report := func(n ast.Node, format string, args ...any) {
+		findings = append(findings, fmt.Sprintf("%s: %s", fset.Position(n.Pos()), fmt.Sprintf(format, args...)))
+	}
+	dir := path.Dir(name)
+	if _, ok := arrows[dir]; !ok {
+		report(file, "package in %s: %s", dir, whyNewPackage)
+	}
+	if !opensWithComment(file) {
+		report(file, "no comment at the top: each file opens with what it is for")
+	}
+	for _, spec := range file.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value)
+		if why := whyNotImport(name, imported); why != "" {
+			report(spec, "%s must not import %s: %s", name, imported, why)
+		}
+		if callBans[imported] != nil {
+			checkCalls(name, file, spec, report)
+		}
+	}
+	return findings
+}
+
+// opensWithComment reports whether prose stands before the first declaration
+// without being that declaration's own; a build constraint is no prose.
+func opensWithComment(file *ast.File) bool {
+	end := file.FileEnd
+	var own *ast.CommentGroup
+	if len(file.Decls) > 0 {
+		end = file.Decls[0].Pos()
+		switch d := file.Decls[0].(type) {
+		case *ast.FuncDecl:
+			own = d.Doc
+		case *ast.GenDecl:
+			own = d.Doc
+		}
+	}
+	return slices.ContainsFunc(file.Comments, func(c *ast.CommentGroup) bool {
+		return c.Pos() < end && c != own && strings.TrimSpace(c.Text()) != ""
+	})
+}
+
+// whyNotImport returns the reason why the file name must not import a package,
+// or "" where it may.
+func whyNotImport(name, imported string) string {
+	test := strings.HasSuffix(name, "_test.go")
+	if to, ours := strings.CutPrefix(imported, module+"/"); ours {
+		from := path.Dir(name)
+		if from == to || slices.Contains(arrows[from], to) || test && to == "internal/sandbox" {
+			return ""
+		}
+		return whyNot(from, to)
+	}
+	for _, ban := range importBans {
+		allowed := test && ban.tests || withinAny(name, ban.within)
+		if withinAny(imported, ban.imports) && !allowed {
+			return ban.why
+		}
+	}
+	return ""
+}
+
+// whyNot returns why there is no arrow between two packages of ours.
+func whyNot(from, to string) string {
+	for _, r := range reasons {
+		if (r.from == "" || r.from == from) && (r.to == "" || r.to == to) {
+			return r.why
+		}
+	}
+	return ""
+}
+
+// withinAny reports whether p is one of bases or lies beneath one.
+func withinAny(p string, bases []string) bool {
+	return slices.ContainsFunc(bases, func(base string) bool {
+		return p == base || strings.HasPrefix(p, base+"/")
+	})
+}
+
+// checkCalls reports each use, called or passed on, of a banned function of the
+// package that spec imports.
+func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(ast.Node, string, ...any)) {
+	imported, _ := strconv.Unquote(spec.Path.Value)
+	local := path.Base(imported)
+	if spec.Name != nil {
+		local = spec.Name.Name
+	}
+	if local == "." {
+		report(spec, "dot import of %s: it hides functions that are not for everybody", imported)
+		return
+	}
+	for _, decl := range file.Decls {
+		ast.Inspect(decl, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			pkg, ok := sel.X.(*ast.Ident)
+			if !ok || pkg.Name != local {
+				return true
+			}
+			if why := callBans[imported][sel.Sel.Name]; why != "" && !exempt(name, file, decl, why) {
+				report(sel, "%s.%s: %s", imported, sel.Sel.Name, why)
+			}
+			return true
+		})
+	}
+}
+
+// exempt reports whether the ban given by why spares this declaration: main.go
+// is made for it, tests learn from the environment that Redis is required,
+// TestMain has to exit, and a sleep in a synctest bubble takes no time.
+func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
+	test := strings.HasSuffix(name, "_test.go")
+	switch why {
+	case whyEnv:
+		return name == mainFile || test
+	case whyExit:
+		fn, ok := decl.(*ast.FuncDecl)
+		return name == mainFile || test && ok && fn.Recv == nil && fn.Name.Name == "TestMain"
+	case whySleep:
+		return test && slices.ContainsFunc(file.Imports, func(spec *ast.ImportSpec) bool {
+			return spec.Path.Value == `"testing/synctest"`
+		})
+	}
+	return false
+}
+
+// TestArrowsCheckerFindsViolations shows that the test above is able to fail:
+// each source breaks one rule, or comes close and keeps it (want is empty).
+func TestArrowsCheckerFindsViolations(t *testing.T) {
+	for _, tt := range []struct{ name, file, src, want string }{
+		{"an arrow that is drawn", "internal/proxy/a.go", `import _ "roomgate/internal/bridge"`, ""},
+		{"upwards", "internal/bridge/a.go", `import _ "roomgate/internal/proxy"`, "must not know how the answer travels"},
+		{"around bridge", "internal/proxy/a.go", `import _ "roomgate/internal/tokencache"`, "no rule would have been asked"},
+		{"around bridge in a test", "internal/proxy/a_test.go", `import _ "roomgate/internal/tokencache"`, "no rule would have been asked"},
+		{"settings outside cmd", "internal/proxy/a.go", `import _ "roomgate/internal/config"`, "states what it needs"},
+		{"the sandbox in production code", "internal/ops/a.go", `import _ "roomgate/internal/sandbox"`, "must not reach them"},
+		{"the sandbox in a test", "internal/ops/a_test.go", `import _ "roomgate/internal/sandbox"`, ""},
+		{"the sandbox in a command", "cmd/gateway/sandbox.go", `import _ "roomgate/internal/sandbox"`, ""},
+		{"the sandbox reaching out", "internal/sandbox/a_test.go", `import _ "roomgate/internal/bridge"`, "hide a shared mistake"},
+		{"an external test of its own package", "internal/ops/a_test.go", `import _ "roomgate/internal/ops"`, ""},
+		{"a seventh package", "internal/util/a.go", ``, "second importer or 2,000 lines"},
+		{"a package inside a package", "internal/proxy/cors/a.go", ``, "second importer or 2,000 lines"},
+		{"Redis in the cache", "internal/tokencache/redis.go", `import _ "github.com/redis/go-redis/v9"`, ""},
+		{"Redis in the rate limiter", "internal/proxy/ratelimit.go", `import _ "github.com/redis/go-redis/v9"`, ""},
+		{"Redis elsewhere in proxy", "internal/proxy/route.go", `import _ "github.com/redis/go-redis/v9"`, "bounded in time"},
+		{"the tracing API", "internal/proxy/a.go", `import _ "go.opentelemetry.io/otel/trace"`, ""},
+		{"the tracing SDK", "cmd/gateway/a.go", `import _ "go.opentelemetry.io/otel/sdk/trace"`, "set up once"},
+		{"the tracing SDK in a test", "internal/proxy/a_test.go", `import _ "go.opentelemetry.io/otel/sdk/trace"`, ""},
+		{"profiles outside ops", "cmd/gateway/a.go", `import _ "net/http/pprof"`, "DefaultServeMux"},
+		{"environment in main.go", "cmd/gateway/main.go", `import "os"; var v = os.Getenv("A")`, ""},
+		{"environment beside main.go", "cmd/gateway/serve.go", `import "os"; var v = os.Getenv("A")`, "touches the environment"},
+		{"environment as a value", "internal/config/a.go", `import "os"; var get = os.LookupEnv`, "touches the environment"},
+		{"environment under another name", "internal/config/a.go", `import env "os"; var v = env.Environ()`, "touches the environment"},
+		{"environment by dot import", "internal/config/a.go", `import . "os"; var v = Getenv("A")`, "dot import"},
+		{"environment in a test", "internal/config/a_test.go", `import "os"; var v = os.Getenv("A")`, ""},
+		{"exit in a test", "internal/ops/a_test.go", `import "os"; func TestA() { os.Exit(1) }`, "ends the process"},
+		{"exit in TestMain", "internal/ops/a_test.go", `import "os"; func TestMain() { os.Exit(1) }`, ""},
+		{"exit in a command", "cmd/gateway/serve.go", `import "os"; func f() { os.Exit(1) }`, "ends the process"},
+		{"exit through the log", "internal/ops/a.go", `import "log"; func f() { log.Fatalf("") }`, "ends the process"},
+		{"sleep", "cmd/gateway/main.go", `import "time"; func f() { time.Sleep(1) }`, "hears no cancellation"},
+		{"sleep in a test", "internal/ops/a_test.go", `import "time"; func f() { time.Sleep(1) }`, "hears no cancellation"},
+		{"sleep in a bubble", "internal/ops/a_test.go", `import ("time"; _ "testing/synctest"); func f() { time.Sleep(1) }`, ""},
+		{"another package's Exit", "internal/ops/a.go", `import "os"; var os2 = struct{ Exit int }{}; var v = os2.Exit; var w = os.Args`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			findings := check(t, tt.file, []byte("// Prose.\n\npackage p\n"+tt.src))
+			expect(t, findings, tt.want)
+		})
+	}
+}
+
+// TestArrowsCheckerWantsAnOpeningComment tells prose about a file from what
+// only looks like it.
+func TestArrowsCheckerWantsAnOpeningComment(t *testing.T) {
+	const want = "opens with what it is for"
+	for _, tt := range []struct{ name, src, want string }{
+		{"package comment", "// Package p is for this.\npackage p\n", ""},
+		{"apart from the package clause", "// This is for that.\n\npackage p\n", ""},
+		{"after the package clause", "package p\n\n// This is for that.\n\nimport _ \"fmt\"\n", ""},
+		{"nothing", "package p\n", want},
+		{"a build constraint", "//go:build linux\n\npackage p\n", want},
+		{"a function's own comment", "package p\n\n// f is for that.\nfunc f() {}\n", want},
+		{"too late", "package p\n\nfunc f() {}\n\n// This is for that.\n", want},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expect(t, check(t, "internal/ops/a.go", []byte(tt.src)), tt.want)
+		})
+	}
+}
+
+// TestEveryMissingArrowHasItsOwnReason keeps the catch-all reason for packages
+// that are yet to come.
+func TestEveryMissingArrowHasItsOwnReason(t *testing.T) {
+	catchAll := reasons[len(reasons)-1].why
+	for from, to := range arrows {
+		for other := range arrows {
+			if other == from || other == mainDir || slices.Contains(to, other) {
+				continue
+			}
+			if why := whyNot(from, other); why == "" || why == catchAll {
+				t.Errorf("%s → %s is forbidden without a reason", from, other)
+			}
+		}
+	}
+}
+
+// expect wants exactly one finding that contains want, or none if it is empty.
+func expect(t *testing.T, findings []string, want string) {
+	t.Helper()
+	switch {
+	case want == "" && len(findings) > 0:
+		t.Errorf("found %q in a file that keeps the rules", findings)
+	case want != "" && (len(findings) != 1 || !strings.Contains(findings[0], want)):
+		t.Errorf("found %q, want one that says %q", findings, want)
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+// This file parses a command's flags the way all commands do.
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+)
+
+// newFlags returns an empty flag set that prints its usage to stderr.
+func newFlags(command string, stderr io.Writer) *flag.FlagSet {
+	flags := flag.NewFlagSet("gateway "+command, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	return flags
+}
+
+// parseFlags takes flags only; anything else is a mistake. done tells that help was asked for and given.
+func parseFlags(flags *flag.FlagSet, args []string) (done bool, err error) {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return true, nil
+	case err != nil:
+		return false, usageError(err.Error())
+	case flags.NArg() > 0:
+		flags.Usage()
+		return false, usageError(fmt.Sprintf("unexpected argument %q", flags.Arg(0)))
+	}
+	return false, nil
+}

@@ -1,0 +1,59 @@
+package main
+
+// This file asks the gateway on this machine whether it is ready: for containers, whose image has no shell.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"roomgate/internal/config"
+)
+
+func runHealthcheck(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	if done, err := parseFlags(newFlags("healthcheck", stderr), args); done || err != nil {
+		return err
+	}
+	addr, err := config.AdminAddr(environ)
+	if err != nil {
+		return err
+	}
+	if addr == "" {
+		return usageError("ADMIN_ADDR is empty: there is no operations listener to ask")
+	}
+	url, err := readyURL(addr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, _ = io.Copy(stdout, io.LimitReader(answer.Body, 64<<10))
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("healthcheck: not ready: status %d", answer.StatusCode)
+	}
+	return nil
+}
+
+// readyURL is where a listener on addr is reached from its own machine.
+func readyURL(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", usageError("ADMIN_ADDR: " + err.Error())
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/readyz", nil
+}

@@ -1,0 +1,102 @@
+// Gateway is an auth-bridging reverse proxy: client apps log in at Glory and enter rooms at Interwater through it, and
+// never see the license's keys or access token. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"roomgate/internal/config"
+)
+
+// version and commit are set by the linker.
+var version, commit string
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	signal.Ignore(syscall.SIGHUP) // its default would end the process
+	go func() {
+		<-signals
+		cancel() // drain
+		<-signals
+		os.Exit(1) // now
+	}()
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, errReported) {
+		fmt.Fprintf(os.Stderr, "gateway: %v\n", err)
+	}
+	os.Exit(exitStatus(err))
+}
+
+// run is the program. It ends when ctx does, having drained. Whoever calls it owns signals and the exit status.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	name := "serve"
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(ctx, args, environ, stdout, stderr)
+		}
+	}
+	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+		usage(stdout)
+		return nil
+	}
+	usage(stderr)
+	return usageError(fmt.Sprintf("unknown command %q", name))
+}
+
+// command is one word on the command line.
+type command struct {
+	name, does string
+	run        func(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "serve with the settings in the environment (the default)", runServe},
+		{"sandbox", "run everything embedded, to try it or to develop against", runSandbox},
+		{"check", "ask Redis, Glory and Interwater with the settings, and print a table", runCheck},
+		{"healthcheck", "ask this machine's gateway whether it is ready", runHealthcheck},
+		{"version", "print version, commit and Go version", runVersion},
+	}
+}
+
+func usage(w io.Writer) {
+	_, _ = fmt.Fprintln(w, "usage: gateway [command] [flags]")
+	for _, c := range commands() {
+		_, _ = fmt.Fprintf(w, "  %-12s %s\n", c.name, c.does)
+	}
+}
+
+// usageError is a mistake on the command line.
+type usageError string
+
+// Error implements error.
+func (e usageError) Error() string { return string(e) }
+
+// errReported is returned by a command that has said itself what is wrong.
+var errReported = errors.New("failed")
+
+// exitStatus is 2 for mistakes in settings or on the command line, 1 for what goes wrong after that.
+func exitStatus(err error) int {
+	if err == nil {
+		return 0
+	}
+	if _, ok := errors.AsType[*config.Problems](err); ok {
+		return 2
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return 2
+	}
+	return 1
+}

@@ -1,0 +1,240 @@
+package main
+
+// This file starts the gateway, serves, drains and stops: it reads from top to bottom like what happens.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/config"
+	"roomgate/internal/ops"
+	"roomgate/internal/proxy"
+	"roomgate/internal/tokencache"
+)
+
+func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	if done, err := parseFlags(newFlags("serve", stderr), args); done || err != nil {
+		return err
+	}
+	cfg, err := config.Load(environ)
+	if err != nil {
+		return err
+	}
+	g, err := newGateway(ctx, cfg, stdout)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	return g.serve(ctx)
+}
+
+// gateway is one replica, put together and listening.
+type gateway struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	cache    *tokencache.Cache
+	handler  *proxy.Proxy
+	public   net.Listener
+	admin    net.Listener // nil: off
+	ops      http.Handler
+	started  time.Time
+	draining atomic.Bool
+	closers  []func()
+}
+
+// newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
+// closes it.
+func newGateway(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *gateway, err error) {
+	if err := unsupported(cfg); err != nil {
+		return nil, err
+	}
+	g := &gateway{cfg: cfg, log: ops.NewLogger(logs, cfg.LogFormat, cfg.LogLevel), started: time.Now()}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	registry := ops.NewRegistry(build())
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	g.onClose(func() { _ = redis.Close() })
+	g.cache, err = tokencache.New(tokencache.Options{
+		Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout,
+		FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.onClose(g.cache.Close)
+	members, err := bridge.New(bridgeOptions(cfg, g.cache, registry))
+	if err != nil {
+		return nil, err
+	}
+	g.handler, err = proxy.New(proxy.Options{
+		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
+		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
+		RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
+		Bridge: members, TrustedProxies: cfg.TrustedProxies,
+		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
+		Draining: g.draining.Load, Log: g.log, Metrics: registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.onClose(g.handler.Close)
+	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry})
+	return g, g.listen(ctx)
+}
+
+// bridgeOptions translates settings; secrets go from one type that can't be printed into another.
+func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, metrics prometheus.Registerer) bridge.Options {
+	o := bridge.Options{
+		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL, GloryTimeout: cfg.GloryTimeout,
+		Local: bridge.LocalVerification{
+			Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
+		},
+		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Metrics: metrics,
+	}
+	for _, s := range cfg.GloryJWTSecrets {
+		o.Local.Secrets = append(o.Local.Secrets, tokencache.NewSecret(s.Reveal()))
+	}
+	// Replicas share a license, whether or not they share the secret of member tokens.
+	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
+	return o
+}
+
+func licenses(cfg *config.Config) []bridge.License {
+	list := make([]bridge.License, len(cfg.Licenses))
+	for i, l := range cfg.Licenses {
+		list[i] = bridge.License{
+			Name: l.Name, TokenMinutes: l.TokenMinutes,
+			AccessKey: tokencache.NewSecret(l.AccessKey.Reveal()), SecretKey: tokencache.NewSecret(l.SecretKey.Reveal()),
+		}
+	}
+	return list
+}
+
+// listen opens both listeners.
+func (g *gateway) listen(ctx context.Context) (err error) {
+	var config net.ListenConfig
+	if g.public, err = config.Listen(ctx, "tcp", g.cfg.ListenAddr); err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	g.onClose(func() { _ = g.public.Close() })
+	if g.cfg.AdminAddr == "" {
+		return nil
+	}
+	if g.admin, err = config.Listen(ctx, "tcp", g.cfg.AdminAddr); err != nil {
+		return fmt.Errorf("ADMIN_ADDR: %w", err)
+	}
+	g.onClose(func() { _ = g.admin.Close() })
+	return nil
+}
+
+// serve answers requests until ctx ends, then drains and stops. It returns nil after an orderly end.
+func (g *gateway) serve(ctx context.Context) error {
+	quiet := slog.NewLogLogger(g.log.Handler(), slog.LevelDebug) // clients' mistakes, one line each
+	public := &http.Server{
+		Handler:                      g.handler,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            g.cfg.ReadHeaderTimeout,
+		ReadTimeout:                  g.cfg.ReadTimeout,
+		IdleTimeout:                  g.cfg.IdleTimeout,
+		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
+		ErrorLog:                     quiet,
+	}
+	// The operations listener answers to the end, or nobody could see how the drain goes.
+	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}
+	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
+
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return orderly(public.Serve(g.public)) })
+	if g.admin != nil {
+		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
+	}
+	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
+	group.Go(func() error {
+		<-failed.Done() // told to stop, or a server gave up
+		g.drain(ctx, public)
+		return orderly(admin.Close())
+	})
+	return group.Wait()
+}
+
+// drain goes on serving for DrainDelay while balancers notice, then lets the requests in flight end.
+func (g *gateway) drain(ctx context.Context, public *http.Server) {
+	g.draining.Store(true)
+	g.log.Info("draining", "delay", g.cfg.DrainDelay.String())
+	if ctx.Err() != nil { // told to; a failed server has nothing to wait for
+		<-time.After(g.cfg.DrainDelay)
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.ShutdownTimeout)
+	defer cancel()
+	if err := public.Shutdown(limit); err != nil {
+		g.log.Warn("requests cut off", "after", g.cfg.ShutdownTimeout.String())
+		_ = public.Close()
+	}
+	g.log.Info("stopped")
+}
+
+// orderly takes the one error of an http.Server that isn't one.
+func orderly(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func addrOf(l net.Listener) string {
+	if l == nil {
+		return "off"
+	}
+	return l.Addr().String()
+}
+
+// onClose adds a step to close.
+func (g *gateway) onClose(f func()) { g.closers = append(g.closers, f) }
+
+// close releases everything, last opened first.
+func (g *gateway) close() {
+	for i := len(g.closers) - 1; i >= 0; i-- {
+		g.closers[i]()
+	}
+}
+
+// unsupported refuses settings whose feature this version doesn't have. Ignoring one would admit what it was to keep
+// out.
+func unsupported(cfg *config.Config) error {
+	var wrong []error
+	refuse := func(is bool, name string) {
+		if is {
+			wrong = append(wrong, fmt.Errorf("%s: not supported by this version", name))
+		}
+	}
+	first := cfg.Licenses[0]
+	refuse(len(cfg.Licenses) > 1, "INTERWATER_LICENSE_1_NAME")
+	refuse(first.Allow != "true", "INTERWATER_ALLOW")
+	refuse(first.Owner != "false", "INTERWATER_OWNER")
+	refuse(cfg.TLSCertFile != "", "TLS_CERT_FILE")
+	refuse(len(cfg.CORSAllowedOrigins) > 0, "CORS_ALLOWED_ORIGINS")
+	refuse(cfg.LoginRateLimit.Burst > 0, "LOGIN_RATE_LIMIT")
+	refuse(len(cfg.RoomRedactFields) > 0, "ROOM_REDACT_FIELDS")
+	refuse(cfg.RoomCacheTTL > 0, "ROOM_CACHE_TTL")
+	if len(wrong) > 0 {
+		return usageError(errors.Join(wrong...).Error())
+	}
+	return nil
+}

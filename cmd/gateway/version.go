@@ -1,0 +1,45 @@
+package main
+
+// This file tells which build this is.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+)
+
+func runVersion(_ context.Context, args, _ []string, stdout, stderr io.Writer) error {
+	if done, err := parseFlags(newFlags("version", stderr), args); done || err != nil {
+		return err
+	}
+	v, c := build()
+	_, err := fmt.Fprintf(stdout, "roomgate %s (commit %s, %s)\n", v, c, runtime.Version())
+	return err
+}
+
+// build is what the linker was told, else what the Go command knows of the sources.
+func build() (v, c string) {
+	v, c = version, commit
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return orUnknown(v), orUnknown(c)
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && c == "" {
+			c = s.Value
+		}
+	}
+	if v == "" {
+		v = info.Main.Version
+	}
+	return orUnknown(v), orUnknown(c)
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
