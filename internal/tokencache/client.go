@@ -3,6 +3,7 @@ package tokencache
 // This file opens the Redis client the way the cache needs it: no hidden waiting and no hidden retries.
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -10,6 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+// The library has one logger for the whole process and prints each failed dial to standard error. What an operator needs
+// to know, the circuit tells. Here, since setting it later races with clients in use.
+func init() { redis.SetLogger(noLog{}) }
+
+// noLog implements the library's logger.
+type noLog struct{}
+
+// Printf drops the line.
+func (noLog) Printf(context.Context, string, ...any) {}
 
 // OpenRedis returns a client for mode "single", "cluster" or "sentinel". It does not connect: a Redis that is down must
 // not keep a replica from starting. The URL's own timeouts and retries are overridden: no step takes longer than

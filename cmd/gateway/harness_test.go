@@ -1,0 +1,302 @@
+package main
+
+// What the whole-program tests share: stand-ins of both upstreams, a real redis-server, and gateways, either through
+// run in this process or as processes of their own.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"roomgate/internal/sandbox"
+)
+
+// asProgram makes this test binary the gateway itself: processes to be killed are real ones, built as the tests are.
+const asProgram = "ROOMGATE_TEST_AS_PROGRAM=1"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(strings.TrimSuffix(asProgram, "=1")) != "" {
+		main()
+		return
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		sayAloud("roomgate: redis-server is not installed; the tests of cache and fleet are skipped")
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// sayAloud reaches the person at the terminal, if there is one: go test keeps the output of a passing package to itself.
+func sayAloud(text string) {
+	fmt.Fprintln(os.Stderr, text)
+	if terminal, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+		fmt.Fprintln(terminal, text)
+		terminal.Close()
+	}
+}
+
+// newRedis starts a redis-server for the test. Without one installed the test is skipped, or fails where CI wants it.
+func newRedis(t *testing.T, args ...string) *sandbox.RedisServer {
+	t.Helper()
+	redis, err := sandbox.StartRedis(args...)
+	if errors.Is(err, sandbox.ErrNoRedis) && os.Getenv("ROOMGATE_REQUIRE_REDIS") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { redis.Close() })
+	return redis
+}
+
+// newStands starts both upstreams for the test.
+func newStands(t *testing.T) *sandbox.Sandbox {
+	t.Helper()
+	stands, err := sandbox.Start(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stands.Close() })
+	return stands
+}
+
+// settings are those of a gateway before stands and redis, on free ports, without a delay at the end. Later entries count
+// more, so that a test can append its own.
+func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string {
+	license := stands.Interwater.Licenses()[0]
+	return append([]string{
+		"LISTEN_ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "DRAIN_DELAY=0s",
+		"GLORY_URL=" + stands.GloryURL, "GLORY_JWT_SECRETS=" + stands.Glory.Secret(),
+		"INTERWATER_URL=" + stands.InterwaterURL,
+		"INTERWATER_ACCESS_KEY=" + license.AccessKey, "INTERWATER_SECRET_KEY=" + license.SecretKey,
+		"REDIS_URL=redis://" + redisAddr,
+	}, own...)
+}
+
+// replica is a running gateway.
+type replica struct {
+	url, admin string
+	log        *logs
+	stop       func()       // as SIGTERM would; once
+	ended      func() error // waits for the end and gives its error
+}
+
+// startReplica runs the program in this process until the test ends.
+func startReplica(t *testing.T, environ []string) *replica {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &replica{log: newLogs(), stop: cancel}
+	result := make(chan error, 1)
+	go func() { result <- run(ctx, []string{"serve"}, environ, r.log, r.log) }()
+	r.ended = sync.OnceValue(func() error { return <-result })
+	t.Cleanup(func() {
+		cancel()
+		if err := r.ended(); err != nil {
+			t.Errorf("gateway: %v", err)
+		}
+	})
+	r.await(t)
+	return r
+}
+
+// startProcess runs the program as a process, which the test may signal, and which is killed when the test ends.
+func startProcess(t *testing.T, environ []string, args ...string) (*replica, *os.Process) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), os.Args[0], args...)
+	command.Env = append(environ, asProgram)
+	r := &replica{log: newLogs()}
+	command.Stdout, command.Stderr = r.log, r.log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.stop = func() { command.Process.Signal(os.Interrupt) }
+	r.ended = sync.OnceValue(command.Wait)
+	t.Cleanup(func() { command.Process.Kill(); r.ended() })
+	r.await(t)
+	return r, command.Process
+}
+
+// await reads where the gateway listens from its log.
+func (r *replica) await(t *testing.T) {
+	t.Helper()
+	line := r.log.wait(t, "serving")
+	r.url, r.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
+}
+
+// logs keeps what a gateway prints.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed and replaced at each write
+}
+
+func newLogs() *logs { return &logs{more: make(chan struct{})} }
+
+// Write implements io.Writer.
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.more)
+	l.more = make(chan struct{})
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// events are all lines so far with this msg.
+func (l *logs) events(msg string) []map[string]any {
+	var found []map[string]any
+	for scan := bufio.NewScanner(strings.NewReader(l.String())); scan.Scan(); {
+		var line map[string]any
+		if json.Unmarshal(scan.Bytes(), &line) == nil && line["msg"] == msg {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// wait returns the first line with this msg, as soon as there is one.
+func (l *logs) wait(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		l.mu.Lock()
+		more := l.more
+		l.mu.Unlock()
+		if found := l.events(msg); len(found) > 0 {
+			return found[0]
+		}
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("no %q in the log:\n%s", msg, l)
+		}
+	}
+}
+
+// eventually waits until the condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// answer is a response read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	closes bool // the connection ends with it
+}
+
+// newClient keeps connections alive, as apps do, and closes them with the test.
+func newClient(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+}
+
+// call sends one request; token is sent as bearer unless empty, body as JSON.
+func call(ctx context.Context, client *http.Client, method, url, token, body string) (answer, error) {
+	var reader io.Reader
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, url, reader)
+	if err != nil {
+		return answer{}, err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, string(text), response.Close}, err
+}
+
+// get is call for a GET that must come to an answer.
+func get(t *testing.T, client *http.Client, url, token string) answer {
+	t.Helper()
+	a, err := call(t.Context(), client, http.MethodGet, url, token, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// want fails the test unless the answer has this status.
+func (a answer) want(t *testing.T, status int) answer {
+	t.Helper()
+	if a.status != status {
+		t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	return a
+}
+
+// load sends GETs of url from several clients, one after the other each, until stop, which returns how many were sent
+// and what went wrong.
+func load(t *testing.T, clients int, url, token string) (sent func() int, stop func() (int, []string)) {
+	t.Helper()
+	var (
+		mu     sync.Mutex
+		count  int
+		failed []string
+		wg     sync.WaitGroup
+	)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	client := newClient(t)
+	for range clients {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				a, err := call(context.WithoutCancel(ctx), client, http.MethodGet, url, token, "")
+				mu.Lock()
+				count++
+				if err != nil {
+					failed = append(failed, err.Error())
+				} else if a.status != http.StatusOK {
+					failed = append(failed, fmt.Sprint(a.status, " ", a.body))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	sent = func() int { mu.Lock(); defer mu.Unlock(); return count }
+	return sent, func() (int, []string) {
+		cancel()
+		wg.Wait()
+		return count, failed
+	}
+}

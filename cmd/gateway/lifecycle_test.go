@@ -1,0 +1,191 @@
+package main
+
+// How the program starts, drains and ends, as a process among others sees it.
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A balancer stops sending once /readyz says so; what is sent until then is answered.
+func TestSIGTERMUnderLoadFailsNoRequest(t *testing.T) {
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	r, process := startProcess(t, settings(stands, redisServer.Addr, "DRAIN_DELAY=1s", "MEMBER_RATE_LIMIT=0"))
+	token := stands.Glory.MintToken("1", time.Hour)
+	sent, stop := load(t, 8, r.url+"/v1/info", token)
+	eventually(t, "some requests", func() bool { return sent() > 100 })
+	if got := get(t, client, r.admin+"/readyz", ""); got.status != 200 {
+		t.Fatalf("readyz: %+v", got)
+	}
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "not ready", func() bool { return get(t, client, r.admin+"/readyz", "").status == 503 })
+	if got := get(t, client, r.admin+"/readyz", ""); !strings.Contains(got.body, "draining") {
+		t.Errorf("readyz gives no reason: %s", got.body)
+	}
+	if got := get(t, client, r.admin+"/livez", ""); got.status != 200 {
+		t.Errorf("livez while draining: %+v", got)
+	}
+	at := sent()
+	eventually(t, "still serving", func() bool { return sent() > at+50 })
+	if a := get(t, client, r.url+"/v1/info", token).want(t, 200); !a.closes {
+		t.Errorf("an answer while draining doesn't ask for another connection: %v", a.header)
+	}
+	if total, failed := stop(); len(failed) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %s", len(failed), total, failed[0])
+	}
+	if err := r.ended(); err != nil {
+		t.Errorf("exit: %v\n%s", err, r.log)
+	}
+}
+
+// What is in flight when the listener closes is still answered.
+func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	r, process := startProcess(t, settings(stands, redisServer.Addr))
+	token := stands.Glory.MintToken("1", time.Hour)
+	get(t, client, r.url+"/v1/info", token).want(t, 200)
+	stands.Interwater.SetFaults(slowly("/v1/info", 1500*time.Millisecond))
+	before := stands.Interwater.RoomCalls()
+	got := make(chan answer, 1)
+	go func() {
+		a, _ := call(t.Context(), client, http.MethodGet, r.url+"/v1/info", token, "")
+		got <- a
+	}()
+	eventually(t, "the request is upstream", func() bool { return stands.Interwater.RoomCalls() > before })
+	process.Signal(syscall.SIGTERM)
+	if a := <-got; a.status != 200 {
+		t.Errorf("%+v", a)
+	}
+	if err := r.ended(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	redisServer, stands := newRedis(t), newStands(t)
+	r, process := startProcess(t, settings(stands, redisServer.Addr, "DRAIN_DELAY=1h"))
+	process.Signal(syscall.SIGTERM)
+	r.log.wait(t, "draining")
+	process.Signal(syscall.SIGTERM)
+	if err := r.ended(); err == nil {
+		t.Error("a cut short drain must not look like an orderly end")
+	}
+}
+
+// program runs the gateway to its end and gives what it printed and its exit status.
+func program(t *testing.T, environ []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0], args...)
+	command.Env = append(environ, asProgram)
+	var out, errs bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errs
+	_ = command.Run() // the exit status tells
+	return out.String(), errs.String(), command.ProcessState.ExitCode()
+}
+
+func TestExitStatus(t *testing.T) {
+	stands := newStands(t)
+	good := settings(stands, "127.0.0.1:1")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		name    string
+		environ []string
+		args    []string
+		status  int
+		stderr  []string
+	}{
+		{"unknown command", good, []string{"srve"}, 2, []string{"usage:", `unknown command "srve"`}},
+		{"unknown flag", good, []string{"serve", "-x"}, 2, []string{"Usage", "-x"}},
+		{"argument", good, []string{"version", "now"}, 2, []string{"now"}},
+		{"no settings", nil, []string{"serve"}, 2, []string{"GLORY_URL", "INTERWATER_URL", "INTERWATER_ACCESS_KEY", "REDIS_URL"}},
+		{"several mistakes", append(good, "DRAIN_DELAY=5", "MAX_BODY_BYTES=x"), nil, 2, []string{"DRAIN_DELAY", "MAX_BODY_BYTES"}},
+		{"a feature to come", append(good, "INTERWATER_ALLOW=member.sub=='1'"), nil, 2, []string{"INTERWATER_ALLOW"}},
+		{"busy port", append(good, "LISTEN_ADDR="+taken.Addr().String()), []string{"serve"}, 1, []string{"LISTEN_ADDR"}},
+		{"busy operations port", append(good, "ADMIN_ADDR="+taken.Addr().String()), []string{"serve"}, 1, []string{"ADMIN_ADDR"}},
+		{"busy port in the sandbox", nil, []string{"sandbox", "-listen", taken.Addr().String(), "-admin", "127.0.0.1:0"}, 1, []string{"-listen"}},
+		{"busy stand-in", nil, []string{"sandbox", "-upstreams", "-glory", taken.Addr().String(), "-interwater", "127.0.0.1:0"}, 1, []string{"-glory"}},
+		{"healthcheck without a listener", []string{"ADMIN_ADDR="}, []string{"healthcheck"}, 2, []string{"ADMIN_ADDR"}},
+		{"healthcheck of nobody", []string{"ADMIN_ADDR=127.0.0.1:1"}, []string{"healthcheck"}, 1, []string{"healthcheck"}},
+		{"check of nobody", append(good, "GLORY_URL=http://127.0.0.1:1"), []string{"check"}, 1, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stdout, stderr, status := program(t, c.environ, c.args...)
+			if status != c.status {
+				t.Errorf("exit status %d, want %d\n%s%s", status, c.status, stdout, stderr)
+			}
+			for _, text := range c.stderr {
+				if !strings.Contains(stderr, text) {
+					t.Errorf("stderr does not name %s:\n%s", text, stderr)
+				}
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	stdout, _, status := program(t, nil, "version")
+	if status != 0 || !strings.HasPrefix(stdout, "roomgate ") || !strings.Contains(stdout, "go1.") {
+		t.Errorf("%d: %s", status, stdout)
+	}
+}
+
+func TestHealthcheckAndCheck(t *testing.T) {
+	redisServer, stands := newRedis(t), newStands(t)
+	environ := settings(stands, redisServer.Addr)
+	r := startReplica(t, environ)
+	if stdout, stderr, status := program(t, []string{"ADMIN_ADDR=" + strings.TrimPrefix(r.admin, "http://")}, "healthcheck"); status != 0 {
+		t.Errorf("healthcheck: %d\n%s%s", status, stdout, stderr)
+	}
+	stdout, stderr, status := program(t, environ, "check")
+	if status != 0 || strings.Count(stdout, " ok ") != 3 {
+		t.Errorf("check: %d\n%s%s", status, stdout, stderr)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("wrong-secret-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, status = program(t, append(environ, "INTERWATER_SECRET_KEY=", "INTERWATER_SECRET_KEY_FILE="+file), "check")
+	if status != 1 || !strings.Contains(stdout, "license default  FAILED") || strings.Contains(stdout+stderr, "wrong-secret-key") {
+		t.Errorf("check with a wrong key: %d\n%s%s", status, stdout, stderr)
+	}
+}
+
+// The sandbox needs nothing, and what it prints works.
+func TestSandbox(t *testing.T) {
+	r, process := startProcess(t, []string{"LOG_LEVEL=info", "LOG_FORMAT=json"},
+		"sandbox", "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-glory", "127.0.0.1:0", "-interwater", "127.0.0.1:0")
+	client := newClient(t)
+	var member struct{ ID, Password string }
+	for line := range strings.Lines(r.log.String()) {
+		if strings.HasPrefix(line, `{"id":`) && json.Unmarshal([]byte(line), &member) != nil {
+			t.Errorf("not a member: %s", line)
+		}
+	}
+	if !strings.Contains(r.log.String(), "curl -sw '\\n' $GATE/v1/sessions/"+koreanRoom()) {
+		t.Errorf("no line for the room:\n%s", r.log)
+	}
+	token := login(t, client, r.url, member.ID, member.Password)
+	get(t, client, r.url+"/v1/sessions/"+koreanRoom(), token).want(t, 200)
+	process.Signal(os.Interrupt)
+	if err := r.ended(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+}
