@@ -55,7 +55,7 @@ type Cache struct {
 	closed  bool
 }
 
-// New returns an empty cache. It doesn't ask Redis for anything.
+// New returns an empty cache. It doesn't wait for Redis.
 func New(o Options) (*Cache, error) {
 	c := &Cache{
 		fetchTimeout: orDefault(o.FetchTimeout, 5*time.Second),
@@ -77,6 +77,10 @@ func New(o Options) (*Cache, error) {
 		}
 	}
 	c.metrics = newMetrics()
+	if c.store != nil {
+		// The first caller finds a connection, and an operator learns at once of a Redis that isn't there.
+		c.spawn(func() { c.store.circuit.record(c.store.ping(c.base)) })
+	}
 	if o.Metrics != nil {
 		if err := c.metrics.register(o.Metrics, c); err != nil {
 			c.cancel()

@@ -11,11 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 )
 
 const (
-	circuitThreshold = 3 // consecutive failures that open it
+	circuitThreshold = 3 // consecutive failures that open it; one is enough where Redis answers with an error
 	probeFirst       = 100 * time.Millisecond
 	probeMost        = time.Second
 )
@@ -37,6 +38,7 @@ type circuit struct {
 	mu       sync.Mutex
 	failures int
 	open     bool
+	probing  bool
 	lastErr  error
 }
 
@@ -52,36 +54,59 @@ func (c *circuit) record(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
-		c.failures, c.lastErr = 0, nil
+		if !c.open { // else a call from before it opened; only a probe closes it
+			c.failures, c.lastErr = 0, nil
+		}
 		return
 	}
 	c.lastErr = err
-	if c.failures++; c.failures < circuitThreshold || c.open || !c.spawn(c.recover) {
+	// An error that Redis itself answers (READONLY, OOM, NOAUTH, LOADING …) needs no second opinion; and it may concern
+	// writes alone, so that the reads between them would never let three in a row come together.
+	_, answered := errors.AsType[redis.Error](err)
+	// The first failure already sets the prober to work: a replica that seldom asks would otherwise take hours to see
+	// three of them, and tell nobody meanwhile.
+	if !c.probing {
+		c.probing = c.spawn(c.recover)
+	}
+	c.fail(answered)
+}
+
+// fail counts a failure and opens the circuit when there are enough. The caller holds c.mu.
+func (c *circuit) fail(certain bool) {
+	c.failures++
+	if c.open || !c.probing || c.failures < circuitThreshold && !certain {
 		return
 	}
 	c.open = true
-	c.talk.Do(func() { c.log.Warn("redis is down; going on without it", "error", err.Error()) })
+	c.talk.Do(func() { c.log.Warn("redis is down; going on without it", "error", c.lastErr.Error()) })
 }
 
 // recover probes until Redis works again or the cache is closed.
 func (c *circuit) recover() {
-	wait := probeFirst
-	for {
+	for wait := probeFirst; ; wait = min(2*wait, probeMost) {
 		if err := sleep(c.base, jitter(wait)); err != nil {
 			return
 		}
-		err := c.probe(c.base)
-		c.mu.Lock()
-		if err == nil {
-			c.open, c.failures, c.lastErr = false, 0, nil
-			c.mu.Unlock()
-			c.talk.Do(func() { c.log.Info("redis is back") })
+		if err := c.probe(c.base); c.settle(err) {
 			return
 		}
-		c.lastErr = err
-		c.mu.Unlock()
-		wait = min(2*wait, probeMost)
 	}
+}
+
+// settle takes the outcome of a probe; true ends the probing.
+func (c *circuit) settle(err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.lastErr = err
+		c.fail(false)
+		return false
+	}
+	if c.open {
+		c.talk.Do(func() { c.log.Info("redis is back") })
+	}
+	c.open, c.probing, c.failures, c.lastErr = false, false, 0, nil
+	return true
 }
 
 // sleep waits for d or the end of ctx, whose error it returns.

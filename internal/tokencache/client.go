@@ -4,8 +4,8 @@ package tokencache
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,7 +31,7 @@ func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, 
 	case "single":
 		opt, err := redis.ParseURL(url)
 		if err != nil {
-			return nil, badURL(err, url)
+			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
@@ -40,7 +40,7 @@ func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, 
 	case "cluster":
 		opt, err := redis.ParseClusterURL(url)
 		if err != nil {
-			return nil, badURL(err, url)
+			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
@@ -49,7 +49,7 @@ func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, 
 	case "sentinel":
 		opt, err := redis.ParseFailoverURL(url)
 		if err != nil {
-			return nil, badURL(err, url)
+			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
@@ -58,7 +58,5 @@ func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, 
 	return nil, fmt.Errorf("unknown Redis mode %q", mode)
 }
 
-// badURL keeps the reason and drops the URL, which the parsers like to quote.
-func badURL(err error, url string) error {
-	return fmt.Errorf("redis URL: %s", strings.ReplaceAll(err.Error(), url, "…"))
-}
+// errURL drops the parsers' reason: they quote the URL, escaped or in parts, and a part may be one of the password.
+var errURL = errors.New("redis URL: want redis[s]://user:password@host:port/database, with special characters in the password percent-encoded")

@@ -28,7 +28,7 @@
 //		    └────────────── not in use: lapses ─────────────────┘
 //
 //	  - fresh: served from memory.
-//	  - due: served from memory while a background flight looks for a newer one. The moment is the last 20 % of the life
+//	  - due: served from memory while a background flight looks for a newer one. The moment is the last seventh of the life
 //	    (at most 5 min), spread by ±20 % so that replicas don't wake together. In the last 10 % (at most 30 s) attempts
 //	    follow each other faster. A key that nobody asked for during a whole life is left to lapse.
 //	  - failing: no token to serve. Every lookup is answered at once with the remembered failure; background flights go on

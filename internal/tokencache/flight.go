@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -21,6 +20,9 @@ func (c *Cache) fly(e *entry) (landed, error) {
 	ctx, cancel := context.WithTimeout(c.base, c.patience())
 	defer cancel()
 	in, err := c.obtain(ctx, e)
+	if err == nil && !in.token.valid(time.Now()) {
+		err = errLate
+	}
 	if err != nil {
 		return landed{}, c.settleFailure(e, err)
 	}
@@ -28,14 +30,19 @@ func (c *Cache) fly(e *entry) (landed, error) {
 	return in, nil
 }
 
+// errLate is the failure of a token whose life was over before anybody could use it.
+var errLate = &FetchError{Class: Transient, Err: errors.New("the token expired on its way here")}
+
 // obtain looks in Redis, takes the lock, or waits for who holds it, until one of them gives an outcome.
 func (c *Cache) obtain(ctx context.Context, e *entry) (landed, error) {
 	if c.store == nil {
-		return c.fetch(ctx, e, nextGeneration(e))
+		return c.fetch(ctx, e, nextGeneration(e, time.Now()))
 	}
 	// What a caller can lose to a slow Redis before the fetch is one timeout, not one for each step.
+	began := time.Now()
 	first, cancel := context.WithTimeout(ctx, c.redisTimeout)
 	defer cancel()
+	held := false
 	for look := first; ; look = ctx {
 		seen, err := c.look(look, e)
 		if err != nil {
@@ -47,17 +54,27 @@ func (c *Cache) obtain(ctx context.Context, e *entry) (landed, error) {
 		if seen.failure != nil {
 			return landed{}, &followed{FetchError: seen.failure, attempts: seen.attempts}
 		}
-		if !seen.locked {
+		// A lock that ends never, or too late, is of no replica; taking the lock does away with it.
+		if seen.lockLeft == 0 || seen.lockLeft > foreignLease*c.lease() {
 			owner := rand.Text()
 			generation, err := c.store.lock(look, e.key, owner, c.lease())
 			switch {
 			case err != nil:
 				c.metrics.locks.WithLabelValues("error").Inc()
+				// It may have been taken all the same, the answer being late: nobody is to wait for it.
+				c.spawn(func() { c.giveUp(c.base, e.key, owner) })
 				return c.fetchAlone(ctx, e)
 			case generation > 0:
 				c.metrics.locks.WithLabelValues("acquired").Inc()
-				return c.fetchLocked(ctx, e, owner, generation)
+				left := c.redisTimeout
+				if look == first {
+					left -= time.Since(began)
+				}
+				return c.fetchLocked(ctx, e, owner, generation, left)
 			}
+		}
+		if !held {
+			held = true
 			c.metrics.locks.WithLabelValues("held").Inc()
 		}
 		if err := sleep(ctx, jitter(pollEvery)); err != nil {
@@ -75,7 +92,7 @@ func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if seen.refused > 0 {
+	if seen.refused > 0 && seen.refused >= e.refused { // what this replica refused while Redis was out counts on
 		e.refused, e.refusedUntil = seen.refused, seen.refusedUntil
 	}
 	if seen.token != nil {
@@ -98,11 +115,20 @@ type followed struct {
 func (f *followed) Unwrap() error { return f.FetchError }
 
 // fetchLocked fetches for the fleet. It releases the lock whatever happens, on a context that outlives the flight.
-func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64) (landed, error) {
+// left is how long callers may still wait for Redis.
+func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64, left time.Duration) (landed, error) {
 	detached := context.WithoutCancel(ctx)
-	// Between the look and the lock another holder may have stored and released.
-	if seen, err := c.look(ctx, e); err == nil && seen.token != nil {
-		c.loudly(c.store.release(detached, e.key, owner, nil, 0, 0))
+	look, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	began := time.Now()
+	// Between the look and the lock another holder may have stored, or failed, and released.
+	seen, err := c.look(look, e)
+	left -= time.Since(began)
+	if err == nil && (seen.token != nil || seen.failure != nil) {
+		c.giveUp(detached, e.key, owner)
+		if seen.token == nil {
+			return landed{}, &followed{FetchError: seen.failure, attempts: seen.attempts}
+		}
 		return landed{seen.token, Redis}, nil
 	}
 	in, err := c.fetch(ctx, e, generation)
@@ -112,18 +138,46 @@ func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generat
 		if errors.Is(ctx.Err(), context.Canceled) { // closing: no fault of the issuer
 			failure = nil
 		}
-		c.loudly(c.store.release(detached, e.key, owner, failure, attempts, backoff))
+		mine, told := c.store.release(detached, e.key, owner, failure, attempts, backoff)
+		c.loudly(told)
+		if told == nil && !mine {
+			// The lease ran out meanwhile, for a process that stood still for one: whoever took over may have succeeded.
+			if seen, err := c.look(detached, e); err == nil && seen.token != nil {
+				return landed{seen.token, Redis}, nil
+			}
+		}
 		return landed{}, &decided{FetchError: asFetchError(err), attempts: attempts, backoff: backoff}
 	}
-	stored, err := c.store.save(detached, e.key, owner, in.token)
+	return c.publish(e, owner, in, left), nil
+}
+
+// publish stores the token for the fleet and gives what to hand out: the token, or a newer one that was there already.
+// Beyond left the storing goes on by itself: callers have waited for Redis long enough.
+func (c *Cache) publish(e *entry, owner string, in landed, left time.Duration) landed {
+	stored := make(chan landed, 1)
+	if !c.spawn(func() { stored <- c.save(e, owner, in) }) {
+		return c.save(e, owner, in) // closing: nobody waits
+	}
+	select {
+	case out := <-stored:
+		return out
+	case <-time.After(left):
+		return in
+	}
+}
+
+// save is publish's work. Fenced off by a newer token, it gives that one.
+func (c *Cache) save(e *entry, owner string, in landed) landed {
+	ctx := context.WithoutCancel(c.base)
+	stored, err := c.store.save(ctx, e.key, owner, in.token)
 	c.loudly(err)
 	if err == nil && !stored {
 		c.metrics.locks.WithLabelValues("fenced").Inc()
 		if seen, err := c.look(ctx, e); err == nil && seen.token != nil {
-			return landed{seen.token, Redis}, nil
+			return landed{seen.token, Redis}
 		}
 	}
-	return in, nil
+	return in
 }
 
 // decided is a failure whose backoff was drawn already, because the fleet was told of it.
@@ -145,7 +199,7 @@ func (c *Cache) fetchAlone(ctx context.Context, e *entry) (landed, error) {
 		reservation.Cancel()
 		return landed{}, &FetchError{Class: Budget, RetryAfter: wait, Err: errors.New("redis is down and the replica's own fetches are used up")}
 	}
-	return c.fetch(ctx, e, nextGeneration(e))
+	return c.fetch(ctx, e, nextGeneration(e, c.store.now()))
 }
 
 // fetch calls the issuer once and checks what it brings.
@@ -161,6 +215,9 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) (landed,
 		err = &FetchError{Class: Garbage, Err: fmt.Errorf("the issued token lives %v", issued.Life)}
 	}
 	token := &Token{value: issued.Value, life: issued.Life, generation: generation, expiry: before.Add(issued.Life - margin(issued.Life))}
+	if err == nil && !token.valid(time.Now()) { // the fetch took longer than the token lives
+		err = errLate
+	}
 	if mine := e.token.Load(); err == nil && mine.valid(time.Now()) &&
 		(mine.Value() == token.Value() || !token.expiry.After(mine.expiry)) {
 		err = &FetchError{Class: Transient, Err: errors.New("the issued token is no newer than the one in use")}
@@ -169,7 +226,6 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) (landed,
 	if err != nil {
 		return landed{}, err
 	}
-	e.budgetFor(issued.Life)
 	return landed{token, Fetched}, nil
 }
 
@@ -189,11 +245,11 @@ func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 // margin is taken off a token's life: an issuer that counts in whole seconds may have rounded down up to one of them.
 func margin(life time.Duration) time.Duration { return min(time.Second, life/10) }
 
-// nextGeneration is for fetches without the lock; it follows the same clock as the fence in Redis.
-func nextGeneration(e *entry) uint64 {
+// nextGeneration is for fetches without the lock; now is by the same clock as the fence in Redis, as far as it is known.
+func nextGeneration(e *entry, now time.Time) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	next := max(uint64(time.Now().UnixMilli()), e.floor+1)
+	next := max(uint64(now.UnixMilli()), e.floor+1)
 	if t := e.token.Load(); t != nil {
 		next = max(next, t.generation+1)
 	}
@@ -211,11 +267,9 @@ func budgetRate(life time.Duration) rate.Limit {
 	return rate.Every(max(every, time.Millisecond))
 }
 
-// budgetFor adapts the budget to the life that tokens turn out to have.
+// budgetFor adapts the budget to the life that tokens turn out to have. The caller holds e.mu.
 func (e *entry) budgetFor(life time.Duration) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if limit := budgetRate(life); math.Abs(float64(limit-e.budget.Limit())) > 1e-9 {
+	if limit := budgetRate(life); limit != e.budget.Limit() {
 		e.budget.SetLimit(limit)
 	}
 }
@@ -226,6 +280,12 @@ func asFetchError(err error) *FetchError {
 		return failure
 	}
 	return &FetchError{Class: Transient, Err: err}
+}
+
+// giveUp releases the lock without a word to the fleet.
+func (c *Cache) giveUp(ctx context.Context, k Key, owner string) {
+	_, err := c.store.release(ctx, k, owner, nil, 0, 0)
+	c.loudly(err)
 }
 
 // loudly logs what has failed after the outcome was certain; the flight goes on.

@@ -87,8 +87,15 @@ func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- expiryDesc() }
 
 // Collect implements prometheus.Collector.
 func (x *expiries) Collect(ch chan<- prometheus.Metric) {
+	// After a rotated secret two keys have the same labels, which a scrape must not: the token in use counts.
+	type labels struct{ license, role string }
+	longest := make(map[labels]time.Duration)
 	for _, s := range x.c.Status() {
-		ch <- prometheus.MustNewConstMetric(expiryDesc(), prometheus.GaugeValue, s.ExpiresIn.Seconds(), s.License, s.Role)
+		l := labels{s.License, s.Role}
+		longest[l] = max(longest[l], s.ExpiresIn)
+	}
+	for l, left := range longest {
+		ch <- prometheus.MustNewConstMetric(expiryDesc(), prometheus.GaugeValue, left.Seconds(), l.license, l.role)
 	}
 }
 

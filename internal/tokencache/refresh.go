@@ -11,7 +11,7 @@ import (
 
 // The windows before expiry, as shares of the life and at most so long.
 const (
-	advisoryShare, advisoryMost   = 5, 5 * time.Minute   // a fifth
+	advisoryShare, advisoryMost   = 7, 5 * time.Minute   // a seventh: at a fifth, six-second tokens cost 13 fetches a minute
 	mandatoryShare, mandatoryMost = 10, 30 * time.Second // a tenth
 )
 
@@ -22,6 +22,7 @@ const (
 	backoffDeniedLeast, backoffDeniedMost = time.Second, time.Minute
 	backoffUrgent                         = 1500 * time.Millisecond
 	backoffMandatory                      = time.Second
+	backoffForgotten                      = 2 * backoffDeniedMost // a failure so long ago lengthens no backoff
 )
 
 // settle takes in a new token and arms its refresh.
@@ -32,7 +33,8 @@ func (c *Cache) settle(e *entry, t *Token) {
 		e.token.Store(t)
 	}
 	e.failure, e.attempts = nil, 0
-	c.arm(e, time.Until(t.expiry)-advisory(t.life))
+	e.budgetFor(t.life)
+	c.arm(e, time.Until(t.expiry)+margin(t.life)-advisory(t.life))
 }
 
 // advisory is how long before expiry the refresh begins, spread by ±20 %.
@@ -40,6 +42,9 @@ func advisory(life time.Duration) time.Duration {
 	window := min(life/advisoryShare, advisoryMost)
 	return window*4/5 + rand.N(window*2/5+1)
 }
+
+// mandatory is how long before expiry the attempts begin to follow each other faster.
+func mandatory(life time.Duration) time.Duration { return min(life/mandatoryShare, mandatoryMost) }
 
 // settleFailure remembers err, arms the next attempt and returns what callers see.
 func (c *Cache) settleFailure(e *entry, err error) error {
@@ -58,6 +63,9 @@ func (c *Cache) settleFailure(e *entry, err error) error {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if failure.Class == Budget && e.failure != nil {
+		failure = e.failure // what the issuer said last tells more than that it can't be asked again yet
+	}
 	if e.failure == nil {
 		c.log.Warn("no new token", "license", e.key.License, "role", e.key.Role, "class", string(failure.Class), "error", failure.Err.Error())
 	}
@@ -68,21 +76,26 @@ func (c *Cache) settleFailure(e *entry, err error) error {
 
 // backoff draws the wait before the next attempt, with full jitter, and counts the failed one.
 func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.Duration) {
+	now, t := time.Now(), e.token.Load()
 	e.mu.Lock()
 	attempts = e.attempts + 1
+	if now.Sub(e.failedAt) > backoffForgotten {
+		attempts = 1
+	}
 	e.mu.Unlock()
 	if failure.Class == Budget {
 		return attempts, failure.RetryAfter
 	}
 	least, most := backoffLeast, backoffMost
-	now, t := time.Now(), e.token.Load()
 	switch {
 	case failure.Class == Denied:
 		least, most = backoffDeniedLeast, backoffDeniedMost
 	case !t.valid(now):
 		most = backoffUrgent
-	case t.expiry.Sub(now) < min(t.life/mandatoryShare, mandatoryMost):
+	case t.expiry.Sub(now) < mandatory(t.life)+backoffMandatory:
 		most = backoffMandatory
+	default: // not beyond the moment from which it is to try harder
+		most = min(most, t.expiry.Sub(now)-mandatory(t.life))
 	}
 	ceiling := min(most, least<<min(attempts, 16))
 	return attempts, max(least, rand.N(ceiling)+1, failure.RetryAfter)
@@ -112,8 +125,9 @@ func (c *Cache) awake(e *entry) {
 		c.arm(e, max(t.expiry.Sub(now)/4, 50*time.Millisecond))
 		e.mu.Unlock()
 	case !t.valid(now) && (e.failure == nil || idle > now.Sub(e.failedAt)):
-		// Expired unused, or nobody has asked since the failure: the next caller starts anew.
-		e.failure, e.attempts = nil, 0
+		// Expired unused, or nobody has asked since the failure: the next caller tries again. The backoff goes on
+		// from where it was: callers who come one by one must not hammer the issuer either.
+		e.failure = nil
 		e.mu.Unlock()
 	default:
 		e.mu.Unlock()

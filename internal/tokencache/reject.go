@@ -5,6 +5,7 @@ package tokencache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func (c *Cache) Reject(ctx context.Context, key Key, t *Token) error {
 		return err
 	}
 	// The first to report a generation removes it; the others wait for that, or they would find it in Redis again.
-	_, err, _ := c.flights.Do("reject "+key.id, func() (any, error) { return nil, c.remove(ctx, e, t) })
+	_, err, _ := c.flights.Do(fmt.Sprintf("reject %d %s", t.generation, key.id), func() (any, error) { return nil, c.remove(ctx, e, t) })
 	if err != nil {
 		c.metrics.rejected(key, "refused")
 		return err

@@ -54,7 +54,7 @@ func (e *entry) status(now time.Time) Status {
 	s.Age = t.life - margin(t.life) - s.ExpiresIn
 	s.Refused = t.generation == e.refused && now.Before(e.refusedUntil)
 	s.State = StateFresh
-	if s.ExpiresIn < min(t.life/advisoryShare, advisoryMost) {
+	if s.ExpiresIn+margin(t.life) < min(t.life/advisoryShare, advisoryMost) {
 		s.State = StateDue
 	}
 	return s

@@ -45,11 +45,11 @@ func (s *store) name(k Key, part string) string { return s.prefix + layout + k.i
 
 // view is what one look at a key has shown.
 type view struct {
-	token        *Token // nil: none that opens and lives
-	locked       bool
-	failure      *FetchError // nil: no failure is remembered; RetryAfter is the rest of its backoff
-	attempts     int         // failed in a row, where failure is set
-	refused      uint64      // generation; 0: none
+	token        *Token        // nil: none that opens and lives
+	lockLeft     time.Duration // rest of the holder's lease; 0: nobody holds the lock, or it has no end
+	failure      *FetchError   // nil: no failure is remembered; RetryAfter is the rest of its backoff
+	attempts     int           // failed in a row, where failure is set
+	refused      uint64        // generation; 0: none
 	refusedUntil time.Time
 }
 
@@ -59,7 +59,7 @@ local function get(name)
   if type(v) == 'string' then return v end
   return ''
 end
-return {redis.call('TIME'), get(KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('EXISTS', KEYS[2]),
+return {redis.call('TIME'), get(KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2]),
   get(KEYS[3]), redis.call('PTTL', KEYS[3]), get(KEYS[4]), redis.call('PTTL', KEYS[4])}`)
 
 // load takes one look. An entry that doesn't open is removed on the way.
@@ -84,14 +84,26 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 			s.evict(ctx, k, raw)
 		}
 	}
-	v.locked = reply[3] == int64(1)
-	if class, attempts, ok := strings.Cut(text(reply[4]), ":"); ok {
-		v.attempts, _ = strconv.Atoi(attempts)
-		v.failure = &FetchError{Class: Class(class), RetryAfter: milliseconds(reply[5]), Err: errors.New("another replica failed")}
-	}
+	v.lockLeft = max(0, milliseconds(reply[3]))
+	v.failure, v.attempts = readNote(text(reply[4]), milliseconds(reply[5]))
 	v.refused, _ = strconv.ParseUint(text(reply[6]), 10, 64)
 	v.refusedUntil = before.Add(milliseconds(reply[7]))
 	return v, nil
+}
+
+// readNote reads a note of failure. One that nobody here would have written does not count: without an end it would
+// keep the fleet from ever fetching again.
+func readNote(note string, left time.Duration) (failure *FetchError, attempts int) {
+	class, count, _ := strings.Cut(note, ":")
+	n, err := strconv.ParseUint(count, 10, 31)
+	if err != nil || left <= 0 {
+		return nil, 0
+	}
+	switch Class(class) {
+	case Transient, Throttled, Garbage, Denied:
+		return &FetchError{Class: Class(class), RetryAfter: left, Err: errors.New("another replica failed")}, int(n)
+	}
+	return nil, 0
 }
 
 // openToken returns the token of an entry, or nil where it can't be believed. left is the rest of Redis's TTL; the
@@ -116,15 +128,19 @@ func (s *store) openToken(k Key, raw string, now time.Time, left time.Duration) 
 	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(inside), life: in.life, generation: in.generation}
 }
 
+// foreignLease is how many leases ahead the end of a lock must be for it to be none of a replica, settings being the same
+// or nearly so in the fleet.
+const foreignLease = 10
+
 var lockScript = redis.NewScript(`
 local left = redis.call('PTTL', KEYS[1])
-if left == -1 or left > ARGV[2] * 10 then redis.call('DEL', KEYS[1]) end
+if left == -1 or left > ARGV[2] * ARGV[3] then redis.call('DEL', KEYS[1]) end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local last = redis.pcall('GET', KEYS[2])
 last = type(last) == 'string' and tonumber(last) or 0
-if last > now + 86400000 then last = 0 end
+if not (last <= now + 86400000) then last = 0 end -- "nan" too is a number, and no comparison holds for it
 local generation = string.format('%.0f', math.max(last + 1, now))
 redis.call('SET', KEYS[2], generation, 'PX', 2592000000)
 return generation`)
@@ -134,7 +150,7 @@ return generation`)
 // fence a day ahead of the clock.
 func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration) (generation uint64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds()).Text()
+		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds(), foreignLease).Text()
 		if err != nil || answer == "" {
 			return err
 		}
@@ -163,7 +179,8 @@ return stored`)
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
 	left := time.Until(t.expiry)
 	if left <= 0 {
-		return false, s.release(ctx, k, owner, nil, 0, 0)
+		_, err := s.release(ctx, k, owner, nil, 0, 0)
+		return false, err
 	}
 	box := k.seal(s.name(k, "token"), sealed{expiry: s.now().Add(left), life: t.life, generation: t.generation, value: []byte(t.Value())})
 	generation := strconv.FormatUint(t.generation, 10)
@@ -185,19 +202,22 @@ redis.call('DEL', KEYS[1])
 if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
 return 1`)
 
-// release gives the lock up if owner still holds it. Where failure is set, everybody else learns of it for backoff.
-func (s *store) release(ctx context.Context, k Key, owner string, failure *FetchError, attempts int, backoff time.Duration) error {
+// release gives the lock up; mine is false where owner no longer held it, and then nothing is changed. Where failure is
+// set, everybody else learns of it for backoff.
+func (s *store) release(ctx context.Context, k Key, owner string, failure *FetchError, attempts int, backoff time.Duration) (mine bool, err error) {
 	note, ttl := "", int64(0)
 	if failure != nil {
 		note, ttl = string(failure.Class)+":"+strconv.Itoa(attempts), roundUp(backoff)
 	}
-	err := s.do(ctx, func(ctx context.Context) error {
-		return releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, note, ttl).Err()
+	err = s.do(ctx, func(ctx context.Context) error {
+		n, err := releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, note, ttl).Int()
+		mine = n == 1
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("release the lock: %w", err)
+		return false, fmt.Errorf("release the lock: %w", err)
 	}
-	return nil
+	return mine, nil
 }
 
 var dropScript = redis.NewScript(`
@@ -238,11 +258,13 @@ func (s *store) evict(ctx context.Context, k Key, raw string) {
 	})
 }
 
+var probeScript = redis.NewScript(`return redis.call('SET', KEYS[1], '1', 'PX', 1000)`)
+
 // ping proves that Redis takes writes and scripts.
 func (s *store) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.client.Set(ctx, s.prefix+"probe", "1", time.Second).Err(); err != nil {
+	if err := probeScript.Run(ctx, s.client, []string{s.prefix + "probe"}).Err(); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	return nil
@@ -297,4 +319,13 @@ func milliseconds(reply any) time.Duration {
 func text(reply any) string {
 	s, _ := reply.(string)
 	return s
+}
+
+// Guarded runs call within the time that a request may wait for Redis, or refuses it while Redis is considered down; how it
+// goes counts for that. It is for others who use the same Redis. The error is call's own, ctx's, or any.
+func (c *Cache) Guarded(ctx context.Context, call func(context.Context) error) error {
+	if c.store == nil {
+		return errOutage
+	}
+	return c.store.do(ctx, call)
 }

@@ -1,0 +1,200 @@
+package tokencache
+
+// This file tests the circuit by itself, with invented calls and a clock of its own.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// refusalOfRedis is an error that Redis answers, as the client gives it.
+type refusalOfRedis string
+
+// Error implements error.
+func (r refusalOfRedis) Error() string { return string(r) }
+
+// RedisError implements redis.Error.
+func (refusalOfRedis) RedisError() {}
+
+var (
+	_          redis.Error = refusalOfRedis("")
+	errNetwork             = errors.New("connection reset")
+)
+
+// unreachable is a client that finds no Redis, and opens no socket either: for use in a bubble only.
+func unreachable(t *testing.T) redis.UniversalClient {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{
+		Addr: "192.0.2.1:6379", MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Dialer:                   func(context.Context, string, string) (net.Conn, error) { return nil, errNetwork },
+	})
+	t.Cleanup(func() {
+		_ = client.Close()
+		time.Sleep(2 * time.Second) // the pool looks for its end once a second
+	})
+	return client
+}
+
+// invented is a cache whose Redis is nothing but the outcome of its probes.
+func invented(t *testing.T, log *slog.Logger) (c *Cache, probed *atomic.Int64, healthy *atomic.Bool) {
+	t.Helper()
+	c = newCache(t, Options{Redis: unreachable(t), Log: log})
+	probed, healthy = new(atomic.Int64), new(atomic.Bool)
+	c.store.circuit.probe = func(context.Context) error {
+		probed.Add(1)
+		if healthy.Load() {
+			return nil
+		}
+		return errNetwork
+	}
+	return c, probed, healthy
+}
+
+// call runs one call through the store, which ends with err.
+func call(c *Cache, err error) error {
+	return c.store.do(context.Background(), func(context.Context) error { return err })
+}
+
+func TestCircuitOpensAfterThreeFailuresInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, _ := invented(t, nil)
+		for _, err := range []error{errNetwork, errNetwork, nil, errNetwork, errNetwork} {
+			_ = call(c, err)
+		}
+		if down, _ := c.RedisDown(); down {
+			t.Fatal("open although no three failures came together")
+		}
+		_ = call(c, errNetwork)
+		if down, reason := c.RedisDown(); !down || reason != errNetwork.Error() {
+			t.Fatalf("down %v, %q", down, reason)
+		}
+		asked := false
+		err := c.store.do(t.Context(), func(context.Context) error { asked = true; return nil })
+		if asked || !errors.Is(err, errOutage) {
+			t.Errorf("asked %v, error %v", asked, err)
+		}
+	})
+}
+
+func TestCircuitOpensAtOnceWhenRedisItselfSaysNo(t *testing.T) {
+	for _, reply := range []refusalOfRedis{"READONLY You can't write against a read only replica.", "OOM command not allowed",
+		"NOAUTH Authentication required.", "LOADING Redis is loading", "MASTERDOWN Link is down", "CLUSTERDOWN The cluster is down"} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _, _ := invented(t, nil)
+			_ = call(c, nil)
+			_ = call(c, fmt.Errorf("take the lock: %w", reply))
+			if down, _ := c.RedisDown(); !down {
+				t.Errorf("%s is no outage", reply)
+			}
+		})
+	}
+}
+
+func TestCallerThatGivesUpIsNoFaultOfRedis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, _ := invented(t, nil)
+		for range 10 {
+			ctx, cancel := context.WithCancel(t.Context())
+			_ = c.store.do(ctx, func(ctx context.Context) error {
+				cancel()
+				return ctx.Err()
+			})
+		}
+		if down, _ := c.RedisDown(); down {
+			t.Error("ten impatient callers opened the circuit")
+		}
+	})
+}
+
+func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, probed, healthy := invented(t, nil)
+		for range 3 {
+			_ = call(c, errNetwork)
+		}
+		c.store.circuit.record(nil) // a call from before, which was slow
+		down, reason := c.RedisDown()
+		if !down || reason == "" {
+			t.Fatalf("down %v, %q after a success from before", down, reason)
+		}
+		time.Sleep(time.Minute)
+		if n := probed.Load(); n < 55 || n > 125 { // soon one in 0.5 s to 1 s
+			t.Errorf("%d probes in a minute", n)
+		}
+		healthy.Store(true)
+		time.Sleep(time.Second)
+		if down, _ := c.RedisDown(); down {
+			t.Error("still open a second after Redis was back")
+		}
+		if err := call(c, nil); err != nil {
+			t.Errorf("the first call afterwards: %v", err)
+		}
+		before := probed.Load()
+		time.Sleep(time.Minute)
+		if probed.Load() != before {
+			t.Error("probes go on although Redis works")
+		}
+	})
+}
+
+func TestFirstProbesComeSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, healthy := invented(t, nil)
+		healthy.Store(true)
+		_ = call(c, refusalOfRedis("LOADING"))
+		time.Sleep(probeFirst)
+		if down, _ := c.RedisDown(); down {
+			t.Error("a hiccup costs more than the first probe's wait")
+		}
+	})
+}
+
+func TestLogTellsOfRedisOnceInTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		c, _, healthy := invented(t, slog.New(slog.NewTextHandler(&out, nil)))
+		healthy.Store(true)
+		for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(200 * time.Millisecond) {
+			_ = call(c, refusalOfRedis("READONLY")) // down and back five times a second
+		}
+		c.Close()
+		if lines := strings.Count(out.String(), "\n"); lines < 1 || lines > 7 {
+			t.Errorf("%d lines in a minute:\n%s", lines, out.String())
+		}
+		if !strings.Contains(out.String(), "redis is down") || !strings.Contains(out.String(), "READONLY") {
+			t.Errorf("the log does not say what is wrong:\n%s", out.String())
+		}
+	})
+}
+
+func TestCloseEndsTheProber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, probed, _ := invented(t, nil)
+		_ = call(c, refusalOfRedis("LOADING"))
+		c.Close()
+		before := probed.Load()
+		time.Sleep(time.Minute)
+		if probed.Load() != before {
+			t.Error("probes go on after Close")
+		}
+	})
+}
+
+func TestWithoutRedisItIsNeverDown(t *testing.T) {
+	if down, reason := newCache(t, Options{}).RedisDown(); down || reason != "" {
+		t.Errorf("down %v, %q", down, reason)
+	}
+}

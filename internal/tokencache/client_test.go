@@ -1,0 +1,71 @@
+package tokencache
+
+// This file tests how the Redis client is opened: in every mode, without waiting, and without telling the password.
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestClientWaitsNoLongerThanItsTimeoutWhateverTheURLSays(t *testing.T) {
+	const timeout = 123 * time.Millisecond
+	generous := "dial_timeout=9s&read_timeout=9s&write_timeout=9s&pool_timeout=9s&max_retries=9"
+	for mode, url := range map[string]string{
+		"single":   "redis://user:password@127.0.0.1:1/3?" + generous,
+		"cluster":  "redis://user:password@127.0.0.1:1?addr=127.0.0.1:2&" + generous,
+		"sentinel": "redis://user:password@127.0.0.1:1/3?master_name=m&addr=127.0.0.1:2&" + generous,
+	} {
+		before := time.Now()
+		client, err := OpenRedis(mode, url, timeout)
+		if err != nil {
+			t.Errorf("%s: %v", mode, err)
+			continue
+		}
+		defer client.Close()
+		if waited := time.Since(before); waited > time.Second {
+			t.Errorf("%s: opening took %v: it must not connect", mode, waited)
+		}
+		var got [4]time.Duration
+		var honours bool
+		var retries int
+		switch c := client.(type) {
+		case *redis.Client:
+			o := c.Options()
+			got, honours, retries = [4]time.Duration{o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout}, o.ContextTimeoutEnabled, o.MaxRetries
+		case *redis.ClusterClient:
+			o := c.Options()
+			got, honours, retries = [4]time.Duration{o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout}, o.ContextTimeoutEnabled, o.MaxRetries
+		}
+		if want := [4]time.Duration{timeout, timeout, timeout, timeout}; got != want || !honours || retries > 0 {
+			t.Errorf("%s: timeouts %v, honours contexts %v, %d retries", mode, got, honours, retries)
+		}
+	}
+}
+
+func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
+	for _, mode := range []string{"single", "cluster", "sentinel"} {
+		for _, url := range []string{
+			"redis://:hunter2\n@host:6379", "redis://:hunter2%zz@host:6379", "redis://user:hunter2/x@host:6379",
+			"redis://user:12/hunter2@host:6379", "redis://user:12?hunter2@host:6379", "hunter2://host:6379", "redis://:a@host:6379/hunter2",
+			"redis://:hunter2@host:port", "redis://:a@host:6379?dial_timeout=hunter2", "redis://:a@host:6379?hunter2=1", "hunter2", "",
+		} {
+			client, err := OpenRedis(mode, url, time.Second)
+			if err == nil {
+				_ = client.Close() // what one mode takes for a mistake another may not
+				continue
+			}
+			for text := err; text != nil; text = errors.Unwrap(text) {
+				if strings.Contains(text.Error(), "hunter2") || strings.Contains(text.Error(), "zz") {
+					t.Errorf("%s, %q: %v", mode, url, err)
+				}
+			}
+		}
+	}
+	if _, err := OpenRedis("triple", "redis://host:6379", time.Second); err == nil {
+		t.Error("an unknown mode was taken")
+	}
+}

@@ -1,0 +1,94 @@
+package tokencache
+
+// This file tests wrong clocks: Redis's far from this machine's, in both directions. An in-memory Redis is used here,
+// because its clock can be set.
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// unitRedis starts an in-memory Redis. It is for what a real one can't be brought to do.
+func unitRedis(t *testing.T) *miniredis.Miniredis {
+	t.Helper()
+	return miniredis.RunT(t)
+}
+
+func TestWrongClocksDoNoHarm(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{-365 * 24 * time.Hour, -5 * time.Minute, 5 * time.Minute, 365 * 24 * time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			t.Parallel()
+			server := unitRedis(t)
+			server.SetTime(time.Now().Add(off))
+			replicas := fleet(t, 3, server.Addr(), Options{})
+			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
+			first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
+			second := takeFrom(t, Redis, replicas[1], k, iss.fetch)
+			if apart := second.Expiry().Sub(first.Expiry()).Abs(); apart > 10*time.Second {
+				t.Errorf("the replicas differ by %v about the expiry", apart)
+			}
+			server.SetTime(time.Now().Add(off + 2*time.Hour)) // its TTL is kept: only the seal tells
+			takeFrom(t, Fetched, replicas[2], k, iss.fetch)
+		})
+	}
+}
+
+func TestGenerationsFollowTheClockOfRedisAlsoInAnOutage(t *testing.T) {
+	t.Parallel()
+	for _, off := range []time.Duration{-365 * 24 * time.Hour, 365 * 24 * time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			t.Parallel()
+			server := unitRedis(t)
+			server.SetTime(time.Now().Add(off))
+			replicas := fleet(t, 2, server.Addr(), Options{RedisTimeout: time.Second})
+			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
+			first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
+
+			server.SetError("LOADING") // now it fetches by itself
+			reject(t, replicas[0], k, first)
+			alone := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
+			if alone.Generation() <= first.Generation() {
+				t.Errorf("generation %d after %d", alone.Generation(), first.Generation())
+			}
+			redisNow := uint64(time.Now().Add(off).UnixMilli())
+			if ahead := int64(alone.Generation() - redisNow); ahead > 60_000 {
+				t.Errorf("generation %d is %d ms ahead of Redis's clock: what the fleet fetches next would pass for older", alone.Generation(), ahead)
+			}
+
+			server.SetError("")
+			server.SetTime(time.Now().Add(off + 2*time.Minute))
+			server.Del(replicas[0].store.name(k, "token"))
+			backInUse(t, replicas[1], k) // the other one fetches for the fleet
+			reject(t, replicas[0], k, alone)
+			eventually(t, "the first replica sees that Redis is back", func() bool { down, _ := replicas[0].RedisDown(); return !down })
+			newest := takeFrom(t, Redis, replicas[0], k, iss.fetch)
+			if newest.Generation() <= alone.Generation() {
+				t.Errorf("generation %d after %d", newest.Generation(), alone.Generation())
+			}
+		})
+	}
+}
+
+func TestClockOfRedisIsReadOrTheLocalOneTaken(t *testing.T) {
+	s := new(store)
+	near := func(want time.Time) {
+		t.Helper()
+		if apart := s.now().Sub(want).Abs(); apart > time.Minute {
+			t.Errorf("the clock is %v off", apart)
+		}
+	}
+	near(time.Now())
+	for _, odd := range []any{nil, "", []any{}, []any{"1"}, int64(5)} {
+		s.learnClock(odd, time.Now())
+		near(time.Now())
+	}
+	there := time.Now().Add(-1000 * time.Hour)
+	s.learnClock([]any{fmt.Sprint(there.Unix()), "999999"}, time.Now())
+	near(there)
+	s.learnClock([]any{fmt.Sprint(there.Unix()), "0"}, time.Now().Add(-time.Hour)) // asked an hour ago
+	near(there.Add(time.Hour))
+}

@@ -1,0 +1,305 @@
+package tokencache
+
+// This file holds what the tests share: the leak check, a real Redis, replicas on it, an issuer, and waiting without
+// sleeping.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"roomgate/internal/sandbox"
+)
+
+// shared is the Redis of all tests that don't harm it. They keep apart by their prefixes.
+var shared struct {
+	once   sync.Once
+	server *sandbox.RedisServer
+	err    error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.server != nil {
+		_ = shared.server.Close()
+	}
+	if err := leak(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leak finds goroutines that outlived the tests. A closed Redis client may take a second to notice.
+func leak() (err error) {
+	for start := time.Now(); time.Since(start) < 5*time.Second; {
+		if err = goleak.Find(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// patient is a RedisTimeout for tests in which a slow machine must not look like a slow Redis.
+const patient = 10 * time.Second
+
+// sharedRedis gives the address of the shared Redis. The test is skipped where there is no redis-server, unless
+// ROOMGATE_REQUIRE_REDIS=1 says that there has to be one.
+func sharedRedis(t *testing.T) string {
+	t.Helper()
+	shared.once.Do(func() { shared.server, shared.err = sandbox.StartRedis() })
+	redisOrSkip(t, shared.err)
+	return shared.server.Addr
+}
+
+// ownRedis starts a Redis for this test alone: to be killed, frozen or spoilt.
+func ownRedis(t *testing.T, args ...string) *sandbox.RedisServer {
+	t.Helper()
+	server, err := sandbox.StartRedis(args...)
+	redisOrSkip(t, err)
+	t.Cleanup(func() { _ = server.Close() })
+	return server
+}
+
+// redisOrSkip ends the test if starting a Redis has failed.
+func redisOrSkip(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case errors.Is(err, sandbox.ErrNoRedis) && os.Getenv("ROOMGATE_REQUIRE_REDIS") != "1":
+		t.Skip("redis-server is not installed: this test needs a real one (ROOMGATE_REQUIRE_REDIS=1 makes this a failure)")
+	case err != nil:
+		t.Fatal(err)
+	}
+}
+
+// connect opens a client as production does and closes it with the test.
+func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalClient {
+	t.Helper()
+	client, err := OpenRedis("single", "redis://"+addr, timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// newPrefix keeps a test's names in the shared Redis to itself, also when it is run again.
+func newPrefix(t *testing.T) string { return t.Name() + ":" + rand.Text() + ":" }
+
+// newCache makes a cache that is closed with the test.
+func newCache(t *testing.T, o Options) *Cache {
+	t.Helper()
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// fleet makes n caches, each with its own client, on one Redis under one prefix: replicas.
+func fleet(t *testing.T, n int, addr string, o Options) []*Cache {
+	t.Helper()
+	if o.Prefix == "" {
+		o.Prefix = newPrefix(t)
+	}
+	if o.RedisTimeout == 0 {
+		o.RedisTimeout = patient
+	}
+	replicas := make([]*Cache, n)
+	for i := range replicas {
+		o.Redis = connect(t, addr, o.RedisTimeout)
+		replicas[i] = newCache(t, o)
+	}
+	return replicas
+}
+
+// newKey makes a key whose labels are those of an ordinary license.
+func newKey(t *testing.T, secret string, scope ...string) Key {
+	t.Helper()
+	k, err := NewKey(NewSecret(secret), scope...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.License, k.Role, k.AskedLife = "main", "member", time.Hour
+	return k
+}
+
+// issuer stands for the token endpoint. Its fields are set before use; later changes go through its methods.
+type issuer struct {
+	life  time.Duration
+	takes time.Duration         // how long a fetch takes
+	same  bool                  // it gives the same token again and again
+	gate  chan struct{}         // where set, a fetch waits until it is closed
+	began func(context.Context) // called at the begin of each fetch
+
+	mu    sync.Mutex
+	err   error
+	times []time.Time // when each fetch began
+}
+
+// fetch is a Fetch.
+func (i *issuer) fetch(ctx context.Context) (Issued, error) {
+	i.mu.Lock()
+	i.times = append(i.times, time.Now())
+	n := len(i.times)
+	i.mu.Unlock()
+	if i.began != nil {
+		i.began(ctx)
+	}
+	if i.gate != nil {
+		select {
+		case <-i.gate:
+		case <-ctx.Done():
+			return Issued{}, ctx.Err()
+		}
+	}
+	if i.takes > 0 {
+		if err := sleep(ctx, i.takes); err != nil {
+			return Issued{}, err
+		}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.err != nil {
+		return Issued{}, i.err
+	}
+	if i.same {
+		n = 1
+	}
+	return Issued{Value: NewSecret(fmt.Sprintf("access-token-%d", n)), Life: i.life}, nil
+}
+
+// fail makes every later fetch end with err; nil ends that.
+func (i *issuer) fail(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.err = err
+}
+
+// calls is how many fetches have begun.
+func (i *issuer) calls() int { return len(i.fetches()) }
+
+// fetches is when each fetch began.
+func (i *issuer) fetches() []time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return append([]time.Time(nil), i.times...)
+}
+
+// failure is a FetchError of a class.
+func failure(class Class) *FetchError {
+	return &FetchError{Class: class, Err: errors.New("the issuer says no")}
+}
+
+// take looks a token up and ends the test if there is none.
+func take(t *testing.T, c *Cache, k Key, fetch Fetch) (*Token, Layer) {
+	t.Helper()
+	token, layer, err := c.Token(t.Context(), k, fetch)
+	if err != nil {
+		t.Fatalf("lookup failed: %v", err)
+	}
+	if !time.Now().Before(token.Expiry()) {
+		t.Fatalf("handed out a token that expired %v ago", time.Since(token.Expiry()))
+	}
+	return token, layer
+}
+
+// takeFrom is take for a token that has to come from a certain layer.
+func takeFrom(t *testing.T, want Layer, c *Cache, k Key, fetch Fetch) *Token {
+	t.Helper()
+	token, layer := take(t, c, k, fetch)
+	if layer != want {
+		t.Fatalf("the token came from %s, want %s", layer, want)
+	}
+	return token
+}
+
+// denied looks a token up and ends the test if there is one, or another error than an *Unavailable of this class.
+func denied(t *testing.T, want Class, c *Cache, k Key, fetch Fetch) *Unavailable {
+	t.Helper()
+	_, _, err := c.Token(t.Context(), k, fetch)
+	return unavailable(t, want, err)
+}
+
+// unavailable ends the test if err is no *Unavailable of this class, or names no time to ask again.
+func unavailable(t *testing.T, want Class, err error) *Unavailable {
+	t.Helper()
+	u, ok := errors.AsType[*Unavailable](err)
+	if !ok || u.Class != want {
+		t.Fatalf("error is %v, want an *Unavailable of class %s", err, want)
+	}
+	if u.RetryAfter < time.Second {
+		t.Fatalf("RetryAfter is %v, want at least a second", u.RetryAfter)
+	}
+	return u
+}
+
+// calledTimes ends the test unless exactly n fetches have begun.
+func calledTimes(t *testing.T, i *issuer, n int) {
+	t.Helper()
+	if got := i.calls(); got != n {
+		t.Fatalf("%d fetches, want %d", got, n)
+	}
+}
+
+// eventually waits until ok holds, and ends the test if that takes too long even for a slow machine.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited in vain: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// hook sees every command of a client before it is sent and may replace it: where it gives an error that is not nil,
+// that is the answer.
+type hook struct {
+	redis.Hook
+	before func(ctx context.Context, cmd redis.Cmder) error
+}
+
+// watch adds a hook to a cache's client.
+func watch(c *Cache, before func(ctx context.Context, cmd redis.Cmder) error) {
+	c.store.client.AddHook(hook{before: before})
+}
+
+// DialHook implements redis.Hook.
+func (hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements redis.Hook.
+func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := h.before(ctx, cmd); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// runs tells whether cmd runs this script.
+func runs(cmd redis.Cmder, script *redis.Script) bool {
+	args := cmd.Args()
+	return cmd.Name() == "evalsha" && len(args) > 1 && args[1] == script.Hash()
+}
