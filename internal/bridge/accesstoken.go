@@ -60,7 +60,7 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	request.Header.Set("Accept", "application/json")
 	response, err := i.client.Do(request)
 	if err != nil {
-		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: %w", errors.Unwrap(err))
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: %w", Plain(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAuthAnswer+1))
@@ -68,7 +68,7 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 		return tokencache.Issued{}, refusal(response)
 	}
 	if err != nil {
-		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: read: %w", err)
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: read: %w", Plain(err))
 	}
 	if len(answer) > maxAuthAnswer {
 		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: answer over %d bytes", maxAuthAnswer)
@@ -93,7 +93,7 @@ func refusal(response *http.Response) error {
 
 // judge takes the token out of a 200 answer.
 func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
-	object, err := strictObject(answer)
+	object, err := StrictObject(answer)
 	if err != nil {
 		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: answer: %w", err)
 	}
@@ -152,8 +152,8 @@ func seconds(claim any) (float64, bool) {
 
 // retryAfter reads the header's two forms (RFC 9110 §10.2.3); 0 for neither.
 func retryAfter(header string) time.Duration {
-	if n, err := strconv.Atoi(header); err == nil {
-		return min(max(0, time.Duration(n)*time.Second), maxRetryAfter)
+	if n, err := strconv.Atoi(header); err == nil || errors.Is(err, strconv.ErrRange) { // out of range, n is the largest
+		return time.Duration(min(max(0, n), int(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {
 		return min(max(0, time.Until(at)), maxRetryAfter)

@@ -179,11 +179,17 @@ func (b *Bridge) Authorize(_ context.Context, _ Member) (Grant, error) {
 type Credential struct {
 	// Source is where it came from: memory, redis or fetched.
 	Source string
-	token  *tokencache.Token
+	value  tokencache.Secret
+	token  *tokencache.Token // to report it by; nil: no Bridge has issued it
+}
+
+// NewCredential wraps an access token. Reject and Refuse take only those that a Bridge has issued.
+func NewCredential(source, value string) Credential {
+	return Credential{Source: source, value: tokencache.NewSecret(value)}
 }
 
 // Value is what goes into CredentialHeader.
-func (c Credential) Value() string { return c.token.Value() }
+func (c Credential) Value() string { return c.value.Reveal() }
 
 // Credential returns a valid access token for the grant, waiting for a fetch if need be, but never beyond ctx. The
 // error is a *NoCredential or ctx's.
@@ -192,7 +198,9 @@ func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 	if err != nil {
 		return Credential{}, noCredential(err)
 	}
-	return Credential{Source: string(layer), token: token}, nil
+	credential := NewCredential(string(layer), token.Value())
+	credential.token = token
+	return credential, nil
 }
 
 // Reject reports that Interwater turned c down. The next Credential is another one, unless the error is a

@@ -91,7 +91,7 @@ func decodeObject(part string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return strictObject(text)
+	return StrictObject(text)
 }
 
 // numericDate reads a time claim (RFC 7519 §2). ok is false where the claim is missing; a claim that is no number, or

@@ -6,7 +6,6 @@ package bridge
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -101,10 +100,12 @@ func (r *remote) join(ctx context.Context, t memberToken, expiry time.Time, boun
 // check looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed.
 func (r *remote) check(ctx context.Context, t memberToken, expiry time.Time, bounded bool) (verdict, error) {
 	name := hex.EncodeToString(t.digest[:])
-	if _, left, ok := r.shared.Load(ctx, name); ok {
-		v := verdict{admitted: true, until: time.Now().Add(min(left, r.ttl))}
-		r.verdicts.Add(t.digest, v)
-		return v, nil
+	if r.ttl > 0 {
+		_, left, ok := r.shared.Load(ctx, name)
+		if v := admission(min(left, r.ttl), expiry, bounded); ok && time.Until(v.until) > 0 {
+			r.verdicts.Add(t.digest, v)
+			return v, nil
+		}
 	}
 	admitted, err := r.ask(ctx, t.raw)
 	if err != nil {
@@ -115,15 +116,21 @@ func (r *remote) check(ctx context.Context, t memberToken, expiry time.Time, bou
 		r.verdicts.Add(t.digest, v)
 		return v, nil
 	}
-	v := verdict{admitted: true, until: time.Now().Add(r.ttl)}
-	if bounded && v.until.After(expiry) {
-		v.until = expiry
-	}
+	v := admission(r.ttl, expiry, bounded)
 	if left := time.Until(v.until); left > 0 {
 		r.verdicts.Add(t.digest, v)
 		r.shared.Save(ctx, name, []byte{1}, left)
 	}
 	return v, nil
+}
+
+// admission counts for ttl, but never past the token's own expiry, whatever another replica's clock has made of it.
+func admission(ttl time.Duration, expiry time.Time, bounded bool) verdict {
+	v := verdict{admitted: true, until: time.Now().Add(ttl)}
+	if bounded && v.until.After(expiry) {
+		v.until = expiry
+	}
+	return v
 }
 
 // ask makes the call. Whatever is neither 200 nor a documented denial admits nobody.
@@ -137,8 +144,7 @@ func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error)
 	request.Header.Set("Accept", "application/json")
 	response, err := r.client.Do(request)
 	if err != nil {
-		// url.Error repeats the URL only; still, nothing of it is needed.
-		return false, callFailed(ctx, "check_login", errors.Unwrap(err))
+		return false, callFailed(ctx, "check_login", Plain(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, response.Body, 4<<10) // so that the connection can be used again

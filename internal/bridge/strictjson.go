@@ -7,13 +7,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 )
 
-// strictObject decodes exactly one JSON object. Numbers become json.Number. A name that occurs twice in any object of
+// StrictObject decodes exactly one JSON object. Numbers become json.Number. A name that occurs twice in any object of
 // it is an error, as is anything after it.
-func strictObject(text []byte) (map[string]any, error) {
+func StrictObject(text []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	value, err := strictValue(decoder)
@@ -67,7 +66,7 @@ func strictMembers(decoder *json.Decoder) (map[string]any, error) {
 			return nil, errors.New("not JSON")
 		}
 		if _, twice := object[name]; twice {
-			return nil, fmt.Errorf("name %.32q occurs twice", name)
+			return nil, errors.New("a name occurs twice")
 		}
 		if object[name], err = strictValue(decoder); err != nil {
 			return nil, err

@@ -3,11 +3,18 @@ package bridge
 // This file builds the HTTP client side that every call to an upstream goes through.
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
+
+// errNoHTTP stands for every error that Plain does not know.
+var errNoHTTP = errors.New("connection broken or no valid HTTP")
 
 // NewTransport returns a transport for one upstream. It goes through no proxy of the environment, since a credential
 // goes to its own host only, never asks for or undoes compression, and speaks HTTP/1.1. The caller bounds each call by
@@ -35,4 +42,24 @@ func newClient(rt http.RoundTripper) *http.Client {
 		Transport:     rt,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// Plain returns what may be logged of the error of a call: its cause below HTTP, or that it is none of those. net/http
+// quotes what it can't parse, and that may be a credential: an upstream can have written what it was sent.
+func Plain(err error) error {
+	if call, ok := errors.AsType[*url.Error](err); ok {
+		err = call.Err
+	}
+	if cause, ok := errors.AsType[net.Error](err); ok {
+		return cause
+	}
+	if cause, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return cause
+	}
+	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, context.Canceled, http.ErrSchemeMismatch} {
+		if errors.Is(err, cause) {
+			return cause
+		}
+	}
+	return errNoHTTP
 }

@@ -1,0 +1,209 @@
+package bridge
+
+// This file is what the tests of the package stand on: tokens signed by hand, license and vault of a test, and a look
+// for goroutines that were left behind.
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"roomgate/internal/sandbox"
+	"roomgate/internal/tokencache"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	// patience is for what must happen; it is only ever used up by a test that fails.
+	patience  = 20 * time.Second
+	secretA   = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" // 48 bytes, as HS384 wants
+	secretB   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	hs384     = `{"alg":"HS384"}`
+	accessKey = "ACCESS-KEY-CANARY"
+	secretKey = "SECRET-KEY-CANARY"
+)
+
+// signed makes a JWT of any header and claims by hand: no library gets in the way of a forgery.
+func signed(secret, header, claims string, digest ...func() hash.Hash) string {
+	input := segment(header) + "." + segment(claims)
+	h := sha512.New384
+	if len(digest) > 0 {
+		h = digest[0]
+	}
+	mac := hmac.New(h, []byte(secret))
+	mac.Write([]byte(input))
+	return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func hs256() hash.Hash { return sha256.New() }
+func hs512() hash.Hash { return sha512.New() }
+
+func segment(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// claims are good ones, with others added or in their place.
+func claims(change ...any) string {
+	c := map[string]any{
+		"sub": "2", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "iss": "com.smarth", "loginChannel": "id_pw",
+	}
+	for i := 0; i < len(change); i += 2 {
+		if change[i+1] == nil {
+			delete(c, change[i].(string))
+			continue
+		}
+		c[change[i].(string)] = change[i+1]
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// good is a token that everybody accepts.
+func good(change ...any) string { return signed(secretA, hs384, claims(change...)) }
+
+func mustParse(raw string) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// scripted runs h in place of an upstream.
+func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.Start()
+	t.Cleanup(server.Close)
+	return mustParse(server.URL)
+}
+
+func transport(t *testing.T) *http.Transport {
+	rt := NewTransport()
+	t.Cleanup(rt.CloseIdleConnections)
+	return rt
+}
+
+// upstreams are stand-ins of both, with the secret and the license of these tests.
+func upstreams(t *testing.T) *sandbox.Sandbox {
+	t.Helper()
+	s, err := sandbox.Start(sandbox.Options{
+		JWTSecret: secretA, Licenses: []sandbox.License{{AccessKey: accessKey, SecretKey: secretKey}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func license() License {
+	return License{Name: "default", AccessKey: tokencache.NewSecret(accessKey), SecretKey: tokencache.NewSecret(secretKey), TokenMinutes: 60}
+}
+
+// fakeVault is the fleet's memory, without a fleet.
+type fakeVault struct {
+	mu    sync.Mutex
+	lives map[string]time.Time
+	calls []string
+}
+
+func (v *fakeVault) Load(_ context.Context, name string) ([]byte, time.Duration, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.calls = append(v.calls, "load "+name)
+	until, there := v.lives[name]
+	if left := time.Until(until); there && left > 0 {
+		return []byte{1}, left, true
+	}
+	return nil, 0, false
+}
+
+func (v *fakeVault) Save(_ context.Context, name string, value []byte, ttl time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.calls = append(v.calls, fmt.Sprintf("save %s %v %s", name, value, ttl))
+	if v.lives == nil {
+		v.lives = map[string]time.Time{}
+	}
+	v.lives[name] = time.Now().Add(ttl)
+}
+
+// asked returns what was asked of it, in order.
+func (v *fakeVault) asked() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return strings.Join(v.calls, "\n")
+}
+
+// roundTrip is Glory for a synctest bubble, where a network would stand still: the status for an Authorization header.
+type roundTrip func(authorization string) (status int, err error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	status, err := f(r.Header.Get("Authorization"))
+	if gone := r.Context().Err(); gone != nil { // as a real one would have ended by then
+		err = gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
+}
+
+// counted is a Glory that answers with status and counts; 0 is an error.
+func counted(calls *atomic.Int64, status *atomic.Int64) roundTrip {
+	return func(string) (int, error) {
+		calls.Add(1)
+		if status.Load() == 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+		return int(status.Load()), nil
+	}
+}
+
+// noTokens is for a Bridge whose access tokens nobody asks for.
+type noTokens struct{ tokens }
+
+// options are those of a Bridge that asks Glory.
+func options(t *testing.T, glory *url.URL) Options {
+	rt := transport(t)
+	return Options{
+		Glory: glory, Interwater: mustParse("http://interwater.invalid"), GloryTransport: rt, InterwaterTransport: rt,
+		GloryTimeout: patience, MemberCacheTTL: time.Minute, Licenses: []License{license()}, Tokens: noTokens{}, Verdicts: &fakeVault{},
+	}
+}
+
+func newBridge(t *testing.T, o Options) *Bridge {
+	t.Helper()
+	b, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// ask authenticates a raw token.
+func ask(b *Bridge, raw string) (Member, error) {
+	return b.Authenticate(context.Background(), []string{"Bearer " + raw})
+}
