@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,6 +30,7 @@ func main() {
 		<-signals
 		os.Exit(1) // now
 	}()
+	log.SetOutput(io.Discard) // net/http writes there what it can't parse of an upstream, with a piece of it
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintf(os.Stderr, "gateway: %v\n", err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ type gateway struct {
 	public   net.Listener
 	admin    net.Listener // nil: off
 	ops      http.Handler
+	tls      *tls.Config // nil: in clear
 	started  time.Time
 	draining atomic.Bool
 	closers  []func()
@@ -89,12 +91,20 @@ func newGateway(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *gat
 		RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
-		Draining: g.draining.Load, Log: g.log, Metrics: registry,
+		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
+		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
+		CORSOrigins: cfg.CORSAllowedOrigins,
+		Draining:    g.draining.Load, Log: g.log, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	g.onClose(g.handler.Close)
+	if cfg.TLSCertFile != "" {
+		if g.tls, err = proxy.NewTLSConfig(cfg.TLSCertFile, cfg.TLSKeyFile, g.log); err != nil {
+			return nil, err
+		}
+	}
 	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry})
 	return g, g.listen(ctx)
 }
@@ -154,6 +164,8 @@ func (g *gateway) serve(ctx context.Context) error {
 		ReadTimeout:                  g.cfg.ReadTimeout,
 		IdleTimeout:                  g.cfg.IdleTimeout,
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
+		TLSConfig:                    g.tls,
 		ErrorLog:                     quiet,
 	}
 	// The operations listener answers to the end, or nobody could see how the drain goes.
@@ -161,7 +173,12 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
 
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error { return orderly(public.Serve(g.public)) })
+	group.Go(func() error {
+		if public.TLSConfig != nil {
+			return orderly(public.ServeTLS(g.public, "", ""))
+		}
+		return orderly(public.Serve(g.public))
+	})
 	if g.admin != nil {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
 	}
@@ -228,9 +245,6 @@ func unsupported(cfg *config.Config) error {
 	refuse(len(cfg.Licenses) > 1, "INTERWATER_LICENSE_1_NAME")
 	refuse(first.Allow != "true", "INTERWATER_ALLOW")
 	refuse(first.Owner != "false", "INTERWATER_OWNER")
-	refuse(cfg.TLSCertFile != "", "TLS_CERT_FILE")
-	refuse(len(cfg.CORSAllowedOrigins) > 0, "CORS_ALLOWED_ORIGINS")
-	refuse(cfg.LoginRateLimit.Burst > 0, "LOGIN_RATE_LIMIT")
 	refuse(len(cfg.RoomRedactFields) > 0, "ROOM_REDACT_FIELDS")
 	refuse(cfg.RoomCacheTTL > 0, "ROOM_CACHE_TTL")
 	if len(wrong) > 0 {

@@ -26,8 +26,8 @@ func (g *gateway) status() ops.Status {
 	s := ops.Status{
 		Version: v, UptimeSeconds: time.Since(g.started).Seconds(), Draining: g.draining.Load(),
 		Upstreams: []ops.Upstream{
-			{Name: "glory", URL: g.cfg.GloryURL.String()},
-			{Name: "interwater", URL: g.cfg.InterwaterURL.String()},
+			{Name: "glory", URL: g.cfg.GloryURL.String(), Circuit: g.handler.Circuits()["glory"]},
+			{Name: "interwater", URL: g.cfg.InterwaterURL.String(), Circuit: g.handler.Circuits()["interwater"]},
 		},
 		Redis:    ops.Redis{State: "up"},
 		Degraded: []string{},
@@ -35,6 +35,11 @@ func (g *gateway) status() ops.Status {
 	if down, reason := g.cache.RedisDown(); down {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
 		s.Degraded = append(s.Degraded, "redis is down")
+	}
+	for _, u := range s.Upstreams {
+		if u.Circuit == "open" {
+			s.Degraded = append(s.Degraded, u.Name+" is failing; its circuit is open")
+		}
 	}
 	for _, t := range g.tokens() {
 		s.Licenses = append(s.Licenses, ops.License{

@@ -29,6 +29,8 @@ type License struct {
 type Upstream struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`
+	// Circuit is closed while calls are made, open while none are, and half-open when a few are tried.
+	Circuit string `json:"circuit"`
 }
 
 // Redis is the fleet's shared memory as this replica sees it.

@@ -27,6 +27,7 @@ var (
 	errRedirect    = errors.New("upstream redirected a room request")
 	errSwitch      = errors.New("upstream switched protocols unasked")
 	errRejectedTwo = errors.New("access token rejected on a request that can't be repeated")
+	errAnswerSize  = errors.New("upstream's answer too large")
 )
 
 // methodError is a known path with another method.
@@ -45,12 +46,16 @@ type answer struct {
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
 	allow      *string
+	limit      *limitError // RateLimit fields
 }
 
 // explain is the table. The first line that fits counts.
 func explain(err error) answer {
 	if e, ok := errors.AsType[*methodError](err); ok {
 		return answer{status: http.StatusMethodNotAllowed, message: "Method not allowed", allow: &e.allow}
+	}
+	if e, ok := errors.AsType[*limitError](err); ok {
+		return answer{status: http.StatusTooManyRequests, message: "Too many requests", retryAfter: e.retryAfter, limit: e}
 	}
 	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
 		status, message := http.StatusServiceUnavailable, "Room service is not available right now"
@@ -73,6 +78,8 @@ func explain(err error) answer {
 		{bridge.ErrMemberToken, answer{status: 401, message: unauthorized, challenge: `Bearer error="invalid_token"`}},
 		{bridge.ErrForbidden, answer{status: 403, message: "Not admitted"}},
 		{errOverloaded, answer{status: 503, message: "Too many requests at once", retryAfter: time.Second}},
+		{errCircuit, answer{status: 503, message: "Upstream is not available right now", retryAfter: breakerPause}},
+		{errGuard, answer{status: 404, message: "Not found"}},
 		{errPanic, answer{status: 500, message: "Internal error"}},
 		{errRejectedTwo, answer{status: 502, message: "Room service refused the gateway", retryAfter: time.Second}},
 		{bridge.ErrUpstreamTimeout, answer{status: 504, message: "Upstream did not answer in time"}},
@@ -91,8 +98,8 @@ const unauthorized = "Full authentication is required to access this resource"
 // fail answers with err, in Glory's envelope. The cause goes to the access event.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	ex := exchangeOf(r)
-	if ex.bodyErr != nil {
-		err = ex.bodyErr
+	if cause := ex.bodyErr.Load(); cause != nil {
+		err = *cause
 	}
 	ex.failure = err
 	a := explain(err)
@@ -117,6 +124,13 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if a.allow != nil {
 		h.Set("Allow", *a.allow)
 	}
+	if a.limit != nil {
+		h.Set("RateLimit-Policy", a.limit.policy())
+		h.Set("RateLimit", a.limit.state())
+	}
 	w.WriteHeader(a.status)
+	if r.Method == http.MethodHead {
+		return // net/http would drop the body, and the access event count it
+	}
 	_, _ = w.Write(body) // a client that has gone is noticed by the server
 }

@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -18,7 +19,7 @@ const (
 )
 
 // exchange is one request's record. It is made by observe and used by one goroutine at a time: the handler's, and
-// within ReverseProxy the transport's.
+// within ReverseProxy the transport's; bodyErr alone is for several.
 type exchange struct {
 	requestID string
 	client    string // address of the client, as far as it can be believed
@@ -31,8 +32,10 @@ type exchange struct {
 	grant       bridge.Grant
 	upstream    string // "" where none was called
 	tokenSource string
-	// bodyErr is why the client's body could not be read; then a failed forward is the client's doing.
-	bodyErr error
+	preflight   bool // answered by the CORS rules
+	// bodyErr is why the client's body could not be read; then a failed forward is the client's doing. The transport may
+	// still be reading the body when the upstream has answered already.
+	bodyErr atomic.Pointer[error]
 	// failure is the error that the gateway answered with; nil where an upstream answered.
 	failure error
 }

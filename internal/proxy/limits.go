@@ -63,11 +63,11 @@ type clientBody struct {
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			b.exchange.bodyErr = errBodySize
-		} else {
-			b.exchange.bodyErr = fmt.Errorf("%w: %w", errBody, err)
+		cause := errBodySize
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); !tooLarge {
+			cause = fmt.Errorf("%w: %w", errBody, err)
 		}
+		b.exchange.bodyErr.Store(&cause)
 	}
 	return n, err
 }

@@ -17,12 +17,14 @@ import (
 const maxLoggedPath = 1 << 10
 
 // observe wraps next so that every request is counted and logged once, however it ends.
-func observe(o Options, m *metrics, next http.Handler) http.Handler {
+func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		ex := &exchange{requestID: requestID(r.Header), span: spanContext(r.Header)}
 		ex.client, ex.forwarded = believe(r, o.TrustedProxies)
-		out := &response{ResponseWriter: w, exchange: ex, draining: o.Draining()}
+		out := &response{
+			ResponseWriter: w, control: http.NewResponseController(w), request: r, exchange: ex, origins: origins, draining: o.Draining(),
+		}
 		defer func() {
 			status := out.status
 			if status == 0 || ex.failure != nil && explain(ex.failure).status == statusClientGone {

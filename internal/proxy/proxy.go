@@ -16,6 +16,12 @@ import (
 	"roomgate/internal/bridge"
 )
 
+// gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
+type gatekeeper interface {
+	authorizer
+	credentials
+}
+
 // Options configures the gateway's handler. Fields are required unless said otherwise.
 type Options struct {
 	Glory, Interwater               *url.URL
@@ -25,13 +31,20 @@ type Options struct {
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
 	RejectStatuses []int
 	// Bridge authenticates members and supplies credentials.
-	Bridge *bridge.Bridge
+	Bridge gatekeeper
 	// TrustedProxies are the peers whose X-Forwarded headers are believed. Empty: none.
 	TrustedProxies []netip.Prefix
 	// MaxBodyBytes, MaxHeaderBytes and MaxInFlight bound what clients may send and how many may at once.
 	MaxBodyBytes   int64
 	MaxHeaderBytes int
 	MaxInFlight    int
+	// LoginLimit is per client address and AccountLimit per account id, both for the fleet; MemberLimit is per member and
+	// replica. Zero: none.
+	LoginLimit, AccountLimit, MemberLimit Limit
+	// Redis counts for the fleet.
+	Redis Redis
+	// CORSOrigins are the origins of browser clients, "*" for all. Empty: no CORS.
+	CORSOrigins []string
 	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
 	Draining func() bool
 	Log      *slog.Logger
@@ -43,6 +56,7 @@ type Options struct {
 type Proxy struct {
 	http.Handler
 	transports []*http.Transport
+	gates      []*gate
 }
 
 // New checks o and returns the handler. Close releases its connections.
@@ -57,21 +71,47 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
+	limiters, err := newLimiters(o)
+	if err != nil {
+		return nil, err
+	}
+	share := upstreamShare(o.MaxInFlight)
 	toGlory, toInterwater := bridge.NewTransport(), bridge.NewTransport()
-	glory := newGloryProxy(o, timeLimit{next: toGlory, limit: o.GloryTimeout, upstream: upstreamGlory})
-	room := &roomHandler{authorizer: o.Bridge, next: newRoomProxy(o, &credentialTransport{
-		credentials: o.Bridge,
-		reject:      o.RejectStatuses,
-		next:        timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater},
+	gloryGate := newGate(upstreamGlory, share, timeLimit{next: toGlory, limit: o.GloryTimeout, upstream: upstreamGlory})
+	roomGate := newGate(upstreamInterwater, share, newGuard(o.Interwater, o.RoomRoutes,
+		timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater}))
+	glory := &gloryHandler{limiters: limiters, next: newGloryProxy(o, gloryGate)}
+	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, next: newRoomProxy(o, &credentialTransport{
+		credentials: o.Bridge, reject: o.RejectStatuses, next: roomGate,
 	})}
-	routes, err := newRouteTable(o.RoomRoutes, glory, room)
+	origins := newCrossOrigin(o.CORSOrigins)
+	routes, err := newRouteTable(o.RoomRoutes, glory, room, origins)
 	if err != nil {
 		return nil, err
 	}
 	return &Proxy{
-		Handler:    observe(o, m, recovered(o.Log, limits(o, routes))),
+		Handler:    observe(o, m, origins, recovered(o.Log, limits(o, routes))),
 		transports: []*http.Transport{toGlory, toInterwater},
+		gates:      []*gate{gloryGate, roomGate},
 	}, nil
+}
+
+// upstreamShare is how many of the requests in flight may be at one upstream. Where there is room, an eighth is kept for
+// the other, so that one that hangs doesn't shut both.
+func upstreamShare(maxInFlight int) int {
+	if maxInFlight < 1024 {
+		return maxInFlight
+	}
+	return maxInFlight - maxInFlight/8
+}
+
+// Circuits tells of each upstream's circuit: closed, half-open or open.
+func (p *Proxy) Circuits() map[string]string {
+	states := make(map[string]string, len(p.gates))
+	for _, g := range p.gates {
+		states[g.breaker.Name()] = g.breaker.State().String()
+	}
+	return states
 }
 
 // Close closes idle connections to the upstreams.

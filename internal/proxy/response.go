@@ -3,12 +3,21 @@ package proxy
 // This file is the response writer through which every answer leaves: it adds what all answers carry and lets nothing
 // out that none may.
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
+
+// writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off.
+const writeLimit = 10 * time.Second
 
 // response counts what is written and has the last word on the header.
 type response struct {
 	http.ResponseWriter
+	control  *http.ResponseController
+	request  *http.Request
 	exchange *exchange
+	origins  *crossOrigin
 	draining bool
 	status   int // 0 until the header is written
 	bytes    int64
@@ -29,6 +38,12 @@ func (w *response) WriteHeader(status int) {
 	dropCredentials(h)
 	h.Set("X-Request-Id", w.exchange.requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
+	if !w.exchange.preflight {
+		w.origins.permit(h, w.request)
+	}
+	if w.request.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 	if w.draining {
 		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY
 	}
@@ -40,6 +55,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not supported: by a test's recorder only
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err

@@ -3,7 +3,10 @@ package proxy
 // This file is the way of a room request: who asks, what admits them, and then on to Interwater.
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -20,6 +23,7 @@ type authorizer interface {
 // roomHandler lets authorised members through.
 type roomHandler struct {
 	authorizer authorizer
+	limit      *localLimiter
 	next       http.Handler
 }
 
@@ -36,11 +40,53 @@ func (h *roomHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ex.subject = member.Subject
+	if err := h.limit.take(member.Subject); err != nil {
+		fail(w, r, err)
+		return
+	}
 	if ex.grant, err = h.authorizer.Authorize(r.Context(), member); err != nil {
 		fail(w, r, err)
 		return
 	}
 	h.next.ServeHTTP(w, r)
+}
+
+// maxRoomAnswer is the longest answer of a room route that is passed on.
+const maxRoomAnswer = 8 << 20
+
+// smallAnswer is up to what length an answer is read whole before any of it is passed on.
+const smallAnswer = 64 << 10
+
+// completeSmall reads a small answer to its end, so that an upstream that breaks off in it is a 502 and not a broken
+// connection.
+func completeSmall(r *http.Response) error {
+	if r.ContentLength <= 0 || r.ContentLength > smallAnswer || r.Request.Method == http.MethodHead {
+		return nil
+	}
+	whole := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, whole); err != nil {
+		return fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{bytes.NewReader(whole), r.Body}
+	return nil
+}
+
+// boundedBody fails where an answer goes on beyond its bound: the client's then breaks off, and never looks complete.
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errAnswerSize
+	}
+	return n, err
 }
 
 // newRoomProxy forwards to Interwater with the declared headers only, both ways.
@@ -59,6 +105,13 @@ func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 			if r.StatusCode >= 300 && r.StatusCode < 400 && r.StatusCode != http.StatusNotModified {
 				return errRedirect
 			}
+			if r.ContentLength > maxRoomAnswer {
+				return errAnswerSize
+			}
+			if err := completeSmall(r); err != nil {
+				return err
+			}
+			r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
 			r.Header = pick(r.Header, response)
 			r.Header.Set("Cache-Control", "private, no-store")
 			return nil

@@ -20,15 +20,21 @@ func gloryMethods() []string {
 	}
 }
 
+// neverForwarded are the methods that are refused everywhere: one tunnels, the other shows the credential.
+func neverForwarded(method string) bool {
+	return method == http.MethodConnect || method == http.MethodTrace
+}
+
 // routeTable finds a request's handler by its target as sent.
 type routeTable struct {
 	rooms       *http.ServeMux // of matchers: see match
 	glory, room http.Handler
+	origins     *crossOrigin // nil: no CORS
 }
 
 // newRouteTable takes the room routes as ServeMux patterns. A pattern that ServeMux refuses is an error.
-func newRouteTable(patterns []string, glory, room http.Handler) (table *routeTable, err error) {
-	table = &routeTable{rooms: http.NewServeMux(), glory: glory, room: room}
+func newRouteTable(patterns []string, glory, room http.Handler, origins *crossOrigin) (table *routeTable, err error) {
+	table = &routeTable{rooms: http.NewServeMux(), glory: glory, room: room, origins: origins}
 	for _, pattern := range patterns {
 		if err := table.add(pattern); err != nil {
 			return nil, err
@@ -51,17 +57,27 @@ func (t *routeTable) add(pattern string) (err error) {
 // ServeHTTP judges the target, finds the route and hands over.
 func (t *routeTable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex := exchangeOf(r)
-	next, err := t.route(r, ex)
+	method, preflight := r.Method, t.origins.isPreflight(r)
+	if preflight { // a question about another method
+		method = r.Header.Get("Access-Control-Request-Method")
+	}
+	next, err := t.route(r, method, ex)
 	if err != nil {
 		fail(w, r, err)
 		return
 	}
+	if preflight {
+		ex.preflight = true
+		t.origins.rules.HandlerFunc(w, r)
+		return
+	}
+	r.Header.Del("Upgrade") // no route upgrades, and ReverseProxy would answer a malformed one in the upstream's name
 	next.ServeHTTP(w, r)
 }
 
-func (t *routeTable) route(r *http.Request, ex *exchange) (http.Handler, error) {
-	if r.Method == http.MethodConnect || r.RequestURI == "*" {
-		if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.Handler, error) {
+	if r.RequestURI == "*" || method == http.MethodConnect && !strings.HasPrefix(r.RequestURI, "/") {
+		if neverForwarded(method) {
 			return nil, &methodError{}
 		}
 		return nil, errNotFound
@@ -73,21 +89,23 @@ func (t *routeTable) route(r *http.Request, ex *exchange) (http.Handler, error) 
 	for _, prefix := range gloryPrefixes() {
 		if strings.HasPrefix(ex.target.path, prefix) {
 			ex.route = prefix
-			if !slices.Contains(gloryMethods(), r.Method) {
+			if !slices.Contains(gloryMethods(), method) {
 				return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 			}
 			return t.glory, nil
 		}
 	}
-	return t.findRoom(r, ex)
+	return t.findRoom(method, ex)
 }
 
 // findRoom asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
-func (t *routeTable) findRoom(r *http.Request, ex *exchange) (http.Handler, error) {
+func (t *routeTable) findRoom(method string, ex *exchange) (http.Handler, error) {
 	m := match{header: make(http.Header)}
-	t.rooms.ServeHTTP(&m, &http.Request{Method: r.Method, URL: &url.URL{Path: ex.target.path}})
+	t.rooms.ServeHTTP(&m, &http.Request{Method: method, URL: &url.URL{Path: ex.target.path}})
 	switch {
+	case m.pattern != "" && neverForwarded(method): // a pattern without a method
+		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 	case m.pattern != "":
 		ex.route = m.pattern
 		for segment := range strings.SplitSeq(ex.target.path, "/") {
@@ -98,7 +116,7 @@ func (t *routeTable) findRoom(r *http.Request, ex *exchange) (http.Handler, erro
 		return t.room, nil
 	case m.status == http.StatusMethodNotAllowed:
 		return nil, &methodError{m.header.Get("Allow")}
-	case r.Method == http.MethodTrace:
+	case neverForwarded(method):
 		return nil, &methodError{}
 	}
 	return nil, errNotFound

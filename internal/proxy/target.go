@@ -28,8 +28,8 @@ type target struct {
 func parseTarget(r *http.Request) (target, error) {
 	raw := r.RequestURI
 	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); Go has taken the host from it
-		_, rest, ok := strings.Cut(raw, "://")
-		if !ok {
+		scheme, rest, ok := strings.Cut(raw, "://")
+		if !ok || strings.ContainsAny(scheme, ":/?#") { // net/http would read another path out of http:/a?b=://h/c
 			return target{}, fmt.Errorf("%w: neither a path nor a URL", errTarget)
 		}
 		start := strings.IndexAny(rest, "/?")

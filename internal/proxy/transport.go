@@ -91,7 +91,8 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := t.next.RoundTrip(r.WithContext(ctx))
 	if err == nil && answer.StatusCode == http.StatusSwitchingProtocols {
 		_ = answer.Body.Close()
-		err = errSwitch
+		cancel()
+		return nil, fmt.Errorf("%s: %w: %w", t.upstream, bridge.ErrUpstream, errSwitch)
 	}
 	if err != nil {
 		defer cancel()
@@ -100,8 +101,10 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, r.Context().Err()
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return nil, fmt.Errorf("%s: %w", t.upstream, bridge.ErrUpstreamTimeout)
+		case errors.Is(err, errGuard): // our own, and nothing that an upstream wrote
+			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %w: %w", t.upstream, bridge.ErrUpstream, err)
+		return nil, fmt.Errorf("%s: %w: %w", t.upstream, bridge.ErrUpstream, bridge.Plain(err))
 	}
 	// A copy: the transport writes trailers into its own Response when the body ends, and none are relayed.
 	cleared := *answer
@@ -114,6 +117,15 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 type cancelledBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc
+}
+
+// Read implements io.Reader.
+func (b *cancelledBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		err = bridge.Plain(err) // ReverseProxy logs it
+	}
+	return n, err
 }
 
 // Close implements io.Closer.

@@ -1,0 +1,94 @@
+package proxy
+
+// This file recognises the two Glory routes through which accounts are tried, and whose account it is.
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"roomgate/internal/bridge"
+)
+
+// entrance is what a Glory request tries.
+type entrance int
+
+const (
+	noEntrance entrance = iota
+	joinEntrance
+	loginEntrance
+)
+
+// entranceOf also takes the spellings that a lax server could read as the route: they pass to Glory as they are, so a
+// limit must not be got round by them.
+func entranceOf(method, path string) entrance {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return noEntrance
+	}
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return noEntrance // not a clean target; it doesn't come this far
+	}
+	switch strings.ToLower(strings.TrimRight(decoded, "/ ")) {
+	case "/public-api/v1/join":
+		return joinEntrance
+	case "/public-api/v1/login":
+		return loginEntrance
+	}
+	return noEntrance
+}
+
+// accountKey is the account that a login body names, in a form that is the same for spellings that databases take for
+// the same. Bodies whose account another reader could see differently share one key: they are no client's of ours.
+func accountKey(body []byte) string {
+	const unreadable = "\x00"
+	object, err := bridge.StrictObject(body)
+	if err != nil {
+		return unreadable
+	}
+	id, ok := object["id"].(string)
+	if !ok {
+		return unreadable
+	}
+	return strings.ToLower(strings.TrimSpace(norm.NFKC.String(id)))
+}
+
+// addressKey is the client's address; of IPv6 the network that one customer has.
+func addressKey(client string) string {
+	address, err := netip.ParseAddr(client)
+	if err != nil || address.Is4() {
+		return client
+	}
+	network, err := address.WithZone("").Prefix(64)
+	if err != nil {
+		return client
+	}
+	return network.String()
+}
+
+// limiters are the three limits of the public listener.
+type limiters struct {
+	login, account *fleetLimiter
+	member         *localLimiter
+}
+
+func newLimiters(o Options) (*limiters, error) {
+	login, err := newFleetLimiter("login", o.LoginLimit, o.Redis)
+	if err != nil {
+		return nil, err
+	}
+	account, err := newFleetLimiter("account", o.AccountLimit, o.Redis)
+	if err != nil {
+		return nil, err
+	}
+	member, err := newLocalLimiter("member", o.MemberLimit)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	return &limiters{login, account, member}, nil
+}

@@ -1,0 +1,105 @@
+package proxy
+
+// This file is the second look at where a room request goes, by other means than the route table: a mistake there alone
+// must not reach v1/auth, which would hand out access tokens.
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// errGuard is a bug of ours: the route table let something through that the guard doesn't know.
+var errGuard = errors.New("room request to an undeclared path")
+
+// guard sends nothing but declared routes of Interwater.
+type guard struct {
+	next   http.RoundTripper
+	base   *url.URL
+	routes []guardRoute
+}
+
+// guardRoute is a pattern taken apart: a method, and segments of which nil is a wildcard.
+type guardRoute struct {
+	method   string
+	segments []*string
+	open     bool // anything may follow
+}
+
+// newGuard reads the patterns by itself. They have the form METHOD /path that package config demands.
+func newGuard(base *url.URL, patterns []string, next http.RoundTripper) *guard {
+	g := &guard{next: next, base: base}
+	for _, pattern := range patterns {
+		method, path, ok := strings.Cut(pattern, " ")
+		if !ok {
+			method, path = "", pattern
+		}
+		route := guardRoute{method: method}
+		for segment := range strings.SplitSeq(strings.TrimPrefix(strings.TrimSpace(path), "/"), "/") {
+			switch {
+			case segment == "{$}":
+				segment = ""
+				route.segments = append(route.segments, &segment)
+			case segment == "" || strings.HasSuffix(segment, "...}"): // a slash at the end takes any rest too
+				route.open = true
+			case strings.HasPrefix(segment, "{"):
+				route.segments = append(route.segments, nil)
+			default:
+				route.segments = append(route.segments, &segment)
+			}
+		}
+		g.routes = append(g.routes, route)
+	}
+	return g
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	path, ok := strings.CutPrefix(r.URL.Opaque, strings.TrimSuffix(g.base.EscapedPath(), "/")+"/")
+	if !ok || r.URL.Host != g.base.Host || r.URL.Scheme != g.base.Scheme || !g.declared(r.Method, path) {
+		return nil, errGuard
+	}
+	return g.next.RoundTrip(r)
+}
+
+// declared compares segment by segment, as they are on the wire.
+func (g *guard) declared(method, path string) bool {
+	segments := strings.Split(path, "/")
+	if len(segments) >= 2 && folds(segments[0], "v1") && folds(segments[1], "auth") {
+		return false // whatever a pattern says
+	}
+	for _, route := range g.routes {
+		if route.takes(method, segments) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r guardRoute) takes(method string, segments []string) bool {
+	if r.method != "" && r.method != method && (r.method != http.MethodGet || method != http.MethodHead) {
+		return false
+	}
+	if len(segments) < len(r.segments) || len(segments) > len(r.segments) && !r.open {
+		return false
+	}
+	for i, want := range r.segments {
+		if want != nil && *want != segments[i] || want == nil && (segments[i] == "" || hidden(segments[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// folds reports whether some reader could take the segment for the word.
+func folds(segment, word string) bool {
+	decoded, err := url.PathUnescape(segment)
+	return err != nil || strings.EqualFold(strings.TrimSpace(decoded), word)
+}
+
+// hidden reports whether some reader could see more than one segment, or none, in it.
+func hidden(segment string) bool {
+	decoded, err := url.PathUnescape(segment)
+	return err != nil || decoded == "." || decoded == ".." || strings.ContainsAny(decoded, "/\\\x00")
+}

@@ -1,0 +1,384 @@
+package proxy
+
+// This file is what the tests of the package stand on: a gateway on a real socket between hand-written bytes on one
+// side and the stand-ins of both upstreams on the other.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/sandbox"
+)
+
+const (
+	// patience is for what must happen; it is only ever used up by a test that fails.
+	patience = 20 * time.Second
+	asMember = "Authorization: Bearer good"
+)
+
+// fakeBridge is a bridge without cryptography: it knows one member, and takes access tokens from issue, each until it is
+// rejected. What is set before a request is what that step answers.
+type fakeBridge struct {
+	issue func() string
+
+	authenticate, authorize, credential, reject, refuse func() error
+
+	mu      sync.Mutex
+	current string
+	steps   []string // what was asked of it, in order
+}
+
+func (g *fakeBridge) step(format string, args ...any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.steps = append(g.steps, fmt.Sprintf(format, args...))
+}
+
+// asked returns the steps that begin with prefix.
+func (g *fakeBridge) asked(prefix string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(g.steps), func(s string) bool { return !strings.HasPrefix(s, prefix) })
+}
+
+func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (bridge.Member, error) {
+	g.step("authenticate")
+	switch {
+	case g.authenticate != nil:
+		return bridge.Member{}, g.authenticate()
+	case len(authorization) == 0:
+		return bridge.Member{}, bridge.ErrNoMemberToken
+	case !slices.Equal(authorization, []string{"Bearer good"}):
+		return bridge.Member{}, bridge.ErrMemberToken
+	}
+	return bridge.Member{Subject: "7"}, nil
+}
+
+func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member) (bridge.Grant, error) {
+	g.step("authorize %s", m.Subject)
+	if g.authorize != nil {
+		return bridge.Grant{}, g.authorize()
+	}
+	return bridge.Grant{License: "default", Role: bridge.RoleMember}, nil
+}
+
+func (g *fakeBridge) Credential(context.Context, bridge.Grant) (bridge.Credential, error) {
+	g.step("credential")
+	if g.credential != nil {
+		if err := g.credential(); err != nil {
+			return bridge.Credential{}, err
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	source := "memory"
+	if g.current == "" {
+		g.current, source = g.issue(), "fetched"
+	}
+	return bridge.NewCredential(source, g.current), nil
+}
+
+func (g *fakeBridge) Reject(_ context.Context, _ bridge.Grant, c bridge.Credential) error {
+	g.step("reject %s", c.Value())
+	if g.reject != nil {
+		return g.reject()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.current == c.Value() {
+		g.current = ""
+	}
+	return nil
+}
+
+func (g *fakeBridge) Refuse(_ context.Context, _ bridge.Grant, c bridge.Credential) error {
+	g.step("refuse %s", c.Value())
+	if g.refuse != nil {
+		return g.refuse()
+	}
+	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
+}
+
+// gateway is one that runs. Its upstreams are stand-ins unless the test has put others in their place.
+type gateway struct {
+	*fakeBridge
+	*sandbox.Sandbox
+	addr string
+	logs *logs
+}
+
+// start runs a gateway until the end of the test.
+func start(t *testing.T, change ...func(*Options)) *gateway {
+	t.Helper()
+	upstreams, err := sandbox.Start(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { upstreams.Close() })
+	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}}
+	g.issue = func() string { return issueToken(t, upstreams) }
+	o := Options{
+		Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL),
+		GloryTimeout: patience, InterwaterTimeout: patience,
+		RoomRoutes:     []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"},
+		RejectStatuses: []int{401, 403},
+		Bridge:         g.fakeBridge, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,
+		Log: g.log(),
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	handler, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(handler.Close)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.DisableGeneralOptionsHandler = true // as in cmd/gateway
+	server.Config.MaxHeaderBytes = o.MaxHeaderBytes
+	server.Config.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
+	server.Start()
+	t.Cleanup(server.Close)
+	g.addr = server.Listener.Addr().String()
+	return g
+}
+
+func mustParse(raw string) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}
+
+// issueToken gets an access token that the stand-in will take.
+func issueToken(t *testing.T, s *sandbox.Sandbox) string {
+	license := s.Interwater.Licenses()[0]
+	body, _ := json.Marshal(map[string]any{"accessKey": license.AccessKey, "secretKey": license.SecretKey, "expires": 60})
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport}).Post(s.InterwaterURL+"/v1/auth", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return "none"
+	}
+	defer response.Body.Close()
+	var answer struct{ Data struct{ AccessToken string } }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Data.AccessToken == "" {
+		t.Errorf("no access token: status %d, %v", response.StatusCode, err)
+	}
+	return answer.Data.AccessToken
+}
+
+// scripted runs h in place of an upstream.
+func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.Start()
+	t.Cleanup(server.Close)
+	return mustParse(server.URL)
+}
+
+// reply is an answer as it came over the wire.
+type reply struct {
+	status  int // 0: the connection was closed without an answer
+	header  http.Header
+	trailer http.Header
+	body    string
+	broken  bool // the body broke off
+	interim []int
+	raw     string
+}
+
+// do sends a request without a body. A Host is added unless there is one among the header lines.
+func (g *gateway) do(t *testing.T, method, target string, lines ...string) reply {
+	t.Helper()
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Host:") }) {
+		lines = append([]string{"Host: gateway.test"}, lines...)
+	}
+	return g.raw(t, method+" "+target+" HTTP/1.1\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n")
+}
+
+// get is do for a member's GET.
+func (g *gateway) get(t *testing.T, target string, lines ...string) reply {
+	t.Helper()
+	return g.do(t, http.MethodGet, target, append([]string{asMember}, lines...)...)
+}
+
+// raw sends bytes as they are and reads one answer.
+func (g *gateway) raw(t *testing.T, request string) reply {
+	t.Helper()
+	conn := g.dial(t)
+	defer conn.Close()
+	// Not all of it need be taken: some requests are refused by their first lines.
+	_, _ = io.WriteString(conn, request)
+	method, _, _ := strings.Cut(request, " ")
+	return read(t, conn, method)
+}
+
+func (g *gateway) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	return conn
+}
+
+// read reads one final answer and any informational ones before it.
+func read(t *testing.T, conn net.Conn, method string) reply {
+	t.Helper()
+	var raw bytes.Buffer
+	in, got := bufio.NewReader(io.TeeReader(conn, &raw)), reply{}
+	for {
+		response, err := http.ReadResponse(in, &http.Request{Method: method})
+		if err != nil {
+			if raw.Len() > 0 {
+				t.Errorf("%v in %q", err, raw.String())
+			}
+			return got
+		}
+		if response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
+			got.interim = append(got.interim, response.StatusCode)
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		got.status, got.header, got.trailer = response.StatusCode, response.Header, response.Trailer
+		got.body, got.broken, got.raw = string(body), err != nil, raw.String()
+		return got
+	}
+}
+
+// wantError checks everything that all the gateway's own errors have in common.
+func (r reply) wantError(t *testing.T, status int) {
+	t.Helper()
+	if r.status != status {
+		t.Fatalf("status %d, want %d; body %q", r.status, status, r.body)
+	}
+	var envelope map[string]string
+	if err := json.Unmarshal([]byte(r.body), &envelope); err != nil || len(envelope) != 2 ||
+		envelope["code"] != fmt.Sprint(status) || envelope["message"] == "" {
+		t.Errorf("%d: body %q is not the envelope", status, r.body)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json; charset=utf-8", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := r.header[name]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%d: %s is %q, want %q", status, name, got, want)
+		}
+	}
+	if len(r.header["X-Request-Id"]) != 1 {
+		t.Errorf("%d: X-Request-Id is %q", status, r.header["X-Request-Id"])
+	}
+}
+
+// logs is the gateway's log, read while it is written.
+type logs struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	taken int // bytes of text that event has looked at
+	news  chan struct{}
+}
+
+// Write implements io.Writer. slog writes one record a call.
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// log is one that g.event reads.
+func (g *gateway) log() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(g.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// event waits for the next access event: it is written when the client may have its answer already.
+func (g *gateway) event(t *testing.T) map[string]any {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		if e := g.logs.next(t); e != nil {
+			return e
+		}
+		select {
+		case <-g.logs.news:
+		case <-late:
+			all := g.logs.String()
+			t.Fatalf("no access event; the log ends in %s", all[max(0, len(all)-1000):])
+		}
+	}
+}
+
+// next returns the first access event that it has not returned before, or nil.
+func (l *logs) next(t *testing.T) map[string]any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		rest := l.text.Bytes()[l.taken:]
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			return nil
+		}
+		l.taken += end + 1
+		var record map[string]any
+		if err := json.Unmarshal(rest[:end], &record); err != nil {
+			t.Fatalf("log line %q: %v", rest[:end], err)
+		}
+		if record["msg"] == "request" {
+			return record
+		}
+	}
+}
+
+// roomsSeen are the targets of the room requests that reached the stand-in.
+func (g *gateway) roomsSeen() []string {
+	var seen []string
+	for _, r := range g.Interwater.RoomRequests() {
+		seen = append(seen, r.Method+" "+r.RequestURI)
+	}
+	return seen
+}
+
+// await receives what must come.
+func await[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatal("waited in vain")
+		panic("unreachable")
+	}
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
