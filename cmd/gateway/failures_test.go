@@ -1,0 +1,374 @@
+package main
+
+// The table of docs/failures.md, played cell by cell: two replicas before a Redis and upstreams of their own, which fail
+// in the way that the cell names. The document is the source; a row that can't be read, is missing or stands there twice
+// fails as one that is untrue does.
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"roomgate/internal/ops"
+	"roomgate/internal/sandbox"
+)
+
+const (
+	failuresDoc    = "../../docs/failures.md"
+	failuresHeader = "| Redis | token endpoint | token | member sees | fetches | metric that tells |"
+
+	cellReplicas = 2
+	cellRate     = 20 // requests a second, to the replicas in turn
+	cellAnswers  = 30 // at least so many are judged
+	cellsAtOnce  = 24 // they mostly wait
+)
+
+// tokenLives are the states of the access token, and how long the one lives that the replicas have when things fail. The
+// claims count whole seconds; a due one lives long enough for that, and for a slow endpoint, not to matter.
+func tokenLives() map[string]time.Duration {
+	return map[string]time.Duration{"fresh": time.Hour, "due": 26 * time.Second, "expired": 2 * time.Second}
+}
+
+// endpointFaults are the states of the token endpoint.
+func endpointFaults() map[string]sandbox.Fault {
+	return map[string]sandbox.Fault{
+		"ok":       {},
+		"slow":     {Delay: time.Second},
+		"refusing": {Status: 401},
+		"garbage":  {Kind: sandbox.KindGarbage},
+		"gone":     {Kind: sandbox.KindReset},
+	}
+}
+
+// redisWords translates the table's states of Redis for redisFaults.
+func redisWords() map[string]string {
+	return map[string]string{"ok": "none", "slow": "slow", "frozen": "frozen", "gone": "killed", "read-only": "read-only"}
+}
+
+// fetchWords are what the table can say of fetches.
+func fetchWords() map[string]fetches {
+	return map[string]fetches{
+		"0":                            {},
+		"1 in the fleet":               {askers: 1},
+		"1 in the fleet, then backoff": {askers: 1, again: true},
+		"1 a replica":                  {askers: cellReplicas},
+		"1 a replica, then backoff":    {askers: cellReplicas, again: true},
+	}
+}
+
+// fetches is how often the token endpoint is asked.
+type fetches struct {
+	askers int  // how many replicas ask for themselves
+	again  bool // each of them once more after each backoff
+}
+
+// most is the greatest number in a time that began with the first fetch or before it.
+func (f fetches) most(c cell, took time.Duration) int {
+	if !f.again {
+		return f.askers
+	}
+	backoff := 250 * time.Millisecond
+	if c.endpoint == "refusing" {
+		backoff = time.Second
+	}
+	each := 1 + int(took/backoff)
+	if f.askers > 1 { // without Redis there is a budget besides; it counts from a moment before the endpoint is asked
+		each = min(each, 3+int(took/min(10*time.Second, tokenLives()[c.token]/3)))
+	}
+	return f.askers * each
+}
+
+// cell is one row.
+type cell struct {
+	redis, endpoint, token string
+	sees                   int
+	fetches                fetches
+	metrics                []metricName
+}
+
+func (c cell) name() string {
+	return "redis " + c.redis + "/endpoint " + c.endpoint + "/token " + c.token
+}
+
+// failing tells whether the token endpoint brings no token.
+func (c cell) failing() bool { return c.endpoint != "ok" && c.endpoint != "slow" }
+
+// metricName is a metric, with one of its labels or without.
+type metricName struct{ name, label string }
+
+// in sums the metric's samples in what /metrics says.
+func (m metricName) in(exposition string) (sum float64) {
+	for line := range strings.Lines(exposition) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, labels, _ := strings.Cut(series, "{")
+		if name == m.name && strings.Contains(labels, m.label) {
+			v, _ := strconv.ParseFloat(value, 64)
+			sum += v
+		}
+	}
+	return sum
+}
+
+// readTable returns the document's cells: every one, once.
+func readTable(t *testing.T) []cell {
+	t.Helper()
+	text, err := os.ReadFile(failuresDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), failuresHeader+"\n")
+	if !found {
+		t.Fatalf("%s has no table that begins %s", failuresDoc, failuresHeader)
+	}
+	missing := map[string]bool{}
+	for r := range redisWords() {
+		for e := range endpointFaults() {
+			for l := range tokenLives() {
+				missing[cell{redis: r, endpoint: e, token: l}.name()] = true
+			}
+		}
+	}
+	var cells []cell
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		c, err := readCell(line)
+		if err != nil {
+			t.Fatalf("%s: %v in the row %s", failuresDoc, err, line)
+		}
+		if !missing[c.name()] {
+			t.Fatalf("%s: %q is there twice, or is no cell", failuresDoc, c.name())
+		}
+		delete(missing, c.name())
+		cells = append(cells, c)
+	}
+	for name := range missing {
+		t.Errorf("%s: %q is missing", failuresDoc, name)
+	}
+	return cells
+}
+
+// readCell reads a row. Its name is checked by readTable.
+func readCell(line string) (cell, error) {
+	columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+	if len(columns) != 6 {
+		return cell{}, fmt.Errorf("%d columns", len(columns))
+	}
+	for i := range columns {
+		columns[i] = strings.TrimSpace(columns[i])
+	}
+	c := cell{redis: columns[0], endpoint: columns[1], token: columns[2]}
+	switch columns[3] {
+	case "200", "502", "503":
+		c.sees, _ = strconv.Atoi(columns[3])
+	default:
+		return cell{}, fmt.Errorf("members see %q", columns[3])
+	}
+	var known bool
+	if c.fetches, known = fetchWords()[columns[4]]; !known {
+		return cell{}, fmt.Errorf("%q fetches", columns[4])
+	}
+	form := regexp.MustCompile("^`(roomgate_[a-z_]+)(?:{([a-z]+=\"[a-z]+\")})?`$")
+	for text := range strings.SplitSeq(columns[5], ", ") {
+		match := form.FindStringSubmatch(text)
+		if match == nil {
+			return cell{}, fmt.Errorf("metric %q", text)
+		}
+		c.metrics = append(c.metrics, metricName{match[1], match[2]})
+	}
+	return c, nil
+}
+
+func TestFailureTable(t *testing.T) {
+	cells := readTable(t)
+	// Those that take longest go first, or the last of them would run alone.
+	order := []string{"due", "expired", "fresh"}
+	slices.SortStableFunc(cells, func(a, b cell) int { return slices.Index(order, a.token) - slices.Index(order, b.token) })
+	slots := make(chan struct{}, cellsAtOnce)
+	var wg sync.WaitGroup
+	for _, c := range cells {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			t.Run(c.name(), func(t *testing.T) { play(t, c) })
+		})
+	}
+	wg.Wait()
+}
+
+// play runs one cell: the replicas get a token, everything fails as it should, members go on asking.
+func play(t *testing.T, c cell) {
+	s := newStage(t, c)
+	s.prepare(t)
+	s.calls, s.rooms, s.told = s.stands.Interwater.AuthCalls(), s.stands.Interwater.RoomCalls(), s.measure(t)
+	fault := endpointFaults()[c.endpoint]
+	fault.Path = "/v1/auth"
+	s.stands.Interwater.SetFaults(fault)
+	redisFaults()[redisWords()[c.redis]](t, s.server, s.link)
+
+	got, stop := openLoad(t, cellRate, s.urls("/v1/info"), s.member)
+	first := s.settle(t, got)
+	stop()
+	s.judgeAnswers(t, got.all())
+	s.judgeFetches(t, first)
+}
+
+// stage is what a cell is played on.
+type stage struct {
+	cell
+	fleet
+	server *sandbox.RedisServer
+	link   *link
+	stands *sandbox.Sandbox
+	member string // member token
+
+	calls, rooms int         // before that
+	told         [][]float64 // the cell's metrics on each replica, before that
+}
+
+func newStage(t *testing.T, c cell) *stage {
+	t.Helper()
+	s := &stage{cell: c, server: newRedis(t), stands: newStands(t)}
+	s.link, s.member = newLink(t, s.server.Addr), s.stands.Glory.MintToken("1", time.Hour)
+	environ := settings(s.stands, s.link.Listen, "MEMBER_RATE_LIMIT=0")
+	if c.redis == "ok" || c.redis == "read-only" { // it answers: a busy machine must not look like a slow Redis
+		environ = append(environ, "REDIS_TIMEOUT=2s")
+	}
+	for range cellReplicas {
+		s.replicas = append(s.replicas, startReplica(t, environ))
+	}
+	return s
+}
+
+// prepare gives every replica the token in the cell's state.
+func (s *stage) prepare(t *testing.T) {
+	t.Helper()
+	life := tokenLives()[s.token]
+	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: life}})
+	client := newClient(t)
+	for _, url := range s.urls("/v1/info") {
+		get(t, client, url, s.member).want(t, 200)
+	}
+	if s.token == "expired" {
+		s.await(t, "the token has lapsed everywhere", func(l ops.License) bool { return l.State == "empty" && l.ExpiresInSeconds == 0 })
+	}
+}
+
+// await waits until every replica says of its license what holds asks for.
+func (s *stage) await(t *testing.T, what string, holds func(ops.License) bool) {
+	t.Helper()
+	client, look := newClient(t), time.NewTicker(100*time.Millisecond)
+	defer look.Stop()
+	eventually(t, what, func() bool {
+		<-look.C
+		return !slices.ContainsFunc(s.urlsOfAdmin("/status"), func(url string) bool {
+			var status ops.Status
+			if err := json.Unmarshal([]byte(get(t, client, url, "").body), &status); err != nil {
+				t.Fatal(err)
+			}
+			return !holds(status.Licenses[0])
+		})
+	})
+}
+
+// urlsOfAdmin is the same path on every replica's operations listener.
+func (s *stage) urlsOfAdmin(path string) (list []string) {
+	for _, r := range s.replicas {
+		list = append(list, r.admin+path)
+	}
+	return list
+}
+
+// measure reads the cell's metrics on each replica.
+func (s *stage) measure(t *testing.T) (values [][]float64) {
+	t.Helper()
+	client := newClient(t)
+	for _, url := range s.urlsOfAdmin("/metrics") {
+		exposition, list := get(t, client, url, "").want(t, 200).body, []float64(nil)
+		for _, m := range s.metrics {
+			list = append(list, m.in(exposition))
+		}
+		values = append(values, list)
+	}
+	return values
+}
+
+// settle waits until every replica has come to its outcome, every metric tells, and enough members were answered. It
+// returns the last moment known to be before the first fetch.
+func (s *stage) settle(t *testing.T, got *samples) (first time.Time) {
+	t.Helper()
+	if s.fetches.askers > 0 {
+		look := time.Now()
+		eventually(t, "the token endpoint is asked", func() bool {
+			first, look = look, time.Now()
+			return s.stands.Interwater.AuthCalls() > s.calls
+		})
+		s.await(t, "every replica has a new token, or has been told why not", func(l ops.License) bool {
+			if s.failing() {
+				return l.LastError != ""
+			}
+			return l.ExpiresInSeconds > tokenLives()["due"].Seconds()
+		})
+		s.judgeFetches(t, first)
+	}
+	eventually(t, "enough answers", func() bool { return len(got.all()) >= cellAnswers })
+	look := time.NewTicker(250 * time.Millisecond)
+	defer look.Stop()
+	for i, m := range s.metrics {
+		eventually(t, m.name+"{"+m.label+"} tells", func() bool {
+			<-look.C
+			now := s.measure(t)
+			for replica := range now {
+				if now[replica][i] > s.told[replica][i] {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return first
+}
+
+// judgeAnswers compares what members saw with what the cell says.
+func (s *stage) judgeAnswers(t *testing.T, all []sample) {
+	t.Helper()
+	for _, x := range all {
+		seconds, _ := strconv.Atoi(x.retryAfter)
+		if x.status != s.sees || x.status != 200 && seconds < 1 {
+			t.Fatalf("a member saw %d with Retry-After %q after %v (%v), want %d", x.status, x.retryAfter, x.took, x.err, s.sees)
+		}
+	}
+	if s.sees != 200 {
+		if median := quantile(all, .5); median > 100*time.Millisecond {
+			t.Errorf("half the answers took over %v, want them at once", median)
+		}
+		if sent := s.stands.Interwater.RoomCalls() - s.rooms; sent > 0 {
+			t.Errorf("%d room requests were sent without a token", sent)
+		}
+		return
+	}
+	if s.token != "expired" { // the log knows without a clock that nobody has waited for a token
+		eventually(t, "every request had its token from memory", func() bool { return s.sources()["memory"] == len(all) })
+	}
+}
+
+// judgeFetches compares the calls of the token endpoint until now with what the cell says.
+func (s *stage) judgeFetches(t *testing.T, first time.Time) {
+	t.Helper()
+	calls := s.stands.Interwater.AuthCalls() - s.calls
+	took := time.Since(first)
+	if least, most := s.fetches.askers, s.fetches.most(s.cell, took); calls < least || calls > most {
+		t.Errorf("%d fetches in %v, want %d to %d", calls, took, least, most)
+	}
+}

@@ -1,0 +1,302 @@
+package main
+
+// Three replicas, as processes of their own, before one Redis: one access token for all of them, refreshed without a
+// waiting request, whoever of them dies.
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+// fleet is some replicas with the same settings.
+type fleet struct {
+	replicas  []*replica
+	processes []*os.Process
+}
+
+func startFleet(t *testing.T, n int, environ []string) *fleet {
+	t.Helper()
+	f := &fleet{}
+	for range n {
+		r, p := startProcess(t, environ)
+		f.replicas, f.processes = append(f.replicas, r), append(f.processes, p)
+	}
+	return f
+}
+
+// urls is the same path on every replica.
+func (f *fleet) urls(path string) []string {
+	var list []string
+	for _, r := range f.replicas {
+		list = append(list, r.url+path)
+	}
+	return list
+}
+
+// sources counts the access events of room requests by where their token came from.
+func (f *fleet) sources() map[string]int {
+	count := map[string]int{}
+	for _, r := range f.replicas {
+		for _, e := range r.log.events("request") {
+			count[e["token_source"].(string)]++
+		}
+	}
+	return count
+}
+
+// sample is one request as its client saw it.
+type sample struct {
+	at         time.Time
+	took       time.Duration
+	status     int // 0: no answer
+	retryAfter string
+	err        error
+}
+
+// samples are the requests of one load, in the order of their ends.
+type samples struct {
+	mu   sync.Mutex
+	list []sample
+}
+
+// all is what has been collected until now.
+func (s *samples) all() []sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.list)
+}
+
+// between are those sent from one moment to another.
+func (s *samples) between(from, to time.Time) []sample {
+	return slices.DeleteFunc(s.all(), func(x sample) bool { return x.at.Before(from) || !x.at.Before(to) })
+}
+
+// failures describes those that weren't answered 200.
+func failures(list []sample) []string {
+	var failed []string
+	for _, x := range list {
+		if x.status != 200 {
+			failed = append(failed, fmt.Sprintf("%s: %d %v after %v", x.at.Format("05.000"), x.status, x.err, x.took))
+		}
+	}
+	return failed
+}
+
+// quantile of the durations; 0 for none.
+func quantile(list []sample, q float64) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	took := make([]time.Duration, len(list))
+	for i, x := range list {
+		took[i] = x.took
+	}
+	slices.Sort(took)
+	return took[int(math.Ceil(q*float64(len(took))))-1]
+}
+
+// openLoad sends rate requests a second, whether or not the ones before are answered, to the URLs in turn, until stop.
+func openLoad(t *testing.T, rate int, urls []string, token string) (got *samples, stop func()) {
+	t.Helper()
+	got = &samples{}
+	client := newClient(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	send := func(url string) {
+		began := time.Now()
+		a, err := call(context.Background(), client, http.MethodGet, url, token, "")
+		x := sample{at: began, took: time.Since(began), status: a.status, err: err}
+		if a.header != nil {
+			x.retryAfter = a.header.Get("Retry-After")
+		}
+		got.mu.Lock()
+		got.list = append(got.list, x)
+		got.mu.Unlock()
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				wg.Go(func() { send(urls[i%len(urls)]) })
+			}
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(stop)
+	return got, stop
+}
+
+// for how long a part of a load goes on.
+func lasting(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
+
+// shapes are the kinds of Redis that a fleet is run on. Each makes one, and gives the settings that fit it.
+func shapes() map[string]func(*testing.T) []string {
+	return map[string]func(*testing.T) []string{
+		"single": func(t *testing.T) []string { return []string{"REDIS_URL=redis://" + newRedis(t).Addr} },
+		"cluster": func(t *testing.T) []string {
+			return []string{"REDIS_MODE=cluster", "REDIS_URL=" + newCluster(t).url()}
+		},
+		"sentinel": func(t *testing.T) []string {
+			return []string{"REDIS_MODE=sentinel", "REDIS_URL=" + newSentinel(t).url()}
+		},
+	}
+}
+
+func TestAColdFleetMakesOneTokenCall(t *testing.T) {
+	for shape, newShape := range shapes() {
+		t.Run(shape, func(t *testing.T) {
+			stands, client := newStands(t), newClient(t)
+			stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 500 * time.Millisecond})
+			f := startFleet(t, 3, settings(stands, "", append(newShape(t), "MEMBER_RATE_LIMIT=0", "REDIS_TIMEOUT=2s")...))
+			token := stands.Glory.MintToken("1", time.Hour)
+			var wg sync.WaitGroup
+			for i := range 1000 {
+				wg.Go(func() {
+					url := f.replicas[i%3].url + "/v1/info"
+					if a, err := call(t.Context(), client, http.MethodGet, url, token, ""); err != nil || a.status != 200 {
+						t.Errorf("%v %+v", err, a)
+					}
+				})
+			}
+			wg.Wait()
+			if calls := stands.Interwater.AuthCalls(); calls != 1 {
+				t.Errorf("%d calls of v1/auth in the fleet, want 1", calls)
+			}
+		})
+	}
+}
+
+// Tokens of six seconds for a minute: replaced in time, once for all, and no request waits for it.
+func TestRefreshSlowsNobody(t *testing.T) {
+	for shape, newShape := range shapes() {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			stands := newStands(t)
+			stands.Interwater.SetFaults(sandbox.Fault{
+				Path: "/v1/auth", Delay: 200 * time.Millisecond, Token: &sandbox.TokenFault{TTL: 6 * time.Second},
+			})
+			f := startFleet(t, 3, settings(stands, "", append(newShape(t), "MEMBER_RATE_LIMIT=0")...))
+			token, client := stands.Glory.MintToken("1", time.Hour), newClient(t)
+			for _, url := range f.urls("/v1/info") {
+				get(t, client, url, token).want(t, 200)
+			}
+			got, stop := openLoad(t, 200, f.urls("/v1/info"), token)
+			var refreshes []time.Time
+			seen := stands.Interwater.AuthCalls()
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for end := time.After(time.Minute); ; {
+				select {
+				case now := <-tick.C:
+					if calls := stands.Interwater.AuthCalls(); calls > seen {
+						seen, refreshes = calls, append(refreshes, now)
+					}
+					continue
+				case <-end:
+				}
+				break
+			}
+			stop()
+			if failed := failures(got.all()); len(failed) > 0 {
+				t.Errorf("%d of %d failed, the first: %s", len(failed), len(got.all()), failed[0])
+			}
+			if seen < 8 || seen > 12 {
+				t.Errorf("%d calls of v1/auth in a minute, want 10 ± 2", seen)
+			}
+			near, far := split(got.all(), refreshes)
+			t.Logf("%d calls; around refreshes: n %d p50 %v p99 %v max %v; else: n %d p50 %v p99 %v max %v", seen,
+				len(near), quantile(near, .5), quantile(near, .99), quantile(near, 1),
+				len(far), quantile(far, .5), quantile(far, .99), quantile(far, 1))
+			// The log knows, without a clock: beside the first of each replica, every token came from memory.
+			if sources := f.sources(); sources["memory"] != len(got.all()) || sources["fetched"] != 1 {
+				t.Errorf("tokens came from %v, want all %d from memory", sources, len(got.all()))
+			}
+		})
+	}
+}
+
+// split tells the requests sent within half a second of a refresh from the others.
+func split(all []sample, refreshes []time.Time) (near, far []sample) {
+	for _, x := range all {
+		if slices.ContainsFunc(refreshes, func(at time.Time) bool { return x.at.Sub(at).Abs() < 500*time.Millisecond }) {
+			near = append(near, x)
+		} else {
+			far = append(far, x)
+		}
+	}
+	return near, far
+}
+
+// The replica that fetches for all dies, or stands still for longer than its lease. The others take over.
+func TestTheHolderOfTheLockIsLost(t *testing.T) {
+	for shape, newShape := range shapes() {
+		for name, lose := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "frozen": syscall.SIGSTOP} {
+			t.Run(shape+"/"+name, func(t *testing.T) {
+				stands, client := newStands(t), newClient(t)
+				stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 700 * time.Millisecond, Times: 1})
+				environ := settings(stands, "", append(newShape(t), "TOKEN_FETCH_TIMEOUT=1s")...)
+				f := startFleet(t, 3, environ)
+				token := stands.Glory.MintToken("1", time.Hour)
+				lost := make(chan struct{})
+				go func() { // asks the replica that is about to be lost
+					defer close(lost)
+					_, _ = call(t.Context(), client, http.MethodGet, f.replicas[0].url+"/v1/info", token, "")
+				}()
+				eventually(t, "the fetch has begun", func() bool { return stands.Interwater.AuthCalls() == 1 })
+				if err := f.processes[0].Signal(lose); err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				for i := range 100 {
+					wg.Go(func() {
+						a, err := call(t.Context(), client, http.MethodGet, f.replicas[1+i%2].url+"/v1/info", token, "")
+						if err != nil || a.status != 200 {
+							t.Errorf("%v %+v", err, a)
+						}
+					})
+				}
+				wg.Wait()
+				if calls := stands.Interwater.AuthCalls(); calls != 2 {
+					t.Errorf("%d calls of v1/auth, want the lost one and its replacement", calls)
+				}
+				if lose == syscall.SIGKILL {
+					<-lost
+					return
+				}
+				inUse := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt")
+				if err := f.processes[0].Signal(syscall.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				<-lost // with whatever answer
+				for _, url := range f.urls("/v1/info") {
+					get(t, client, url, token).want(t, 200)
+				}
+				late, _ := startProcess(t, environ)
+				get(t, client, late.url+"/v1/info", token).want(t, 200)
+				if now := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt"); now != inUse {
+					t.Error("the late writer has changed the fleet's token")
+				}
+			})
+		}
+	}
+}

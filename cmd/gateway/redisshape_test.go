@@ -1,0 +1,110 @@
+package main
+
+// Redis as a Cluster and behind Sentinel, on one machine.
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/sandbox"
+)
+
+// freePort is a port that nobody listens on right now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// cluster is three masters.
+type cluster struct{ nodes []*sandbox.RedisServer }
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{}
+	var clients []*redis.Client
+	for range 3 {
+		node := newRedis(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "2000")
+		client := redis.NewClient(&redis.Options{Addr: node.Addr})
+		t.Cleanup(func() { client.Close() })
+		c.nodes, clients = append(c.nodes, node), append(clients, client)
+	}
+	ctx := t.Context()
+	for i, client := range clients {
+		from, to := 16384*i/3, 16384*(i+1)/3-1
+		if err := client.ClusterAddSlotsRange(ctx, from, to).Err(); err != nil {
+			t.Fatal(err)
+		}
+		host, port, _ := net.SplitHostPort(c.nodes[i].Addr)
+		// CLUSTER MEET takes the bus port too, which isn't the usual one here.
+		bus, err := client.ConfigGet(ctx, "cluster-port").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := clients[0].Do(ctx, "CLUSTER", "MEET", host, port, bus["cluster-port"]).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, client := range clients {
+		eventually(t, "the cluster is whole", func() bool {
+			return strings.Contains(client.ClusterInfo(ctx).Val(), "cluster_state:ok")
+		})
+	}
+	return c
+}
+
+func (c *cluster) url() string {
+	return fmt.Sprintf("redis://%s?addr=%s&addr=%s", c.nodes[0].Addr, c.nodes[1].Addr, c.nodes[2].Addr)
+}
+
+// sentinel watches a master with one replica.
+type sentinel struct {
+	addr            string
+	master, standby *sandbox.RedisServer
+}
+
+func newSentinel(t *testing.T) *sentinel {
+	t.Helper()
+	s := &sentinel{master: newRedis(t)}
+	host, port, _ := net.SplitHostPort(s.master.Addr)
+	s.standby = newRedis(t, "--replicaof", host+" "+port)
+	own := freePort(t)
+	s.addr = "127.0.0.1:" + own
+	conf := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 1000\n"+
+		"sentinel failover-timeout main 5000\n", own, host, port)
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), "redis-server", conf, "--sentinel")
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { command.Process.Kill(); command.Wait() })
+	watcher := redis.NewSentinelClient(&redis.Options{Addr: s.addr, DialTimeout: time.Second})
+	t.Cleanup(func() { watcher.Close() })
+	eventually(t, "the sentinel knows the standby", func() bool {
+		return len(watcher.Replicas(t.Context(), "main").Val()) == 1
+	})
+	standby := redis.NewClient(&redis.Options{Addr: s.standby.Addr})
+	t.Cleanup(func() { standby.Close() })
+	eventually(t, "the standby follows", func() bool {
+		return strings.Contains(standby.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+	return s
+}
+
+func (s *sentinel) url() string { return "redis://" + s.addr + "?master_name=main" }
