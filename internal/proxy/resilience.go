@@ -9,10 +9,13 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/sync/semaphore"
+
+	"roomgate/internal/bridge"
 )
 
 // The circuit opens when half of at least breakerLeast calls within breakerWindow failed, and lets a few through again
@@ -37,17 +40,22 @@ type gate struct {
 }
 
 func newGate(upstream string, most int, next http.RoundTripper) *gate {
-	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	settings := gobreaker.Settings{
 		Name:         upstream,
 		MaxRequests:  breakerHalfway,
 		Interval:     breakerWindow,
 		BucketPeriod: time.Second,
 		Timeout:      breakerPause,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return c.Requests >= breakerLeast && c.TotalFailures*2 >= c.Requests
+			// Not c.Requests: calls under way and those that clients gave up, as they do when an upstream hangs, would count
+			// as good ones.
+			ended := c.TotalFailures + c.TotalSuccesses
+			return ended >= breakerLeast && c.TotalFailures*2 >= ended
 		},
 		IsExcluded: clientFault,
-	})}
+	}
+	breaker := gobreaker.NewCircuitBreaker[*http.Response](settings) //nolint:bodyclose // a type, no answer
+	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: breaker}
 }
 
 // clientFault is what fails a call without the upstream's doing.
@@ -61,22 +69,56 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !g.slots.TryAcquire(1) {
 		return nil, errOverloaded
 	}
-	answer, err := g.breaker.Execute(func() (*http.Response, error) {
-		answer, err := g.next.RoundTrip(r)
-		if cause := exchangeOf(r).bodyErr.Load(); err != nil && cause != nil {
-			err = *cause
+	release := sync.OnceFunc(func() { g.slots.Release(1) })
+	held := false
+	defer func() {
+		if !held { // an error or a panic
+			release()
 		}
-		return answer, err
-	})
+	}()
+	answer, err := g.breaker.Execute(func() (*http.Response, error) { return g.call(r) })
 	if err != nil {
-		g.slots.Release(1)
 		if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 			err = fmt.Errorf("%s: %w", g.breaker.Name(), errCircuit)
 		}
 		return nil, err
 	}
-	answer.Body = &heldBody{answer.Body, sync.OnceFunc(func() { g.slots.Release(1) })}
+	answer.Body, held = &heldBody{answer.Body, release}, true
 	return answer, nil
+}
+
+// call lays what the client has done to the client's account.
+func (g *gate) call(r *http.Request) (*http.Response, error) {
+	began, body := time.Now(), &awaitedBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody {
+		watched := *r
+		watched.Body = body
+		r = &watched
+	}
+	answer, err := g.next.RoundTrip(r)
+	if err == nil {
+		return answer, nil
+	}
+	if cause := exchangeOf(r).bodyErr.Load(); cause != nil {
+		return nil, *cause
+	}
+	if errors.Is(err, bridge.ErrUpstreamTimeout) && 2*body.waited.Load() > int64(time.Since(began)) {
+		return nil, fmt.Errorf("%w: too slow", errBody) // most of the upstream's time went by before it had the request
+	}
+	return nil, err
+}
+
+// awaitedBody knows how long the client was waited for.
+type awaitedBody struct {
+	io.ReadCloser
+	waited atomic.Int64 // nanoseconds
+}
+
+// Read implements io.Reader.
+func (b *awaitedBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	defer func() { b.waited.Add(int64(time.Since(began))) }()
+	return b.ReadCloser.Read(p)
 }
 
 // heldBody gives something back when the body is closed.

@@ -48,19 +48,48 @@ func unreachable(t *testing.T) redis.UniversalClient {
 	return client
 }
 
-// invented is a cache whose Redis is nothing but the outcome of its probes.
+// invented is a cache whose Redis is nothing but the outcome of its probes: good while healthy is true. For use in a
+// bubble only.
 func invented(t *testing.T, log *slog.Logger) (c *Cache, probed *atomic.Int64, healthy *atomic.Bool) {
 	t.Helper()
-	c = newCache(t, Options{Redis: unreachable(t), Log: log})
 	probed, healthy = new(atomic.Int64), new(atomic.Bool)
-	c.store.circuit.probe = func(context.Context) error {
+	client := unreachable(t)
+	client.AddHook(answers(func(cmd redis.Cmder) error {
 		probed.Add(1)
-		if healthy.Load() {
-			return nil
+		if !healthy.Load() {
+			return errNetwork
 		}
-		return errNetwork
-	}
+		if script, ok := cmd.(*redis.Cmd); ok {
+			script.SetVal("OK")
+		}
+		return nil
+	}))
+	healthy.Store(true)
+	c = newCache(t, Options{Redis: client, Log: log})
+	synctest.Wait() // New has looked whether Redis is there
+	healthy.Store(false)
+	probed.Store(0)
 	return c, probed, healthy
+}
+
+// answers is a hook that takes the place of Redis.
+type answers func(redis.Cmder) error
+
+// DialHook implements redis.Hook.
+func (answers) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements redis.Hook.
+func (answers) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (a answers) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		err := a(cmd)
+		cmd.SetErr(err)
+		return err
+	}
 }
 
 // call runs one call through the store, which ends with err.

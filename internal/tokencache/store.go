@@ -96,7 +96,7 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 func readNote(note string, left time.Duration) (failure *FetchError, attempts int) {
 	class, count, _ := strings.Cut(note, ":")
 	n, err := strconv.ParseUint(count, 10, 31)
-	if err != nil || left <= 0 {
+	if ours := err == nil && left > 0; !ours {
 		return nil, 0
 	}
 	switch Class(class) {
