@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -43,10 +44,17 @@ func entranceOf(method, path string) entrance {
 	return noEntrance
 }
 
+// maxAccountBody is the longest login body whose account is looked for: an id and a password are far shorter, and a
+// megabyte of brackets would take a quarter of a gigabyte of stack to read.
+const maxAccountBody = 4 << 10
+
 // accountKey is the account that a login body names, in a form that is the same for spellings that databases take for
 // the same. Bodies whose account another reader could see differently share one key: they are no client's of ours.
 func accountKey(body []byte) string {
 	const unreadable = "\x00"
+	if len(body) > maxAccountBody {
+		return unreadable
+	}
 	object, err := bridge.StrictObject(body)
 	if err != nil {
 		return unreadable
@@ -55,7 +63,16 @@ func accountKey(body []byte) string {
 	if !ok {
 		return unreadable
 	}
-	return strings.ToLower(strings.TrimSpace(norm.NFKC.String(id)))
+	return strings.TrimSpace(strings.Map(foldAccount, norm.NFKD.String(id)))
+}
+
+// foldAccount drops what MySQL's usual collation (utf8mb4_0900_ai_ci) doesn't compare: case, accents and what can't be
+// seen. Each spelling with a count of its own would be another burst against one account.
+func foldAccount(r rune) rune {
+	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Cc) {
+		return -1
+	}
+	return unicode.ToLower(unicode.ToUpper(r))
 }
 
 // addressKey is the client's address; of IPv6 the network that one customer has.

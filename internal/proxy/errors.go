@@ -17,6 +17,7 @@ import (
 // Errors of the edge itself.
 var (
 	errTarget      = errors.New("malformed request target")
+	errHost        = errors.New("malformed host")
 	errBody        = errors.New("request body can't be read")
 	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
 	errNotFound    = errors.New("no such route")
@@ -69,6 +70,7 @@ func explain(err error) answer {
 		answer
 	}{
 		{errTarget, answer{status: 400, message: "Malformed request path or query"}},
+		{errHost, answer{status: 400, message: "Malformed host"}},
 		{errRoomBody, answer{status: 400, message: "A room request has no body"}},
 		{errBodySize, answer{status: 413, message: "Request body too large"}},
 		{errBody, answer{status: 400, message: "Request body can't be read"}},

@@ -69,6 +69,11 @@ func (g *guard) declared(method, path string) bool {
 	if len(segments) >= 2 && folds(segments[0], "v1") && folds(segments[1], "auth") {
 		return false // whatever a pattern says
 	}
+	for i, segment := range segments {
+		if hidden(segment) || segment == "" && i < len(segments)-1 {
+			return false // also in the rest that an open route takes
+		}
+	}
 	for _, route := range g.routes {
 		if route.takes(method, segments) {
 			return true
@@ -81,11 +86,11 @@ func (r guardRoute) takes(method string, segments []string) bool {
 	if r.method != "" && r.method != method && (r.method != http.MethodGet || method != http.MethodHead) {
 		return false
 	}
-	if len(segments) < len(r.segments) || len(segments) > len(r.segments) && !r.open {
+	if r.open != (len(segments) > len(r.segments)) || len(segments) < len(r.segments) {
 		return false
 	}
 	for i, want := range r.segments {
-		if want != nil && *want != segments[i] || want == nil && (segments[i] == "" || hidden(segments[i])) {
+		if want != nil && *want != segments[i] || want == nil && segments[i] == "" {
 			return false
 		}
 	}

@@ -58,6 +58,18 @@ func (l *localLimiter) take(key string) error {
 	if l.limit.Burst == 0 {
 		return nil
 	}
+	// Not Reserve and Cancel: of those that are refused at the same time, Cancel gives only the last one's back.
+	bucket, now := l.bucket(key), time.Now()
+	if bucket.AllowN(now, 1) {
+		return nil
+	}
+	missing := 1 - bucket.TokensAt(now)
+	wait := max(1, time.Duration(missing*float64(l.limit.every())))
+	return &limitError{name: l.name, limit: l.limit, retryAfter: wait}
+}
+
+// bucket returns that of key, a full one where there was none.
+func (l *localLimiter) bucket(key string) *rate.Limiter {
 	bucket, ok := l.keys.Get(key)
 	if !ok {
 		bucket = rate.NewLimiter(rate.Every(l.limit.every()), l.limit.Burst)
@@ -65,12 +77,7 @@ func (l *localLimiter) take(key string) error {
 			bucket = earlier
 		}
 	}
-	reservation := bucket.Reserve()
-	if wait := reservation.Delay(); wait > 0 {
-		reservation.Cancel()
-		return &limitError{name: l.name, limit: l.limit, retryAfter: wait}
-	}
-	return nil
+	return bucket
 }
 
 // Redis is how the fleet's limits reach Redis.
@@ -107,7 +114,11 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local full = redis.pcall('GET', KEYS[1])
 full = type(full) == 'string' and tonumber(full) or now
-if not (full <= now + every * burst) then full = now + every * burst end
+local fullest = now + every * burst
+if not (full <= fullest) then -- nothing that this script wrote; it drains from here
+  full = fullest
+  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
+end
 full = math.max(full, now) + every
 local wait = full - every * burst - now
 if wait > 0 then return math.ceil(wait) end
@@ -139,6 +150,8 @@ func (l *fleetLimiter) take(ctx context.Context, key string) error {
 	case wait > 0:
 		return &limitError{name: l.local.name, limit: l.local.limit, retryAfter: time.Duration(wait) * time.Microsecond}
 	}
+	// Should Redis go now, this replica's own count begins with what it has admitted, and not with another full burst.
+	l.local.bucket(name).Allow()
 	return nil
 }
 

@@ -47,7 +47,13 @@ func (w *response) WriteHeader(status int) {
 	if w.draining {
 		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY
 	}
+	w.bound() // answers without a body are written too
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// bound gives the client its time for what is written next.
+func (w *response) bound() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not supported: by a test's recorder only
 }
 
 // Write implements http.ResponseWriter.
@@ -55,7 +61,7 @@ func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not supported: by a test's recorder only
+	w.bound()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err

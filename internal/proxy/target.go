@@ -6,6 +6,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -24,8 +25,11 @@ type target struct {
 	hasQuery bool
 }
 
-// parseTarget splits and checks the request's target. The error wraps errTarget.
+// parseTarget splits and checks the request's target and its host. The error wraps errTarget or errHost.
 func parseTarget(r *http.Request) (target, error) {
+	if err := checkHost(r.Host); err != nil {
+		return target{}, err
+	}
 	raw := r.RequestURI
 	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); Go has taken the host from it
 		scheme, rest, ok := strings.Cut(raw, "://")
@@ -44,6 +48,29 @@ func parseTarget(r *http.Request) (target, error) {
 		return target{}, err
 	}
 	return t, checkQuery(t.query)
+}
+
+// checkHost reports why a Host is not one (RFC 3986 §3.2.2): net/http looks at its characters only, and upstreams are
+// told it. An empty one is HTTP/1.0's.
+func checkHost(raw string) error {
+	name, rest, bracketed := strings.Cut(raw, "]")
+	if address, ok := strings.CutPrefix(name, "["); ok != bracketed {
+		return fmt.Errorf("%w: brackets", errHost)
+	} else if bracketed {
+		if ip, err := netip.ParseAddr(address); err != nil || !ip.Is6() || ip.Zone() != "" {
+			return fmt.Errorf("%w: no IPv6 address in the brackets", errHost)
+		}
+	} else if at := strings.IndexByte(raw, ':'); at >= 0 {
+		name, rest = raw[:at], raw[at:]
+	}
+	port, hasPort := strings.CutPrefix(rest, ":")
+	if strings.Trim(port, "0123456789") != "" || !hasPort && rest != "" {
+		return fmt.Errorf("%w: port", errHost)
+	}
+	if !bracketed && strings.ContainsAny(name, "[]%") {
+		return fmt.Errorf("%w: character", errHost)
+	}
+	return nil
 }
 
 // checkPath reports why a path is not clean.

@@ -31,7 +31,7 @@ type certificate struct {
 
 	mu      sync.Mutex
 	pair    *tls.Certificate
-	seen    [2]string // what the files looked like when they were last read
+	seen    [2]os.FileInfo // what the files looked like when they were last read; nil: not there
 	checked time.Time
 }
 
@@ -41,7 +41,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer c.mu.Unlock()
 	if time.Since(c.checked) > certificateCheck {
 		c.checked = time.Now()
-		if c.look() != c.seen {
+		if seen := c.look(); !sameFile(seen[0], c.seen[0]) || !sameFile(seen[1], c.seen[1]) {
 			if err := c.load(); err != nil {
 				c.log.Error("the new certificate is not used", "error", err.Error())
 			}
@@ -61,12 +61,21 @@ func (c *certificate) load() error {
 	return nil
 }
 
-// look tells whether a file has changed, also by a link that leads elsewhere now.
-func (c *certificate) look() (seen [2]string) {
+// look tells what the files are now, behind any links.
+func (c *certificate) look() (seen [2]os.FileInfo) {
 	for i, name := range []string{c.certFile, c.keyFile} {
 		if info, err := os.Stat(name); err == nil {
-			seen[i] = fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+			seen[i] = info
 		}
 	}
 	return seen
+}
+
+// sameFile reports whether a is b, unchanged. Time and size don't tell a link that leads elsewhere now, or a file that was
+// moved into the place of another with its time kept.
+func sameFile(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

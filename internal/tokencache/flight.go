@@ -139,7 +139,7 @@ func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generat
 			failure = nil
 		}
 		mine, told := c.store.release(detached, e.key, owner, failure, attempts, backoff)
-		c.loudly(told)
+		c.quietly(told)
 		if told == nil && !mine {
 			// The lease ran out meanwhile, for a process that stood still for one: whoever took over may have succeeded.
 			if seen, err := c.look(detached, e); err == nil && seen.token != nil {
@@ -170,7 +170,7 @@ func (c *Cache) publish(e *entry, owner string, in landed, left time.Duration) l
 func (c *Cache) save(e *entry, owner string, in landed) landed {
 	ctx := context.WithoutCancel(c.base)
 	stored, err := c.store.save(ctx, e.key, owner, in.token)
-	c.loudly(err)
+	c.quietly(err)
 	if err == nil && !stored {
 		c.metrics.locks.WithLabelValues("fenced").Inc()
 		if seen, err := c.look(ctx, e); err == nil && seen.token != nil {
@@ -285,11 +285,11 @@ func asFetchError(err error) *FetchError {
 // giveUp releases the lock without a word to the fleet.
 func (c *Cache) giveUp(ctx context.Context, k Key, owner string) {
 	_, err := c.store.release(ctx, k, owner, nil, 0, 0)
-	c.loudly(err)
+	c.quietly(err)
 }
 
-// loudly logs what has failed after the outcome was certain; the flight goes on.
-func (c *Cache) loudly(err error) {
+// quietly logs what has failed after the outcome was certain; the flight goes on.
+func (c *Cache) quietly(err error) {
 	if err != nil && !errors.Is(err, errOutage) {
 		c.log.Debug("redis could not be told", "error", err.Error())
 	}

@@ -41,7 +41,7 @@ func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
 	}
 	if c.store != nil {
 		left, err := c.store.drop(context.WithoutCancel(ctx), e.key, t.generation)
-		c.loudly(err)
+		c.quietly(err)
 		if left > 0 {
 			e.refuse(t.generation, left)
 			return e.refusal(t.generation)
@@ -65,7 +65,7 @@ func (c *Cache) Refuse(ctx context.Context, key Key, t *Token) error {
 	c.log.Error("a fresh token was rejected; not fetching another for now",
 		"license", key.License, "role", key.Role, "for", c.refusedTTL.String())
 	if c.store != nil {
-		c.loudly(c.store.refuse(context.WithoutCancel(ctx), key, t.generation, c.refusedTTL))
+		c.quietly(c.store.refuse(context.WithoutCancel(ctx), key, t.generation, c.refusedTTL))
 	}
 	return e.refusal(t.generation)
 }
