@@ -52,6 +52,7 @@ func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
 	e.floor = max(e.floor, t.generation)
 	if mine := e.token.Load(); mine != nil && mine.generation <= t.generation {
 		e.token.Store(nil)
+		e.failure = nil // of a refresh: the next caller fetches now that it has to
 	}
 	return nil
 }

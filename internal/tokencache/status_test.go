@@ -36,7 +36,16 @@ func TestStatusFollowsTheStates(t *testing.T) {
 			t.Errorf("at the edge: %+v", s)
 		}
 		take(t, c, k, iss.fetch)
-		time.Sleep(100 * time.Second)
+		for _, edge := range []struct {
+			left  time.Duration
+			state string
+		}{{142 * time.Second, StateFresh}, {141 * time.Second, StateDue}} { // a seventh of the life, less the margin
+			time.Sleep(c.Status()[0].ExpiresIn - edge.left)
+			if s := c.Status()[0]; s.State != edge.state {
+				t.Errorf("%v before expiry: %+v", edge.left, s)
+			}
+		}
+		time.Sleep(41 * time.Second)
 		at("while refreshes fail", Status{State: StateDue, LastError: string(Throttled), Age: 899 * time.Second, ExpiresIn: 100 * time.Second})
 		take(t, c, k, iss.fetch)
 		time.Sleep(100 * time.Second)
