@@ -48,7 +48,7 @@
 // # Generations
 //
 // Every token carries a generation, drawn with the lock: greater than any before it, and never smaller than Redis's
-// clock in milliseconds, so that a flushed Redis doesn't start again at one. A store is refused where a greater
+// clock in microseconds, so that a flushed Redis doesn't start again at one. A store is refused where a greater
 // generation is present: a holder that lost its lease can't overwrite a newer token.
 //
 // # What is believed

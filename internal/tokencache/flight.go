@@ -249,7 +249,7 @@ func margin(life time.Duration) time.Duration { return min(time.Second, life/10)
 func nextGeneration(e *entry, now time.Time) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	next := max(uint64(now.UnixMilli()), e.floor+1)
+	next := max(uint64(now.UnixMicro()), e.floor+1)
 	if t := e.token.Load(); t != nil {
 		next = max(next, t.generation+1)
 	}

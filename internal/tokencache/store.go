@@ -137,10 +137,10 @@ local left = redis.call('PTTL', KEYS[1])
 if left == -1 or left > ARGV[2] * ARGV[3] then redis.call('DEL', KEYS[1]) end
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
 local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = t[1] * 1000000 + t[2]
 local last = redis.pcall('GET', KEYS[2])
 last = type(last) == 'string' and tonumber(last) or 0
-if not (last <= now + 86400000) then last = 0 end -- "nan" too is a number, and no comparison holds for it
+if not (last <= now + 86400000000) then last = 0 end -- "nan" too is a number, and no comparison holds for it
 local generation = string.format('%.0f', math.max(last + 1, now))
 redis.call('SET', KEYS[2], generation, 'PX', 2592000000)
 return generation`)

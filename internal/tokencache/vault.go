@@ -47,6 +47,6 @@ func (v *Vault) Save(ctx context.Context, name string, value []byte, ttl time.Du
 		return
 	}
 	_, _ = v.store.save(ctx, key, "", &Token{
-		value: NewSecret(string(value)), expiry: time.Now().Add(ttl), life: ttl, generation: uint64(time.Now().UnixMilli()),
+		value: NewSecret(string(value)), expiry: time.Now().Add(ttl), life: ttl, generation: uint64(time.Now().UnixMicro()),
 	})
 }
