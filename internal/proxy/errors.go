@@ -29,6 +29,8 @@ var (
 	errSwitch      = errors.New("upstream switched protocols unasked")
 	errRejectedTwo = errors.New("access token rejected on a request that can't be repeated")
 	errAnswerSize  = errors.New("upstream's answer too large")
+	errRepeated    = errors.New("upstream broke off the repetition too")
+	errEchoed      = errors.New("upstream's answer contains the access token")
 )
 
 // methodError is a known path with another method.

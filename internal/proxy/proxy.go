@@ -76,7 +76,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	share := upstreamShare(o.MaxInFlight)
-	toGlory, toInterwater := bridge.NewTransport(), bridge.NewTransport()
+	toGlory, toInterwater := repeatOnce(bridge.NewTransport()), repeatOnce(bridge.NewTransport())
 	gloryGate := newGate(upstreamGlory, share, timeLimit{next: toGlory, limit: o.GloryTimeout, upstream: upstreamGlory})
 	roomGate := newGate(upstreamInterwater, share, newGuard(o.Interwater, o.RoomRoutes,
 		timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater}))

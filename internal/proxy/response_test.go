@@ -60,7 +60,11 @@ func TestHostileAnswersAreCleared(t *testing.T) {
 		room := g.get(t, "/v1/info")
 		glory := g.do(t, "GET", "/api/v1/check_login", member, "s-connector-jwt: EVIL")
 		for upstream, answer := range map[string]reply{"Interwater": room, "Glory": glory} {
-			if answer.status != 200 || answer.broken {
+			want := 200
+			if upstream == "Interwater" && kind == sandbox.KindEcho {
+				want = 502 // its body has the access token in it
+			}
+			if answer.status != want || answer.broken {
 				t.Errorf("%s, %s: status %d, broken %v", kind, upstream, answer.status, answer.broken)
 			}
 			if len(answer.interim) > 0 || len(answer.trailer) > 0 || strings.Contains(answer.raw, "Trailer:") {
@@ -70,11 +74,11 @@ func TestHostileAnswersAreCleared(t *testing.T) {
 				t.Errorf("%s, %s: %v", kind, upstream, answer.header)
 			}
 			head, _, _ := strings.Cut(answer.raw, "\r\n\r\n")
-			if strings.Contains(head, g.current) || strings.Contains(head, "leaked-by-sandbox") {
-				t.Errorf("%s, %s: a credential in %q", kind, upstream, head)
+			if strings.Contains(answer.raw, g.current) || strings.Contains(head, "leaked-by-sandbox") {
+				t.Errorf("%s, %s: a credential in %q", kind, upstream, answer.raw)
 			}
 		}
-		if len(room.header["Set-Cookie"]) > 0 || !slices.Equal(room.header["Cache-Control"], []string{"private, no-store"}) {
+		if len(room.header["Set-Cookie"]) > 0 || !strings.HasSuffix(room.header.Get("Cache-Control"), "no-store") {
 			t.Errorf("%s: a room answer has %v", kind, room.header)
 		}
 	}

@@ -58,7 +58,7 @@ const maxRoomAnswer = 8 << 20
 const smallAnswer = 64 << 10
 
 // completeSmall reads a small answer to its end, so that an upstream that breaks off in it is a 502 and not a broken
-// connection.
+// connection, and one that repeats the access token in it is found out. Larger ones are not looked into.
 func completeSmall(r *http.Response) error {
 	if r.ContentLength <= 0 || r.ContentLength > smallAnswer || r.Request.Method == http.MethodHead {
 		return nil
@@ -66,6 +66,9 @@ func completeSmall(r *http.Response) error {
 	whole := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, whole); err != nil {
 		return fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
+	}
+	if credential := r.Request.Header.Get(bridge.CredentialHeader); credential != "" && bytes.Contains(whole, []byte(credential)) {
+		return errEchoed
 	}
 	r.Body = struct {
 		io.Reader

@@ -72,7 +72,7 @@ func FuzzNoReaderFindsAnotherPath(f *testing.F) {
 	}
 	for _, raw := range []string{
 		"/v1/info", "/v1/auth", "/v1/%61uth", "/V1/AUTH", "/v1/auth/", "/v1/sessions/", "/api/v1/profile", "/",
-		"http://h/v1/info", "http:/v1/auth?x=://h/v1/info", "/v1/info?a=%zz", `/v1/sessions/"`, "/v1/sessions/<{|^`}>",
+		"http://h/v1/info", "http:/v1/auth?x=://h/v1/info", "/v1/info?a=%zz", `/v1/sessions/"`, "/v1/sessions/<{|^`}>", "A://:0", `A://:""`,
 	} {
 		f.Add(raw)
 	}

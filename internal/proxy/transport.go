@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -87,7 +88,7 @@ type timeLimit struct {
 // RoundTrip implements http.RoundTripper. The error wraps bridge.ErrUpstream or bridge.ErrUpstreamTimeout, or is the
 // caller's own context's.
 func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), t.limit)
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), attemptsKey{}, new(int)), t.limit)
 	answer, err := t.next.RoundTrip(r.WithContext(ctx))
 	if err == nil && answer.StatusCode == http.StatusSwitchingProtocols {
 		_ = answer.Body.Close()
@@ -111,6 +112,27 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 	cleared.Trailer = nil
 	cleared.Body = &cancelledBody{ReadCloser: answer.Body, cancel: cancel}
 	return &cleared, nil
+}
+
+// attemptsKey is for the number of attempts of one upstream call.
+type attemptsKey struct{}
+
+// repeatOnce makes t repeat a request once at most. By itself http.Transport repeats a GET that died on an idle connection
+// for as long as it finds another: an upstream that resets them all would get one request as often as it has connections.
+func repeatOnce(t *http.Transport) *http.Transport {
+	// The one thing that is asked before each attempt. There is no proxy.
+	t.Proxy = func(r *http.Request) (*url.URL, error) {
+		attempts := r.Context().Value(attemptsKey{}).(*int) // of one goroutine
+		*attempts++
+		switch {
+		case *attempts > 2:
+			return nil, errRepeated
+		case *attempts == 2:
+			t.CloseIdleConnections() // the others are no better: the repetition goes over a new one
+		}
+		return nil, nil
+	}
+	return t
 }
 
 // cancelledBody ends the call's context with the body.

@@ -1,0 +1,270 @@
+package proxy
+
+// This file holds what browsers of other origins are told (the Fetch standard's CORS): preflights by the gateway for exactly
+// the declared routes, the same permission on errors, and nothing of an upstream's in its place.
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/sandbox"
+)
+
+const app = "https://app.example"
+
+// withCORS lets two origins in.
+func withCORS(o *Options) { o.CORSOrigins = []string{app, "http://localhost:3000"} }
+
+// preflight asks whether a page of origin may send a request.
+func (g *gateway) preflight(t *testing.T, origin, method, target string, headers ...string) reply {
+	t.Helper()
+	lines := []string{"Origin: " + origin, "Access-Control-Request-Method: " + method}
+	if len(headers) > 0 {
+		lines = append(lines, "Access-Control-Request-Headers: "+strings.Join(headers, ","))
+	}
+	return g.do(t, "OPTIONS", target, lines...)
+}
+
+// allowed is the origin that an answer gives permission to; "" for nobody.
+func (r reply) allowed(t *testing.T) string {
+	t.Helper()
+	if got := r.header["Access-Control-Allow-Credentials"]; got != nil {
+		t.Errorf("Access-Control-Allow-Credentials %q", got)
+	}
+	if vary := strings.Join(r.header["Vary"], ", "); !strings.Contains(vary, "Origin") {
+		t.Errorf("Vary %q: a cache would give one origin's answer to another", vary)
+	}
+	if len(r.header["Access-Control-Allow-Origin"]) > 1 {
+		t.Errorf("Access-Control-Allow-Origin %q", r.header["Access-Control-Allow-Origin"])
+	}
+	return r.header.Get("Access-Control-Allow-Origin")
+}
+
+// wantUntouched fails if anybody behind the gateway was asked.
+func (g *gateway) wantUntouched(t *testing.T) {
+	t.Helper()
+	if n, asked := len(g.Glory.Requests())+g.Interwater.RoomCalls(), g.asked(""); n != 0 || len(asked) != 0 {
+		t.Errorf("upstreams saw %d requests, the bridge was asked %q", n, asked)
+	}
+}
+
+func TestPreflightsAreAnsweredForTheDeclaredRoutes(t *testing.T) {
+	g := start(t, withCORS, func(o *Options) { o.RoomRoutes = append(o.RoomRoutes, "POST /v1/rooms/{name}/close") })
+	for _, tt := range []struct {
+		methods, target string
+		status          int
+	}{
+		{"GET HEAD POST PUT PATCH DELETE OPTIONS", "/public-api/v1/login", 204}, {"GET POST DELETE", "/api/v1/profile", 204},
+		{"GET", "/public-api/", 204}, {"GET HEAD", "/v1/info", 204}, {"GET HEAD", "/v1/sessions", 204},
+		{"GET HEAD", "/v1/sessions/%EB%B0%A9", 204}, {"GET", "/v1/sessions?x=1", 204}, {"POST", "/v1/rooms/a/close", 204},
+		{"POST PUT PATCH DELETE OPTIONS", "/v1/info", 405}, {"GET HEAD", "/v1/rooms/a/close", 405},
+		{"CONNECT TRACE PROPFIND get", "/api/v1/profile", 405}, {"CONNECT TRACE", "/v1/info", 405}, {"CONNECT TRACE", "/nowhere", 405},
+		{"GET POST", "/v1/auth", 404}, {"GET POST", "/V1/AUTH/", 404}, {"GET", "/nowhere", 404}, {"GET", "/", 404}, {"GET", "/v1/sessions/", 404},
+		{"GET", "/v1/%2e%2e/x", 400}, {"GET", "//v1/auth", 400}, {"GET", "/v1/info?a=1;b", 400},
+	} {
+		for method := range strings.FieldsSeq(tt.methods) {
+			answer := g.preflight(t, app, method, tt.target, "authorization", "content-type")
+			if answer.status != tt.status {
+				t.Errorf("%s %s: status %d, want %d", method, tt.target, answer.status, tt.status)
+				continue
+			}
+			if tt.status != 204 {
+				answer.wantError(t, tt.status)
+				continue
+			}
+			for name, want := range map[string]string{
+				"Access-Control-Allow-Methods": method, "Access-Control-Allow-Headers": "authorization,content-type", "Access-Control-Max-Age": "600",
+			} {
+				if got := answer.header[name]; !slices.Equal(got, []string{want}) {
+					t.Errorf("%s %s: %s %q, want %q", method, tt.target, name, got, want)
+				}
+			}
+			if answer.allowed(t) != app || answer.body != "" || answer.header.Get("X-Request-Id") == "" {
+				t.Errorf("%s %s: %q", method, tt.target, answer.raw)
+			}
+			if vary := strings.Join(answer.header["Vary"], ", "); !strings.Contains(vary, "Access-Control-Request-Method") || !strings.Contains(vary, "Access-Control-Request-Headers") {
+				t.Errorf("Vary %q", vary)
+			}
+		}
+	}
+	g.wantUntouched(t)
+}
+
+func TestOriginsThatAreNotDeclaredGetNoPermission(t *testing.T) {
+	g := start(t, withCORS)
+	for _, origin := range []string{
+		"https://evil.example", "null", "https://app.example.evil.example", "https://evil-app.example", "https://app.example:444", "http://app.example",
+		"https://app.example/", "https://app.example https://evil.example", "https://sub.app.example", "*", "https://*", "http://localhost", "http://localhost:30000", ".*",
+	} {
+		if answer := g.preflight(t, origin, "GET", "/v1/info"); answer.allowed(t) != "" || answer.header["Access-Control-Allow-Methods"] != nil {
+			t.Errorf("preflight of %q: %q", origin, answer.raw)
+		}
+		for _, target := range []string{"/public-api/v1/health", "/v1/info", "/nowhere"} {
+			if answer := g.get(t, target, "Origin: "+origin); answer.allowed(t) != "" || answer.header["Access-Control-Expose-Headers"] != nil {
+				t.Errorf("%q, %s: %q", origin, target, answer.raw)
+			}
+		}
+	}
+	for _, origin := range []string{app, "http://localhost:3000"} {
+		if got := g.get(t, "/v1/info", "Origin: "+origin).allowed(t); got != origin {
+			t.Errorf("%q gets %q", origin, got)
+		}
+	}
+}
+
+func TestHeadersThatAreNotDeclaredGetNoPermission(t *testing.T) {
+	g := start(t, withCORS)
+	for header, want := range map[string]string{
+		"authorization": app, "content-type": app, "accept": app, "accept-language": app, "x-request-id": app, "traceparent": app,
+		"accept,authorization,content-type,x-request-id": app,
+		"s-connector-jwt": "", "cookie": "", "x-forwarded-for": "", "x-forwarded-for,authorization": "", "authorization,s-connector-jwt": "", "*": "", "x": "",
+	} {
+		answer := g.preflight(t, app, "GET", "/v1/info", header)
+		if got := answer.allowed(t); got != want || (want == "") != (answer.header["Access-Control-Allow-Headers"] == nil) {
+			t.Errorf("%s: %q, %q", header, got, answer.header["Access-Control-Allow-Headers"])
+		}
+	}
+	g.wantUntouched(t)
+}
+
+func TestAnyOriginMayBeLetIn(t *testing.T) {
+	g := start(t, func(o *Options) { o.CORSOrigins = []string{"*"} })
+	for _, origin := range []string{app, "null", "https://anybody.example"} {
+		if got := g.preflight(t, origin, "GET", "/v1/info").allowed(t); got != "*" {
+			t.Errorf("preflight of %s: %q", origin, got)
+		}
+		if got := g.get(t, "/v1/info", "Origin: "+origin).allowed(t); got != "*" {
+			t.Errorf("%s: %q", origin, got)
+		}
+	}
+}
+
+func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
+	g := start(t, withCORS, func(o *Options) {
+		o.AccountLimit, o.MemberLimit, o.MaxBodyBytes = Limit{1, time.Hour}, Limit{9, time.Hour}, 20
+	})
+	post := func(path, body string) string { return post(path, body, false, asMember, "Origin: "+app) }
+	get := func(path string, lines ...string) string {
+		return "GET " + path + " HTTP/1.1\r\nHost: g\r\nOrigin: " + app + "\r\n" + strings.Join(append(lines, ""), "\r\n") + "\r\n"
+	}
+	for _, tt := range []struct {
+		request string
+		status  int
+		before  func()
+	}{
+		{get("/v1/info", asMember), 200, nil},
+		{get("/public-api/v1/health"), 200, nil},
+		{get("/public-api/v1/nowhere"), 404, nil}, // Glory's own
+		{get("/v1/..", asMember), 400, nil},
+		{get("/v1/info"), 401, nil},
+		{get("/v1/info", "Authorization: Bearer forged"), 401, nil},
+		{get("/nowhere"), 404, nil},
+		{post("/v1/info", ""), 405, nil},
+		{post("/api/x", strings.Repeat("a", 21)), 413, nil},
+		{get("/v1/info", asMember, "X: "+strings.Repeat("a", 16<<10)), 431, nil},
+		{post("/public-api/v1/login", "{}"), 400, nil},
+		{post("/public-api/v1/login", "{}"), 429, nil},
+		{get("/v1/info", asMember), 403, func() { g.authorize = func() error { return bridge.ErrForbidden } }},
+		{get("/v1/info", asMember), 500, func() { g.authorize = func() error { panic("boom") } }},
+		{get("/v1/info", asMember), 503, func() {
+			g.authorize, g.credential = nil, func() error { return &bridge.NoCredential{RetryAfter: time.Second, Err: errNotFound} }
+		}},
+		{get("/v1/info", asMember), 502, func() {
+			g.credential = nil
+			g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindReset})
+		}},
+	} {
+		if tt.before != nil {
+			tt.before()
+		}
+		answer := g.raw(t, tt.request)
+		if answer.status != tt.status {
+			t.Errorf("status %d, want %d: %q", answer.status, tt.status, answer.raw)
+			continue
+		}
+		if got := answer.allowed(t); got != app {
+			t.Errorf("%d: permission for %q", tt.status, got)
+		}
+		exposed := strings.ToLower(strings.Join(answer.header["Access-Control-Expose-Headers"], ", "))
+		if exposed != "x-request-id, retry-after, ratelimit, ratelimit-policy" {
+			t.Errorf("%d: exposed are %q", tt.status, exposed)
+		}
+	}
+}
+
+func TestGlorysOwnPermissionsGiveWay(t *testing.T) {
+	upstream := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "https://evil.example")
+		h.Add("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Allow-Credentials", "true")
+		h.Set("Access-Control-Expose-Headers", "Set-Cookie")
+		h.Set("Access-Control-Allow-Methods", r.Method)
+		h["access-control-max-age"] = []string{"9"}
+		h.Set("Access-Control-Allow-Private-Network", "true")
+		h.Set("Vary", "Accept-Encoding")
+		_, _ = io.WriteString(w, r.Method)
+	})
+	on := start(t, withCORS, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	off := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	for _, target := range []string{"/api/x", "/v1/info"} {
+		answer := on.get(t, target, "Origin: "+app)
+		if answer.allowed(t) != app || !strings.Contains(strings.Join(answer.header["Vary"], ","), "Accept-Encoding") {
+			t.Errorf("%s: %q", target, answer.raw)
+		}
+		for _, lines := range [][]string{nil, {"Origin: https://evil.example"}} {
+			answer := on.get(t, target, lines...)
+			for name := range answer.header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s, %q: %s %q", target, lines, name, answer.header[name])
+				}
+			}
+		}
+	}
+	answer := off.get(t, "/api/x", "Origin: "+app)
+	if got := answer.header["Access-Control-Allow-Origin"]; !slices.Equal(got, []string{"https://evil.example", "*"}) || answer.header.Get("Access-Control-Allow-Credentials") != "true" {
+		t.Errorf("when CORS is off, Glory's answer is its own: %q", answer.raw)
+	}
+	if answer := off.get(t, "/v1/info", "Origin: "+app); strings.Contains(answer.raw, "Access-Control") {
+		t.Errorf("Interwater's permissions reach the client: %q", answer.raw)
+	}
+}
+
+func TestOptionsWithoutCORSIsARequest(t *testing.T) {
+	var seen []string
+	upstream := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Method+" "+r.RequestURI+" "+r.Header.Get("Origin"))
+		w.Header().Set("Allow", "GET, OPTIONS")
+	})
+	g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	if answer := g.preflight(t, app, "POST", "/api/x"); answer.status != 200 || answer.header.Get("Allow") != "GET, OPTIONS" {
+		t.Errorf("%q", answer.raw)
+	}
+	answer := g.preflight(t, app, "GET", "/v1/info")
+	answer.wantError(t, http.StatusMethodNotAllowed)
+	if allow := answer.header.Get("Allow"); allow != "GET, HEAD" {
+		t.Errorf("Allow %q", allow)
+	}
+	g.preflight(t, app, "GET", "/nowhere").wantError(t, http.StatusNotFound)
+	if !slices.Equal(seen, []string{"OPTIONS /api/x " + app}) {
+		t.Errorf("upstream saw %q", seen)
+	}
+}
+
+// With CORS, an OPTIONS that is no preflight is still a request.
+func TestOptionsThatIsNoPreflightIsARequest(t *testing.T) {
+	var seen []string
+	upstream := scripted(t, func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.Method) })
+	g := start(t, withCORS, func(o *Options) { o.Glory = upstream })
+	for i, lines := range [][]string{nil, {"Origin: " + app}, {"Access-Control-Request-Method: GET"}} {
+		if answer := g.do(t, "OPTIONS", "/api/x", lines...); answer.status != 200 || len(seen) != i+1 {
+			t.Errorf("%q: status %d, Glory saw %q", lines, answer.status, seen)
+		}
+		g.do(t, "OPTIONS", "/v1/info", lines...).wantError(t, http.StatusMethodNotAllowed)
+	}
+}

@@ -1,0 +1,63 @@
+package proxy
+
+// This file holds how often one request is sent: a GET whose connection dies before any byte once more, and no more often
+// than that, however many idle connections there are.
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+func TestDeadConnectionsAreOneRepetition(t *testing.T) {
+	g := start(t)
+	fillPool(t, g, 10)
+	g.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindReset})
+	g.get(t, "/v1/info").wantError(t, http.StatusBadGateway)
+	if n := len(g.roomsSeen()); n != 2 {
+		t.Errorf("one request was sent %d times", n)
+	}
+	// One dead connection among good ones is not even noticed.
+	g.Interwater.Reset()
+	fillPool(t, g, 10)
+	g.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindReset, Times: 1})
+	if got := g.get(t, "/v1/info"); got.status != 200 {
+		t.Errorf("status %d", got.status)
+	}
+}
+
+func TestPostOnADeadConnectionIsNotRepeated(t *testing.T) {
+	g := start(t)
+	g.do(t, http.MethodGet, "/public-api/v1/health")
+	g.Glory.Reset()
+	g.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindReset})
+	g.raw(t, "POST /public-api/v1/login HTTP/1.1\r\nHost: g\r\nContent-Length: 2\r\n\r\n{}").wantError(t, http.StatusBadGateway)
+	if n := len(g.Glory.Requests()); n != 1 {
+		t.Errorf("one request was sent %d times", n)
+	}
+}
+
+// fillPool leaves idle connections to Interwater, about n: as many slow requests at once.
+func fillPool(t *testing.T, g *gateway, n int) {
+	t.Helper()
+	g.Interwater.SetFaults(sandbox.Fault{Delay: 200 * time.Millisecond})
+	var wg sync.WaitGroup
+	var failed atomic.Int64
+	for range n {
+		wg.Go(func() {
+			if got := g.get(t, "/v1/info"); got.status != 200 || !strings.Contains(got.body, "domain") {
+				failed.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if failed.Load() > 0 {
+		t.Fatalf("%d requests failed", failed.Load())
+	}
+	g.Interwater.Reset()
+}
