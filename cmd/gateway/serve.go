@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -83,12 +84,12 @@ func newGateway(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *gat
 	g.onClose(g.cache.Close)
 	members, err := bridge.New(bridgeOptions(cfg, g.cache, registry))
 	if err != nil {
-		return nil, err
+		return nil, ruleProblems(cfg, err)
 	}
 	g.handler, err = proxy.New(proxy.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
-		RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
+		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
@@ -130,7 +131,7 @@ func licenses(cfg *config.Config) []bridge.License {
 	list := make([]bridge.License, len(cfg.Licenses))
 	for i, l := range cfg.Licenses {
 		list[i] = bridge.License{
-			Name: l.Name, TokenMinutes: l.TokenMinutes,
+			Name: l.Name, TokenMinutes: l.TokenMinutes, Allow: l.Allow, Owner: l.Owner,
 			AccessKey: tokencache.NewSecret(l.AccessKey.Reveal()), SecretKey: tokencache.NewSecret(l.SecretKey.Reveal()),
 		}
 	}
@@ -241,14 +242,26 @@ func unsupported(cfg *config.Config) error {
 			wrong = append(wrong, fmt.Errorf("%s: not supported by this version", name))
 		}
 	}
-	first := cfg.Licenses[0]
-	refuse(len(cfg.Licenses) > 1, "INTERWATER_LICENSE_1_NAME")
-	refuse(first.Allow != "true", "INTERWATER_ALLOW")
-	refuse(first.Owner != "false", "INTERWATER_OWNER")
-	refuse(len(cfg.RoomRedactFields) > 0, "ROOM_REDACT_FIELDS")
 	refuse(cfg.RoomCacheTTL > 0, "ROOM_CACHE_TTL")
 	if len(wrong) > 0 {
 		return usageError(errors.Join(wrong...).Error())
 	}
 	return nil
+}
+
+// ruleProblems names the settings of the rules that stop the start.
+func ruleProblems(cfg *config.Config, err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var lines []string
+	for _, e := range joined.Unwrap() {
+		rule, ok := errors.AsType[*bridge.RuleError](e)
+		if !ok {
+			return err
+		}
+		lines = append(lines, fmt.Sprintf("%s: %v", cfg.Licenses[rule.License].Setting(rule.Rule), rule.Err))
+	}
+	return usageError(strings.Join(lines, "\n"))
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +32,8 @@ type License struct {
 	AccessKey, SecretKey tokencache.Secret
 	// TokenMinutes is the life asked for.
 	TokenMinutes int
+	// Allow and Owner are CEL rules: who may use the license, and who of them as an owner. "" is true and false.
+	Allow, Owner string
 }
 
 // tokens is the token cache as it is needed here. *tokencache.Cache is one.
@@ -67,8 +68,11 @@ type Bridge struct {
 	local    *local // nil: remote decides
 	remote   *remote
 	tokens   tokens
-	grants   []Grant
+	profiles *profiles
+
+	licenses []licensed
 	verified *prometheus.CounterVec
+	decided  *prometheus.CounterVec
 }
 
 // New checks o and returns a Bridge. It calls nobody.
@@ -92,16 +96,19 @@ func New(o Options) (*Bridge, error) {
 		}
 		b.remote = checker
 	}
-	client := newClient(orTransport(o.InterwaterTransport))
-	for _, license := range o.Licenses {
-		grant, err := newGrant(license, RoleMember, o.Interwater, client)
-		if err != nil {
-			return nil, fmt.Errorf("license %s: %w", license.Name, err)
-		}
-		b.grants = append(b.grants, grant)
+	var err error
+	if b.profiles, err = newProfiles(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Verdicts); err != nil {
+		return nil, err
 	}
+	if b.licenses, err = newLicenses(o, newClient(orTransport(o.InterwaterTransport))); err != nil {
+		return nil, err
+	}
+	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "roomgate_license_decisions_total",
+		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did.",
+	}, []string{"license", "role"})
 	if o.Metrics != nil {
-		if err := o.Metrics.Register(b.verified); err != nil {
+		if err := errors.Join(o.Metrics.Register(b.verified), o.Metrics.Register(b.decided)); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
@@ -146,33 +153,6 @@ func outcome(err error) string {
 		return "denied"
 	}
 	return "failed"
-}
-
-// Grant is the license and role that a request may use.
-type Grant struct {
-	License, Role string
-	key           tokencache.Key
-	issuer        *issuer
-}
-
-// newGrant puts everything that changes the token's authority into its key (contract: access tokens in Redis).
-func newGrant(l License, role string, interwater *url.URL, client *http.Client) (Grant, error) {
-	if l.TokenMinutes <= 0 {
-		return Grant{}, errors.New("TokenMinutes must be positive")
-	}
-	key, err := tokencache.NewKey(l.SecretKey, interwater.String(), l.AccessKey.Reveal(), role, strconv.Itoa(l.TokenMinutes))
-	if err != nil {
-		return Grant{}, err
-	}
-	key.License, key.Role, key.AskedLife = l.Name, role, time.Duration(l.TokenMinutes)*time.Minute
-	return Grant{License: l.Name, Role: role, key: key, issuer: &issuer{
-		client: client, url: interwater.JoinPath("/v1/auth").String(), license: l, owner: role == RoleOwner,
-	}}, nil
-}
-
-// Authorize chooses the license for a member. The error wraps ErrForbidden.
-func (b *Bridge) Authorize(_ context.Context, _ Member) (Grant, error) {
-	return b.grants[0], nil
 }
 
 // Credential is the access token for one upstream request.

@@ -143,7 +143,7 @@ func withCache(t *testing.T, s *sandbox.Sandbox) (*Bridge, *tokencache.Cache) {
 func TestCredentialsComeFromTheCache(t *testing.T) {
 	s := upstreams(t)
 	b, _ := withCache(t, s)
-	grant, err := b.Authorize(t.Context(), Member{Subject: "2"})
+	grant, err := b.Authorize(t.Context(), Member{Subject: "2"}, Request{})
 	if err != nil || grant.License != "default" || grant.Role != RoleMember {
 		t.Fatalf("%+v, %v", grant, err)
 	}
@@ -199,7 +199,7 @@ func TestFailuresOfCredential(t *testing.T) {
 	} {
 		s := upstreams(t)
 		b, _ := withCache(t, s)
-		grant, _ := b.Authorize(t.Context(), Member{})
+		grant, _ := b.Authorize(t.Context(), Member{}, Request{})
 		s.Interwater.SetFaults(tt.fault)
 		_, err := b.Credential(t.Context(), grant)
 		none, ok := errors.AsType[*NoCredential](err)
@@ -213,7 +213,7 @@ func TestCredentialWaitsNoLongerThanItsCaller(t *testing.T) {
 	s := upstreams(t)
 	b, _ := withCache(t, s)
 	s.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
-	grant, _ := b.Authorize(t.Context(), Member{})
+	grant, _ := b.Authorize(t.Context(), Member{}, Request{})
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	if _, err := b.Credential(ctx, grant); !errors.Is(err, context.Canceled) {
@@ -225,7 +225,7 @@ func TestClosedCacheIsNoCredential(t *testing.T) {
 	s := upstreams(t)
 	b, cache := withCache(t, s)
 	cache.Close()
-	grant, _ := b.Authorize(t.Context(), Member{})
+	grant, _ := b.Authorize(t.Context(), Member{}, Request{})
 	_, err := b.Credential(t.Context(), grant)
 	if none, ok := errors.AsType[*NoCredential](err); !ok || none.Refused || none.RetryAfter != time.Second {
 		t.Errorf("%v", err)

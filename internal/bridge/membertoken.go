@@ -11,6 +11,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"roomgate/internal/tokencache"
 )
 
 // maxAuthorization is the longest Authorization header that is read.
@@ -22,8 +24,16 @@ type Member struct {
 	Subject string
 	// Issuer is the JWT's iss; "" where it has none.
 	Issuer string
-	// Claims are all claims of the JWT. Not to be changed: they may be shared.
+	// Claims are all claims of the JWT, numbers as json.Number. Not to be changed: they may be shared.
 	Claims map[string]any
+
+	token presented
+}
+
+// presented is the token that a Member came with. It doesn't print itself.
+type presented struct {
+	raw    tokencache.Secret
+	digest [sha256.Size]byte
 }
 
 // memberToken is a JWT whose form has been checked, but neither its signature nor its times.
@@ -115,5 +125,5 @@ func numericDate(claims map[string]any, name string) (at time.Time, ok bool, err
 func (t memberToken) member() Member {
 	subject, _ := t.claims["sub"].(string)
 	issuer, _ := t.claims["iss"].(string)
-	return Member{Subject: subject, Issuer: issuer, Claims: t.claims}
+	return Member{Subject: subject, Issuer: issuer, Claims: t.claims, token: presented{tokencache.NewSecret(t.raw), t.digest}}
 }

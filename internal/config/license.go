@@ -39,6 +39,9 @@ type License struct {
 	prefix string // of its settings' names, for Summary
 }
 
+// Setting is the variable of one of the license's settings, such as ALLOW, for messages about it.
+func (l License) Setting(name string) string { return l.prefix + name }
+
 // parseLicenses reads the licenses that src names. The single form and the numbered one exclude
 // each other, because an operator who has both will be wrong about which one is used.
 func parseLicenses(src sources, p *Problems) []License {

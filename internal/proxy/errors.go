@@ -83,6 +83,7 @@ func explain(err error) answer {
 		{bridge.ErrForbidden, answer{status: 403, message: "Not admitted"}},
 		{errOverloaded, answer{status: 503, message: "Too many requests at once", retryAfter: time.Second}},
 		{errCircuit, answer{status: 503, message: "Upstream is not available right now", retryAfter: breakerPause}},
+		{errUnreadable, answer{status: 502, message: "Upstream's answer can't be read"}},
 		{errGuard, answer{status: 404, message: "Not found"}},
 		{errPanic, answer{status: 500, message: "Internal error"}},
 		{errRejectedTwo, answer{status: 502, message: "Room service refused the gateway", retryAfter: time.Second}},

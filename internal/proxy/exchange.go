@@ -28,6 +28,7 @@ type exchange struct {
 
 	target      target
 	route       string // the pattern; "" where none matched
+	room        string // its {room_name}, decoded once; "" where it has none
 	subject     string
 	grant       bridge.Grant
 	upstream    string // "" where none was called

@@ -70,7 +70,7 @@ func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (br
 	return bridge.Member{Subject: "7"}, nil
 }
 
-func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member) (bridge.Grant, error) {
+func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member, _ bridge.Request) (bridge.Grant, error) {
 	g.step("authorize %s", m.Subject)
 	if g.authorize != nil {
 		return bridge.Grant{}, g.authorize()

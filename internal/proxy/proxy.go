@@ -30,6 +30,8 @@ type Options struct {
 	RoomRoutes []string
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
 	RejectStatuses []int
+	// RedactFields are JSON names taken out of room answers for members who aren't owners. Empty: none.
+	RedactFields []string
 	// Bridge authenticates members and supplies credentials.
 	Bridge gatekeeper
 	// TrustedProxies are the peers whose X-Forwarded headers are believed. Empty: none.
@@ -81,7 +83,7 @@ func New(o Options) (*Proxy, error) {
 	roomGate := newGate(upstreamInterwater, share, newGuard(o.Interwater, o.RoomRoutes,
 		timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater}))
 	glory := &gloryHandler{limiters: limiters, next: newGloryProxy(o, gloryGate)}
-	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, next: newRoomProxy(o, &credentialTransport{
+	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, next: newRoomProxy(o, &credentialTransport{
 		credentials: o.Bridge, reject: o.RejectStatuses, next: roomGate,
 	})}
 	origins := newCrossOrigin(o.CORSOrigins)

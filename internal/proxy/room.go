@@ -17,13 +17,14 @@ import (
 // authorizer is who decides about members. *bridge.Bridge is one.
 type authorizer interface {
 	Authenticate(ctx context.Context, authorization []string) (bridge.Member, error)
-	Authorize(ctx context.Context, member bridge.Member) (bridge.Grant, error)
+	Authorize(ctx context.Context, member bridge.Member, request bridge.Request) (bridge.Grant, error)
 }
 
 // roomHandler lets authorised members through.
 type roomHandler struct {
 	authorizer authorizer
 	limit      *localLimiter
+	log        *slog.Logger
 	next       http.Handler
 }
 
@@ -44,11 +45,21 @@ func (h *roomHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, err)
 		return
 	}
-	if ex.grant, err = h.authorizer.Authorize(r.Context(), member); err != nil {
+	asked := bridge.Request{Method: r.Method, Path: ex.target.path, Room: ex.room}
+	if ex.grant, err = h.authorizer.Authorize(r.Context(), member, asked); err != nil {
 		fail(w, r, err)
 		return
 	}
+	if ex.grant.Role == bridge.RoleOwner {
+		h.log.Info("audit", "event", "owner_use", "request_id", ex.requestID, "sub", ex.subject, "license", ex.grant.License,
+			"method", r.Method, "path", ex.target.path, "client", ex.client)
+	}
 	h.next.ServeHTTP(w, r)
+}
+
+// redacted reports whether fields are taken out of the request's answer.
+func redacted(o Options, ex *exchange) bool {
+	return len(o.RedactFields) > 0 && ex.grant.Role != bridge.RoleOwner
 }
 
 // maxRoomAnswer is the longest answer of a room route that is passed on.
@@ -70,10 +81,7 @@ func completeSmall(r *http.Response) error {
 	if credential := r.Request.Header.Get(bridge.CredentialHeader); credential != "" && bytes.Contains(whole, []byte(credential)) {
 		return errEchoed
 	}
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{bytes.NewReader(whole), r.Body}
+	r.Body = readCloser{bytes.NewReader(whole), r.Body}
 	return nil
 }
 
@@ -102,6 +110,9 @@ func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 			r.Out.Host = ""
 			r.Out.Trailer = nil
 			r.Out.Header = pick(r.Out.Header, request)
+			if redacted(o, ex) {
+				r.Out.Header.Del("Accept-Encoding") // what is compressed can't be read
+			}
 			identify(r.Out.Header, ex)
 		},
 		ModifyResponse: func(r *http.Response) error {
@@ -117,6 +128,9 @@ func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 			r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
 			r.Header = pick(r.Header, response)
 			r.Header.Set("Cache-Control", "private, no-store")
+			if redacted(o, exchangeOf(r.Request)) {
+				return redact(r, o.RedactFields)
+			}
 			return nil
 		},
 		Transport:    rt,

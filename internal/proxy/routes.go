@@ -108,6 +108,7 @@ func (t *routeTable) findRoom(method string, ex *exchange) (http.Handler, error)
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 	case m.pattern != "":
 		ex.route = m.pattern
+		ex.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
 		for segment := range strings.SplitSeq(ex.target.path, "/") {
 			if decoded, _ := url.PathUnescape(segment); len(decoded) > maxRoomName {
 				return nil, fmt.Errorf("%w: room name too long", errTarget)
@@ -127,9 +128,10 @@ type match struct {
 	header  http.Header
 	status  int
 	pattern string
+	room    string // as sent
 }
 
-func (m *match) found(r *http.Request) { m.pattern = r.Pattern }
+func (m *match) found(r *http.Request) { m.pattern, m.room = r.Pattern, r.PathValue("room_name") }
 
 // Header implements http.ResponseWriter.
 func (m *match) Header() http.Header { return m.header }

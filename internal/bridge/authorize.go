@@ -1,0 +1,165 @@
+package bridge
+
+// This file chooses the license and role for a request: the first license whose ALLOW holds, as owner where its OWNER
+// holds too.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"cel.dev/cel-go/cel"
+
+	"roomgate/internal/tokencache"
+)
+
+// Request is what rules may ask of a request.
+type Request struct {
+	Method string
+	Path   string // as sent
+	Room   string // decoded once; "" where the route has none
+}
+
+// Grant is the license and role that a request may use.
+type Grant struct {
+	License, Role string
+	key           tokencache.Key
+	issuer        *issuer
+}
+
+// RuleError is a rule that stops the start.
+type RuleError struct {
+	License int    // its place in Options.Licenses
+	Rule    string // ALLOW or OWNER
+	Err     error  // for the operator; of a syntax or type error it shows the column
+}
+
+// Error implements error.
+func (e *RuleError) Error() string {
+	return fmt.Sprintf("license %d: %s: %v", e.License, e.Rule, e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *RuleError) Unwrap() error { return e.Err }
+
+// licensed is one license with its compiled rules.
+type licensed struct {
+	allow, owner  *rule
+	member, admin Grant
+}
+
+// newLicenses compiles all rules. The error joins a *RuleError for each bad one.
+func newLicenses(o Options, client *http.Client) ([]licensed, error) {
+	env, err := newRuleEnv()
+	if err != nil {
+		return nil, err
+	}
+	var all []licensed
+	var wrong []error
+	for i, license := range o.Licenses {
+		var a licensed
+		if a.member, err = newGrant(license, RoleMember, o.Interwater, client); err != nil {
+			return nil, fmt.Errorf("license %s: %w", license.Name, err)
+		}
+		if a.admin, err = newGrant(license, RoleOwner, o.Interwater, client); err != nil {
+			return nil, fmt.Errorf("license %s: %w", license.Name, err)
+		}
+		compile := func(name, text, otherwise string) *rule {
+			r, err := compileOr(env, text, otherwise)
+			if err != nil {
+				wrong = append(wrong, &RuleError{License: i, Rule: name, Err: err})
+			}
+			return r
+		}
+		a.allow, a.owner = compile("ALLOW", license.Allow, "true"), compile("OWNER", license.Owner, "false")
+		if a.owner != nil && a.owner.admitsAnybody(context.Background()) {
+			wrong = append(wrong, &RuleError{License: i, Rule: "OWNER", Err: errors.New("makes everybody an owner; name a condition on the member")})
+		}
+		all = append(all, a)
+	}
+	return all, errors.Join(wrong...)
+}
+
+func compileOr(env *cel.Env, text, otherwise string) (*rule, error) {
+	if text == "" {
+		text = otherwise
+	}
+	return compileRule(env, text)
+}
+
+// newGrant puts everything that changes the token's authority into its key (contract: access tokens in Redis).
+func newGrant(l License, role string, interwater *url.URL, client *http.Client) (Grant, error) {
+	if l.TokenMinutes <= 0 {
+		return Grant{}, errors.New("TokenMinutes must be positive")
+	}
+	key, err := tokencache.NewKey(l.SecretKey, interwater.String(), l.AccessKey.Reveal(), role, strconv.Itoa(l.TokenMinutes))
+	if err != nil {
+		return Grant{}, err
+	}
+	key.License, key.Role, key.AskedLife = l.Name, role, time.Duration(l.TokenMinutes)*time.Minute
+	return Grant{License: l.Name, Role: role, key: key, issuer: &issuer{
+		client: client, url: interwater.JoinPath("/v1/auth").String(), license: l, owner: role == RoleOwner,
+	}}, nil
+}
+
+// Authorize chooses the license and role. A rule that can't be evaluated doesn't hold, for instance because the member has
+// no such claim. The error wraps ErrForbidden where no license admits the member, and ErrMemberToken, ErrUpstream or
+// ErrUpstreamTimeout where a rule needs a profile that Glory doesn't give; then nobody is admitted by a later license
+// either.
+func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
+	e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
+	for _, a := range b.licenses {
+		allowed, err := e.holds(ctx, a.allow)
+		if err != nil {
+			return Grant{}, err
+		}
+		if !allowed {
+			continue
+		}
+		owner, err := e.holds(ctx, a.owner)
+		if err != nil {
+			return Grant{}, err
+		}
+		if owner {
+			b.decided.WithLabelValues(a.admin.License, RoleOwner).Inc()
+			return a.admin, nil
+		}
+		b.decided.WithLabelValues(a.member.License, RoleMember).Inc()
+		return a.member, nil
+	}
+	b.decided.WithLabelValues("none", "none").Inc()
+	return Grant{}, ErrForbidden
+}
+
+// evaluation is the rules' view of one request, made as far as they ask for it.
+type evaluation struct {
+	bridge  *Bridge
+	from    Member
+	request *ruleRequest
+	member  *ruleMember // nil until a rule needs it
+	profile bool        // it has been got
+}
+
+// holds evaluates one rule. The error is only what keeps the profile away.
+func (e *evaluation) holds(ctx context.Context, r *rule) (bool, error) {
+	if r.always != nil {
+		return *r.always, nil
+	}
+	if e.member == nil {
+		claims, _ := celNumbers(e.from.Claims).(map[string]any)
+		e.member = &ruleMember{Sub: e.from.Subject, Iss: e.from.Issuer, Claims: claims}
+	}
+	if r.profile && !e.profile {
+		profile, err := e.bridge.profiles.of(ctx, e.from)
+		if err != nil {
+			return false, err
+		}
+		e.member.Profile, e.profile = profile, true
+	}
+	holds, err := r.holds(ctx, e.member, e.request)
+	return holds && err == nil, nil
+}

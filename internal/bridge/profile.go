@@ -1,0 +1,162 @@
+package bridge
+
+// This file gets members' profiles from Glory, for rules that ask for them: once for each member and MemberCacheTTL, for
+// the whole fleet.
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	maxProfiles      = 20_000 // in memory; about 500 bytes each
+	maxProfileAnswer = 64 << 10
+)
+
+// Profile is what Glory tells of a member (glory.md, section 4). The names are CEL's, JSON's and the document's.
+type Profile struct {
+	ID       string `cel:"id" json:"id"`
+	Name     string `cel:"name" json:"name"`
+	Nickname string `cel:"nickname" json:"nickname"`
+	Email    string `cel:"email" json:"email"`
+	Point    int64  `cel:"point" json:"point"`
+}
+
+// profiles is safe for concurrent use.
+type profiles struct {
+	client  *http.Client
+	url     string
+	timeout time.Duration
+	ttl     time.Duration // 0: none is kept
+	shared  vault
+	kept    *lru.Cache[[32]byte, keptProfile]
+	flights singleflight.Group
+}
+
+type keptProfile struct {
+	profile Profile
+	until   time.Time
+}
+
+func newProfiles(glory *url.URL, rt http.RoundTripper, timeout, ttl time.Duration, shared vault) (*profiles, error) {
+	kept, err := lru.New[[32]byte, keptProfile](maxProfiles)
+	if err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	return &profiles{
+		client: newClient(rt), url: glory.JoinPath("/api/v1/profile").String(), timeout: timeout, ttl: ttl, shared: shared, kept: kept,
+	}, nil
+}
+
+// of returns the member's profile. It is kept by the member token, of which a member may have several: a profile never
+// reaches anybody who has not presented that very token. The error wraps ErrMemberToken, ErrUpstream or
+// ErrUpstreamTimeout, or is ctx's.
+func (p *profiles) of(ctx context.Context, m Member) (Profile, error) {
+	if k, ok := p.kept.Get(m.token.digest); ok && time.Now().Before(k.until) {
+		return k.profile, nil
+	}
+	asked := p.flights.DoChan(string(m.token.digest[:]), func() (any, error) {
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
+		defer cancel()
+		return p.find(own, m.token)
+	})
+	select {
+	case <-ctx.Done():
+		return Profile{}, ctx.Err()
+	case result := <-asked:
+		if result.Err != nil {
+			return Profile{}, result.Err
+		}
+		return result.Val.(Profile), nil
+	}
+}
+
+// find looks in the fleet's memory and asks Glory.
+func (p *profiles) find(ctx context.Context, t presented) (Profile, error) {
+	name := "profile " + hex.EncodeToString(t.digest[:])
+	if p.ttl > 0 {
+		if text, left, ok := p.shared.Load(ctx, name); ok {
+			var profile Profile
+			if json.Unmarshal(text, &profile) == nil {
+				p.kept.Add(t.digest, keptProfile{profile, time.Now().Add(min(left, p.ttl))})
+				return profile, nil
+			}
+		}
+	}
+	profile, err := p.ask(ctx, t.raw.Reveal())
+	if err != nil || p.ttl == 0 {
+		return profile, err
+	}
+	p.kept.Add(t.digest, keptProfile{profile, time.Now().Add(p.ttl)})
+	text, err := json.Marshal(profile)
+	if err == nil {
+		p.shared.Save(ctx, name, text, p.ttl)
+	}
+	return profile, nil
+}
+
+// ask makes the call.
+func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return Profile{}, fmt.Errorf("profile: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+raw)
+	request.Header.Set("Content-Type", "application/json") // Glory's document asks for it on every call
+	request.Header.Set("Accept", "application/json")
+	response, err := p.client.Do(request)
+	if err != nil {
+		return Profile{}, callFailed(ctx, "profile", errors.Unwrap(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return Profile{}, fmt.Errorf("%w: profile denied by Glory", ErrMemberToken)
+	default:
+		return Profile{}, fmt.Errorf("profile: %w: status %d", ErrUpstream, response.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxProfileAnswer+1))
+	if err != nil {
+		return Profile{}, callFailed(ctx, "profile", err)
+	}
+	if len(text) > maxProfileAnswer {
+		return Profile{}, fmt.Errorf("profile: %w: answer too long", ErrUpstream)
+	}
+	return readProfile(text)
+}
+
+// readProfile takes the profile out of Glory's answer. A field that is missing or of another type makes it unusable: a
+// rule would decide on what isn't there.
+func readProfile(text []byte) (Profile, error) {
+	object, err := StrictObject(text)
+	if err != nil {
+		return Profile{}, fmt.Errorf("profile: %w: %w", ErrUpstream, err)
+	}
+	data, _ := object["data"].(map[string]any)
+	fields, ok := data["profile"].(map[string]any)
+	if !ok {
+		return Profile{}, fmt.Errorf("profile: %w: no profile in the answer", ErrUpstream)
+	}
+	var p Profile
+	for name, field := range map[string]*string{"id": &p.ID, "name": &p.Name, "nickname": &p.Nickname, "email": &p.Email} {
+		if *field, ok = fields[name].(string); !ok {
+			return Profile{}, fmt.Errorf("profile: %w: field %s", ErrUpstream, name)
+		}
+	}
+	number, _ := fields["point"].(json.Number)
+	if p.Point, err = number.Int64(); err != nil {
+		return Profile{}, fmt.Errorf("profile: %w: field point", ErrUpstream)
+	}
+	return p, nil
+}
