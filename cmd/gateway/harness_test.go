@@ -88,6 +88,7 @@ func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string
 // replica is a running gateway.
 type replica struct {
 	url, admin string
+	environ    []string
 	log        *logs
 	stop       func()       // as SIGTERM would; once
 	ended      func() error // waits for the end and gives its error
@@ -97,7 +98,7 @@ type replica struct {
 func startReplica(t *testing.T, environ []string) *replica {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &replica{log: newLogs(), stop: cancel}
+	r := &replica{environ: environ, log: newLogs(), stop: cancel}
 	result := make(chan error, 1)
 	go func() { result <- run(ctx, []string{"serve"}, environ, r.log, r.log) }()
 	r.ended = sync.OnceValue(func() error { return <-result })

@@ -69,6 +69,10 @@ func commands() []command {
 		{"sandbox", "run everything embedded, to try it or to develop against", runSandbox},
 		{"check", "ask Redis, Glory and Interwater with the settings, and print a table", runCheck},
 		{"healthcheck", "ask this machine's gateway whether it is ready", runHealthcheck},
+		{"deny", "turn a member away on every replica: deny SUB [-for 24h]", runDeny},
+		{"allow", "take a member off the deny list: allow SUB", runAllow},
+		{"denied", "print the deny list", runDenied},
+		{"explain", "tell how a request would be judged: explain [-json] METHOD PATH < member-jwt", explainFromStdin},
 		{"version", "print version, commit and Go version", runVersion},
 	}
 }

@@ -123,6 +123,7 @@ func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, metrics promethe
 		o.Local.Secrets = append(o.Local.Secrets, tokencache.NewSecret(s.Reveal()))
 	}
 	// Replicas share a license, whether or not they share the secret of member tokens.
+	o.Denied = cache.DenyList()
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
 }

@@ -111,6 +111,10 @@ func newGrant(l License, role string, interwater *url.URL, client *http.Client) 
 // ErrUpstreamTimeout where a rule needs a profile that Glory doesn't give; then nobody is admitted by a later license
 // either.
 func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
+	if b.isDenied(m) {
+		b.decided.WithLabelValues("none", "denied").Inc()
+		return Grant{}, fmt.Errorf("%w: on the deny list", ErrForbidden)
+	}
 	e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
 	for _, a := range b.licenses {
 		allowed, err := e.holds(ctx, a.allow)

@@ -59,6 +59,8 @@ type Options struct {
 	Tokens   tokens
 	// Verdicts is the fleet's memory of Glory's admissions.
 	Verdicts vault
+	// Denied are members who are turned away whatever the rules say. Nil: none.
+	Denied denier
 	// Metrics takes the package's collectors. Nil: they are not registered.
 	Metrics prometheus.Registerer
 }
@@ -69,6 +71,7 @@ type Bridge struct {
 	remote   *remote
 	tokens   tokens
 	profiles *profiles
+	denied   denier // nil: nobody
 
 	licenses []licensed
 	verified *prometheus.CounterVec
@@ -83,7 +86,7 @@ func New(o Options) (*Bridge, error) {
 	if len(o.Licenses) == 0 {
 		return nil, errors.New("bridge: at least one license is required")
 	}
-	b := &Bridge{tokens: o.Tokens, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
+	b := &Bridge{tokens: o.Tokens, denied: o.Denied, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_member_verifications_total",
 		Help: "Member tokens judged, by mode (local, remote) and result (admitted, denied, failed).",
 	}, []string{"mode", "result"})}
@@ -105,7 +108,7 @@ func New(o Options) (*Bridge, error) {
 	}
 	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_license_decisions_total",
-		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did.",
+		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did; none, denied: the deny list.",
 	}, []string{"license", "role"})
 	if o.Metrics != nil {
 		if err := errors.Join(o.Metrics.Register(b.verified), o.Metrics.Register(b.decided)); err != nil {

@@ -33,6 +33,7 @@ type ruleRequest struct {
 
 // rule is one compiled condition. It is safe for concurrent use.
 type rule struct {
+	text    string
 	program cel.Program
 	always  *bool // its value, where it is a mere true or false
 	member  bool  // it mentions the member
@@ -66,7 +67,7 @@ func compileRule(env *cel.Env, text string) (*rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("program: %w", err)
 	}
-	r := &rule{program: program}
+	r := &rule{text: text, program: program}
 	r.inspect(ast.NavigateAST(checked.NativeRep()))
 	return r, nil
 }

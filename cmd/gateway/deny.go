@@ -1,0 +1,122 @@
+package main
+
+// This file turns members away on every replica, through the Redis of the settings: deny, allow, denied.
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/config"
+	"roomgate/internal/tokencache"
+)
+
+func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	flags := newFlags("deny SUB", stderr)
+	ttl := flags.Duration("for", 0, "how long, such as 24h (default until allowed)")
+	name, done, err := parseDenied(flags, args)
+	if done || err != nil {
+		return err
+	}
+	if *ttl < 0 {
+		return usageError("-for must not be negative")
+	}
+	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+		if err := list.Deny(ctx, name, *ttl); err != nil {
+			return err
+		}
+		until := "until allowed"
+		if *ttl > 0 {
+			until = "for " + ttl.String()
+		}
+		_, err := fmt.Fprintf(stdout, "%s is denied %s; every replica knows within %s\n", bridge.DeniedLabel(name), until, tokencache.DenyDelay)
+		return err
+	})
+}
+
+func runAllow(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	name, done, err := parseDenied(newFlags("allow SUB", stderr), args)
+	if done || err != nil {
+		return err
+	}
+	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+		if err := list.Allow(ctx, name); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(stdout, "%s is not denied; every replica knows within %s\n", bridge.DeniedLabel(name), tokencache.DenyDelay)
+		return err
+	})
+}
+
+func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	if done, err := parseFlags(newFlags("denied", stderr), args); done || err != nil {
+		return err
+	}
+	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+		all, err := list.All(ctx)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+		for _, d := range all {
+			until := "until allowed"
+			if !d.Until.IsZero() {
+				until = d.Until.UTC().Format(time.RFC3339)
+			}
+			_, _ = fmt.Fprintf(table, "%s\t%s\n", bridge.DeniedLabel(d.Name), until)
+		}
+		return table.Flush()
+	})
+}
+
+// parseDenied takes SUB, before or after the flags, or token:HASH, the SHA-256 of a single member JWT.
+func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, err error) {
+	var subject string
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		subject, args = args[0], args[1:]
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return "", true, nil
+	case err != nil:
+		return "", false, usageError(err.Error())
+	}
+	if subject == "" && flags.NArg() == 1 {
+		subject = flags.Arg(0)
+	} else if flags.NArg() > 0 {
+		return "", false, usageError(fmt.Sprintf("unexpected argument %q", flags.Arg(0)))
+	}
+	if subject == "" {
+		flags.Usage()
+		return "", false, usageError("no SUB given")
+	}
+	return bridge.DeniedName(subject), false, nil
+}
+
+// withDenyList opens the Redis of the settings for one change or look.
+func withDenyList(ctx context.Context, environ []string, use func(*tokencache.DenyList) error) error {
+	cfg, err := config.Load(environ)
+	if err != nil {
+		return err
+	}
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), max(cfg.RedisTimeout, 2*time.Second))
+	if err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	defer func() { _ = redis.Close() }()
+	cache, err := tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: max(cfg.RedisTimeout, 2*time.Second)})
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	if err := use(cache.DenyList()); err != nil {
+		return err
+	}
+	return ctx.Err()
+}

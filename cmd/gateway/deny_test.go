@@ -1,0 +1,97 @@
+package main
+
+// Members turned away: on every replica within a second, under load, also while Redis is gone.
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/tokencache"
+)
+
+func TestADeniedMemberIsOutEverywhereWithinASecond(t *testing.T) {
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	environ := settings(stands, redisServer.Addr, "MEMBER_RATE_LIMIT=0")
+	f := startFleet(t, 3, environ)
+	banned, other := stands.Glory.MintToken("7", time.Hour), stands.Glory.MintToken("8", time.Hour)
+	for _, url := range f.urls("/v1/info") {
+		get(t, client, url, banned).want(t, 200)
+	}
+	got, stop := openLoad(t, 100, f.urls("/v1/info"), banned)
+	eventually(t, "some answers", func() bool { return len(got.all()) > 50 })
+	stdout, stderr, status := program(t, environ, "deny", "7", "-for", "1h")
+	if status != 0 || !strings.Contains(stdout, "7 is denied for 1h") {
+		t.Fatalf("deny: %d %s%s", status, stdout, stderr)
+	}
+	done := time.Now()
+	eventually(t, "only refusals", func() bool {
+		recent := got.between(time.Now().Add(-300*time.Millisecond), time.Now())
+		return len(recent) > 10 && len(failures(recent)) == len(recent)
+	})
+	stop()
+	var last time.Time
+	for _, x := range got.all() {
+		if x.status == 200 && x.at.After(last) {
+			last = x.at
+		}
+		if x.status != 200 && x.status != 403 {
+			t.Errorf("%d %v", x.status, x.err)
+		}
+	}
+	t.Logf("the last 200 was asked for %v after the command", last.Sub(done))
+	if late := last.Sub(done); late > tokencache.DenyDelay {
+		t.Errorf("still served %v after the command", late)
+	}
+	get(t, client, f.replicas[0].url+"/v1/info", other).want(t, 200)
+
+	if stdout, _, _ := program(t, environ, "denied"); !strings.HasPrefix(stdout, "7  20") {
+		t.Errorf("denied: %q", stdout)
+	}
+	if err := redisServer.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range f.replicas {
+		eventually(t, "redis is seen to be down", func() bool { return strings.Contains(get(t, client, r.admin+"/readyz", "").body, "redis is down") })
+		get(t, client, r.url+"/v1/info", banned).want(t, 403)
+	}
+	// Redis comes back empty, and gets the list back.
+	if err := redisServer.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	direct := redis.NewClient(&redis.Options{Addr: redisServer.Addr})
+	defer direct.Close()
+	eventually(t, "the list is in Redis again", func() bool {
+		return direct.ZCard(t.Context(), "roomgate:deny:v1:{deny}:names").Val() == 1
+	})
+	get(t, client, f.replicas[0].url+"/v1/info", banned).want(t, 403)
+	if _, stderr, status := program(t, environ, "allow", "7"); status != 0 {
+		t.Fatal(stderr)
+	}
+	for _, url := range f.urls("/v1/info") {
+		eventually(t, "allowed again", func() bool { return get(t, client, url, banned).status == 200 })
+	}
+}
+
+func TestDenyOneTokenAndForAWhile(t *testing.T) {
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	environ := settings(stands, redisServer.Addr)
+	r := startReplica(t, environ)
+	stolen, fresh := stands.Glory.MintToken("7", time.Hour), stands.Glory.MintToken("7", 2*time.Hour)
+	digest := sha256.Sum256([]byte(stolen))
+	if _, stderr, status := program(t, environ, "deny", "-for", "3s", "token:"+hex.EncodeToString(digest[:])); status != 0 {
+		t.Fatal(stderr)
+	}
+	eventually(t, "the token is denied", func() bool { return get(t, client, r.url+"/v1/info", stolen).status == 403 })
+	get(t, client, r.url+"/v1/info", fresh).want(t, 200)
+	eventually(t, "the denial has ended", func() bool { return get(t, client, r.url+"/v1/info", stolen).status == 200 })
+	for _, args := range [][]string{{"deny"}, {"deny", "7", "8"}, {"deny", "7", "-for", "x"}, {"deny", "7", "-for", "-1s"}, {"allow"}, {"denied", "7"}} {
+		if _, _, status := program(t, environ, args...); status != 2 {
+			t.Errorf("%v: exit status %d, want 2", args, status)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+// This file tells why a request is answered as it is: route, member, rules and credential, and nothing is forwarded.
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/config"
+	"roomgate/internal/proxy"
+	"roomgate/internal/tokencache"
+)
+
+// explained is the whole answer.
+type explained struct {
+	Method      string              `json:"method"`
+	Destination proxy.Destination   `json:"destination"`
+	Member      *bridge.Explanation `json:"member,omitempty"` // on room routes
+}
+
+// explainFromStdin is runExplain on the process's own input.
+func explainFromStdin(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	return runExplain(ctx, os.Stdin, args, environ, stdout, stderr)
+}
+
+// runExplain reads the member JWT from stdin, never from an argument: arguments are seen by everybody on the machine.
+func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
+	flags := newFlags("explain [-json] METHOD PATH < member-jwt", stderr)
+	asJSON := flags.Bool("json", false, "print JSON")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return usageError(err.Error())
+	case flags.NArg() != 2:
+		flags.Usage()
+		return usageError("METHOD and PATH are wanted; the member JWT comes on standard input")
+	}
+	cfg, err := config.Load(environ)
+	if err != nil {
+		return err
+	}
+	x := explained{Method: flags.Arg(0)}
+	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, x.Method, flags.Arg(1)); err != nil {
+		return err
+	}
+	if x.Destination.Upstream == "interwater" {
+		if x.Member, err = explainMember(ctx, cfg, stdin, x); err != nil {
+			return err
+		}
+	}
+	if *asJSON {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(x)
+	}
+	return x.print(stdout)
+}
+
+// explainMember asks the domain, with a token cache that only looks.
+func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x explained) (*bridge.Explanation, error) {
+	token, err := bufio.NewReader(io.LimitReader(stdin, 64<<10)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read the member JWT: %w", err)
+	}
+	var authorization []string
+	if token = strings.TrimSpace(token); token != "" {
+		authorization = []string{"Bearer " + strings.TrimPrefix(token, "Bearer ")}
+	}
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	defer func() { _ = redis.Close() }()
+	cache, err := tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout})
+	if err != nil {
+		return nil, err
+	}
+	defer cache.Close()
+	options := bridgeOptions(cfg, cache, nil)
+	denied := cache.DenyList()
+	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
+	options.Denied = denied
+	members, err := bridge.New(options)
+	if err != nil {
+		return nil, ruleProblems(cfg, err)
+	}
+	d := x.Destination
+	explanation := members.Explain(ctx, authorization, bridge.Request{Method: x.Method, Path: d.Path, Room: d.Room}, cache)
+	return &explanation, nil
+}
+
+// print is the answer for people.
+func (x explained) print(w io.Writer) error {
+	var text strings.Builder
+	d := x.Destination
+	if d.Upstream == "" {
+		fmt.Fprintf(&text, "route    none: the gateway answers %d %s\n", d.Status, http.StatusText(d.Status))
+	} else {
+		fmt.Fprintf(&text, "route    %s, to %s\n", d.Route, d.Upstream)
+	}
+	if d.Room != "" {
+		fmt.Fprintf(&text, "room     %s\n", d.Room)
+	}
+	if m := x.Member; m != nil {
+		fmt.Fprintf(&text, "member   %s", m.Verdict)
+		if m.Subject != "" {
+			fmt.Fprintf(&text, " (sub %s, iss %s)", m.Subject, m.Issuer)
+		}
+		text.WriteString("\n")
+		if m.Denied {
+			text.WriteString("denied   on the deny list: 403\n")
+		}
+		for _, l := range m.Licenses {
+			fmt.Fprintf(&text, "license  %s\n", l.Name)
+			printRule(&text, "ALLOW", l.Allow)
+			printRule(&text, "OWNER", l.Owner)
+		}
+		printCredential(&text, m)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+func printRule(text *strings.Builder, name string, r bridge.RuleExplanation) {
+	fmt.Fprintf(text, "  %s  %s  →  %s\n", name, r.Text, r.Value)
+	for _, part := range r.Parts {
+		fmt.Fprintf(text, "           %s  →  %s\n", part.Text, part.Value)
+	}
+}
+
+// printCredential tells what would go upstream, and where it stands.
+func printCredential(text *strings.Builder, m *bridge.Explanation) {
+	switch {
+	case m.License == "" && m.Verdict == "admitted":
+		text.WriteString("result   403: no license admits the member\n")
+	case m.License == "":
+		text.WriteString("result   refused\n")
+	case m.Standing == nil:
+		fmt.Fprintf(text, "result   license %s as %s; its token isn't known: %s\n", m.License, m.Role, m.Error)
+	default:
+		fmt.Fprintf(text, "result   license %s as %s; %s\n", m.License, m.Role, describeStanding(*m.Standing))
+	}
+}
+
+func describeStanding(s tokencache.Standing) string {
+	parts := []string{"no token in Redis"}
+	if s.Token {
+		parts[0] = "token in Redis, expires in " + s.ExpiresIn.Round(time.Second).String()
+	}
+	if s.Fetching {
+		parts = append(parts, "a replica is fetching")
+	}
+	if s.Failure != "" {
+		parts = append(parts, "the last fetch failed: "+s.Failure)
+	}
+	if s.Refused {
+		parts = append(parts, "rejected by Interwater although fresh")
+	}
+	return strings.Join(parts, "; ")
+}

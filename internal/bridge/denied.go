@@ -1,0 +1,34 @@
+package bridge
+
+// This file names who is on the deny list: a member by sub, or a single member token by its hash.
+
+import (
+	"encoding/hex"
+	"strings"
+)
+
+const (
+	deniedSub   = "sub:"
+	deniedToken = "token:"
+)
+
+// denier is the fleet's deny list. *tokencache.DenyList is one.
+type denier interface {
+	Has(names ...string) bool
+}
+
+// DeniedName is how an operator's argument stands on the list: token:HASH, the hex SHA-256 of a member JWT, or a sub.
+func DeniedName(argument string) string {
+	if hash, ok := strings.CutPrefix(argument, deniedToken); ok {
+		return deniedToken + strings.ToLower(hash)
+	}
+	return deniedSub + argument
+}
+
+// DeniedLabel is the argument again.
+func DeniedLabel(name string) string { return strings.TrimPrefix(name, deniedSub) }
+
+// isDenied reports whether the member, or the very token, is to be turned away.
+func (b *Bridge) isDenied(m Member) bool {
+	return b.denied != nil && b.denied.Has(deniedSub+m.Subject, deniedToken+hex.EncodeToString(m.token.digest[:]))
+}

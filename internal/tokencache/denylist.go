@@ -1,0 +1,195 @@
+package tokencache
+
+// This file keeps names that the fleet turns away: written by an operator's command, read by every replica from its own
+// memory, and held there when Redis is gone.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// denyPoll is how often a replica looks for changes. With RedisTimeout it stays below DenyDelay.
+const denyPoll = 400 * time.Millisecond
+
+// DenyDelay is the longest until every replica that reaches Redis knows of a change, with a RedisTimeout of up to half a
+// second.
+const DenyDelay = time.Second
+
+// DenyList is a set of names with an end each. It is safe for concurrent use.
+type DenyList struct {
+	store *store
+	known atomic.Pointer[denials]
+}
+
+// denials is the list at one moment. It is never changed.
+type denials struct {
+	version string
+	until   map[string]time.Time // zero: without end
+}
+
+// Denial is one line of the list.
+type Denial struct {
+	Name  string
+	Until time.Time // by Redis's clock; zero: without end
+}
+
+// DenyList returns the fleet's list and keeps it current until Close. Without Redis it is empty for ever.
+func (c *Cache) DenyList() *DenyList {
+	d := &DenyList{store: c.store}
+	d.known.Store(&denials{})
+	if c.store != nil {
+		c.spawn(func() { d.follow(c.base) })
+	}
+	return d
+}
+
+// Has reports whether any of the names is denied now. It asks nobody.
+func (d *DenyList) Has(names ...string) bool {
+	known := d.known.Load()
+	if len(known.until) == 0 {
+		return false
+	}
+	now := d.store.now()
+	return slices.ContainsFunc(names, func(name string) bool {
+		until, ok := known.until[name]
+		return ok && (until.IsZero() || now.Before(until))
+	})
+}
+
+// follow looks for changes until ctx ends. A look that fails leaves what is known.
+func (d *DenyList) follow(ctx context.Context) {
+	for {
+		_ = d.refresh(ctx)
+		if sleep(ctx, jitter(denyPoll)) != nil {
+			return
+		}
+	}
+}
+
+// The list is a sorted set of names by end in milliseconds (0: none), and a version that changes with it. Both names carry
+// one hash tag.
+func (d *DenyList) names() []string {
+	return []string{d.store.prefix + "deny:v1:{deny}:names", d.store.prefix + "deny:v1:{deny}:version"}
+}
+
+var denyLoadScript = redis.NewScript(`
+local version = redis.call('GET', KEYS[2]) or ''
+if version == ARGV[1] then return {redis.call('TIME'), version} end
+return {redis.call('TIME'), version, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}`)
+
+// refresh takes over what has changed. A list that Redis has lost, flushed for instance, is given back to it.
+func (d *DenyList) refresh(ctx context.Context) error {
+	known, before := d.known.Load(), time.Now()
+	var reply []any
+	err := d.store.do(ctx, func(ctx context.Context) (err error) {
+		reply, err = denyLoadScript.Run(ctx, d.store.client, d.names(), known.version).Slice()
+		return err
+	})
+	if err != nil || len(reply) < 2 {
+		return errors.Join(err, errors.New("read the deny list"))
+	}
+	d.store.learnClock(reply[0], before)
+	version := text(reply[1])
+	if version == "" && known.version != "" {
+		return d.restore(ctx, known)
+	}
+	if len(reply) < 3 {
+		return nil // unchanged
+	}
+	pairs, _ := reply[2].([]any)
+	next := &denials{version: version, until: make(map[string]time.Time, len(pairs)/2)}
+	for pair := range slices.Chunk(pairs, 2) {
+		if len(pair) == 2 {
+			end, _ := strconv.ParseInt(text(pair[1]), 10, 64)
+			next.until[text(pair[0])] = endOf(end)
+		}
+	}
+	d.known.Store(next)
+	return nil
+}
+
+func endOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// The version is Redis's time of the change: after a flush it doesn't begin again with one that some replica knows.
+var denyChangeScript = redis.NewScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
+for i = 1, #ARGV, 2 do
+  local ttl = tonumber(ARGV[i + 1])
+  if ttl < 0 then redis.call('ZREM', KEYS[1], ARGV[i])
+  elseif ttl == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[i])
+  else redis.call('ZADD', KEYS[1], string.format('%.0f', now + ttl), ARGV[i]) end
+end
+local version = t[1] .. '.' .. t[2]
+redis.call('SET', KEYS[2], version)
+return version`)
+
+// change adds names for so many milliseconds (0: without end, negative: not at all any more).
+func (d *DenyList) change(ctx context.Context, namesAndTTLs ...any) error {
+	return d.store.do(ctx, func(ctx context.Context) error {
+		return denyChangeScript.Run(ctx, d.store.client, d.names(), namesAndTTLs...).Err()
+	})
+}
+
+// restore writes what this replica knows.
+func (d *DenyList) restore(ctx context.Context, known *denials) error {
+	var args []any
+	for name, until := range known.until {
+		if left := until.Sub(d.store.now()); until.IsZero() {
+			args = append(args, name, 0)
+		} else if left > 0 {
+			args = append(args, name, roundUp(left))
+		}
+	}
+	return d.change(ctx, args...)
+}
+
+// Deny adds a name for d; 0 is without end.
+func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
+	ms := int64(0)
+	if ttl > 0 {
+		ms = roundUp(ttl)
+	}
+	if err := d.change(ctx, name, ms); err != nil {
+		return fmt.Errorf("deny: %w", err)
+	}
+	return nil
+}
+
+// Allow takes a name off the list; one that isn't on it is no error.
+func (d *DenyList) Allow(ctx context.Context, name string) error {
+	if err := d.change(ctx, name, -1); err != nil {
+		return fmt.Errorf("allow: %w", err)
+	}
+	return nil
+}
+
+// All reads the list from Redis, by name.
+func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
+	if err := d.refresh(ctx); err != nil {
+		return nil, err
+	}
+	known, now := d.known.Load(), d.store.now()
+	list := []Denial{}
+	for name, until := range known.until {
+		if until.IsZero() || now.Before(until) {
+			list = append(list, Denial{name, until})
+		}
+	}
+	slices.SortFunc(list, func(a, b Denial) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}

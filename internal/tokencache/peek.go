@@ -1,0 +1,38 @@
+package tokencache
+
+// This file looks at a key without doing anything about it: for an operator who asks where a token stands.
+
+import (
+	"context"
+	"time"
+)
+
+// Standing is what the fleet has of a key.
+type Standing struct {
+	Token     bool          // Redis holds one that opens and lives
+	ExpiresIn time.Duration // of it
+	Fetching  bool          // a replica is fetching right now
+	Failure   string        // class of the failure that the fleet remembers; "" for none
+	Refused   bool          // the token was rejected although fresh, and is not replaced for now
+}
+
+// Peek looks in Redis. It fetches and changes nothing, but for an entry that doesn't open, which is removed as any look
+// does. The error is Redis's.
+func (c *Cache) Peek(ctx context.Context, key Key) (Standing, error) {
+	if c.store == nil {
+		return Standing{}, errOutage
+	}
+	seen, err := c.store.load(ctx, key)
+	if err != nil {
+		return Standing{}, err
+	}
+	s := Standing{Fetching: seen.lockLeft != 0}
+	if seen.failure != nil {
+		s.Failure = string(seen.failure.Class)
+	}
+	if seen.token != nil {
+		s.Token, s.ExpiresIn = true, time.Until(seen.token.expiry)
+		s.Refused = seen.refused == seen.token.generation && time.Now().Before(seen.refusedUntil)
+	}
+	return s, nil
+}
