@@ -66,7 +66,7 @@ func report(stdout io.Writer, findings []finding) error {
 }
 
 func checkRedis(ctx context.Context, cfg *config.Config) (string, error) {
-	client, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout)
+	client, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
 	if err != nil {
 		return "", err
 	}

@@ -105,7 +105,7 @@ func withDenyList(ctx context.Context, environ []string, use func(*tokencache.De
 	if err != nil {
 		return err
 	}
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), max(cfg.RedisTimeout, 2*time.Second))
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), max(cfg.RedisTimeout, 2*time.Second), nil)
 	if err != nil {
 		return fmt.Errorf("REDIS_URL: %w", err)
 	}

@@ -78,7 +78,7 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	if token = strings.TrimSpace(token); token != "" {
 		authorization = []string{"Bearer " + strings.TrimPrefix(token, "Bearer ")}
 	}
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout)
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}

@@ -23,7 +23,7 @@ func main() {
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	signal.Ignore(syscall.SIGHUP) // its default would end the process
+	signal.Ignore(syscall.SIGHUP) // its default would end the process; a running gateway listens to it itself
 	go func() {
 		<-signals
 		cancel() // drain

@@ -62,11 +62,12 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 		return err
 	}
 	defer stop()
-	cfg, err := config.Load(sandboxEnviron(f, environ, stands, redis))
+	environ = sandboxEnviron(f, environ, stands, redis)
+	cfg, err := config.Load(environ)
 	if err != nil {
 		return err
 	}
-	g, err := newGateway(ctx, cfg, stdout)
+	g, err := newGateway(ctx, cfg, environ, stdout)
 	if err != nil {
 		return withFlag(err)
 	}

@@ -33,7 +33,7 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	g, err := newGateway(ctx, cfg, stdout)
+	g, err := newGateway(ctx, cfg, environ, stdout)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,9 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 type gateway struct {
 	cfg      *config.Config
 	log      *slog.Logger
+	environ  []string // where cfg came from
 	cache    *tokencache.Cache
+	members  *bridge.Bridge
 	handler  *proxy.Proxy
 	public   net.Listener
 	admin    net.Listener // nil: off
@@ -54,22 +56,28 @@ type gateway struct {
 	started  time.Time
 	draining atomic.Bool
 	closers  []func()
+
+	redisURL     atomic.Pointer[config.Secret]
+	reloads      *prometheus.CounterVec
+	reloadFailed atomic.Pointer[string] // nil: the secrets in use are those in the files
 }
 
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
 // closes it.
-func newGateway(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *gateway, err error) {
+func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer) (_ *gateway, err error) {
 	if err := unsupported(cfg); err != nil {
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, log: ops.NewLogger(logs, cfg.LogFormat, cfg.LogLevel), started: time.Now()}
+	g := &gateway{cfg: cfg, environ: environ, log: ops.NewLogger(logs, cfg.LogFormat, cfg.LogLevel), started: time.Now()}
 	defer func() {
 		if err != nil {
 			g.close()
 		}
 	}()
 	registry := ops.NewRegistry(build())
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout)
+	g.reloads = newReloads(registry)
+	g.redisURL.Store(&cfg.RedisURL)
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, func() string { return g.redisURL.Load().Reveal() })
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
@@ -82,15 +90,14 @@ func newGateway(ctx context.Context, cfg *config.Config, logs io.Writer) (_ *gat
 		return nil, err
 	}
 	g.onClose(g.cache.Close)
-	members, err := bridge.New(bridgeOptions(cfg, g.cache, registry))
-	if err != nil {
+	if g.members, err = bridge.New(bridgeOptions(cfg, g.cache, registry)); err != nil {
 		return nil, ruleProblems(cfg, err)
 	}
 	g.handler, err = proxy.New(proxy.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
 		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
-		Bridge: members, TrustedProxies: cfg.TrustedProxies,
+		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
 		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
@@ -119,13 +126,19 @@ func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, metrics promethe
 		},
 		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Metrics: metrics,
 	}
-	for _, s := range cfg.GloryJWTSecrets {
-		o.Local.Secrets = append(o.Local.Secrets, tokencache.NewSecret(s.Reveal()))
-	}
+	o.Local.Secrets = jwtSecrets(cfg)
 	// Replicas share a license, whether or not they share the secret of member tokens.
 	o.Denied = cache.DenyList()
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
+}
+
+func jwtSecrets(cfg *config.Config) []tokencache.Secret {
+	var list []tokencache.Secret
+	for _, s := range cfg.GloryJWTSecrets {
+		list = append(list, tokencache.NewSecret(s.Reveal()))
+	}
+	return list
 }
 
 func licenses(cfg *config.Config) []bridge.License {
@@ -185,6 +198,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
 	}
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
+	group.Go(func() error { return g.followFiles(failed) })
 	group.Go(func() error {
 		<-failed.Done() // told to stop, or a server gave up
 		g.drain(ctx, public)

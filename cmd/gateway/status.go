@@ -36,6 +36,9 @@ func (g *gateway) status() ops.Status {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
 		s.Degraded = append(s.Degraded, "redis is down")
 	}
+	if reason := g.reloadFailed.Load(); reason != nil {
+		s.Degraded = append(s.Degraded, *reason)
+	}
 	for _, u := range s.Upstreams {
 		if u.Circuit == "open" {
 			s.Degraded = append(s.Degraded, u.Name+" is failing; its circuit is open")

@@ -116,7 +116,7 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 		return Grant{}, fmt.Errorf("%w: on the deny list", ErrForbidden)
 	}
 	e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
-	for _, a := range b.licenses {
+	for _, a := range b.secrets.Load().licenses {
 		allowed, err := e.holds(ctx, a.allow)
 		if err != nil {
 			return Grant{}, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,7 @@ type tokens interface {
 	Token(context.Context, tokencache.Key, tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error)
 	Reject(context.Context, tokencache.Key, *tokencache.Token) error
 	Refuse(context.Context, tokencache.Key, *tokencache.Token) error
+	Forget(tokencache.Key)
 }
 
 // Options configures a Bridge. Fields are required unless said otherwise.
@@ -67,13 +69,14 @@ type Options struct {
 
 // Bridge is safe for concurrent use.
 type Bridge struct {
-	local    *local // nil: remote decides
+	secrets  atomic.Pointer[secrets]
+	options  Options
+	client   *http.Client // of Interwater's v1/auth
 	remote   *remote
 	tokens   tokens
 	profiles *profiles
 	denied   denier // nil: nobody
 
-	licenses []licensed
 	verified *prometheus.CounterVec
 	decided  *prometheus.CounterVec
 }
@@ -86,12 +89,13 @@ func New(o Options) (*Bridge, error) {
 	if len(o.Licenses) == 0 {
 		return nil, errors.New("bridge: at least one license is required")
 	}
-	b := &Bridge{tokens: o.Tokens, denied: o.Denied, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
+	b := &Bridge{options: o, client: newClient(orTransport(o.InterwaterTransport)), tokens: o.Tokens, denied: o.Denied, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_member_verifications_total",
 		Help: "Member tokens judged, by mode (local, remote) and result (admitted, denied, failed).",
 	}, []string{"mode", "result"})}
+	now := &secrets{}
 	if len(o.Local.Secrets) > 0 {
-		b.local = newLocal(o.Local)
+		now.local = newLocal(o.Local)
 	} else {
 		checker, err := newRemote(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Local.Leeway, o.Verdicts)
 		if err != nil {
@@ -103,9 +107,10 @@ func New(o Options) (*Bridge, error) {
 	if b.profiles, err = newProfiles(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Verdicts); err != nil {
 		return nil, err
 	}
-	if b.licenses, err = newLicenses(o, newClient(orTransport(o.InterwaterTransport))); err != nil {
+	if now.licenses, err = newLicenses(o, b.client); err != nil {
 		return nil, err
 	}
+	b.secrets.Store(now)
 	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_license_decisions_total",
 		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did; none, denied: the deny list.",
@@ -138,8 +143,8 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 	}
 	var member Member
 	mode := "local"
-	if b.local != nil {
-		member, err = b.local.verify(token)
+	if local := b.secrets.Load().local; local != nil {
+		member, err = local.verify(token)
 	} else {
 		mode = "remote"
 		member, err = b.remote.verify(ctx, token)
@@ -163,7 +168,8 @@ type Credential struct {
 	// Source is where it came from: memory, redis or fetched.
 	Source string
 	value  tokencache.Secret
-	token  *tokencache.Token // to report it by; nil: no Bridge has issued it
+	token  *tokencache.Token // to report it by, with its key; nil: no Bridge has issued it
+	key    tokencache.Key
 }
 
 // NewCredential wraps an access token. Reject and Refuse take only those that a Bridge has issued.
@@ -177,19 +183,20 @@ func (c Credential) Value() string { return c.value.Reveal() }
 // Credential returns a valid access token for the grant, waiting for a fetch if need be, but never beyond ctx. The
 // error is a *NoCredential or ctx's.
 func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
+	g = b.current(g)
 	token, layer, err := b.tokens.Token(ctx, g.key, g.issuer.fetch)
 	if err != nil {
 		return Credential{}, noCredential(err)
 	}
 	credential := NewCredential(string(layer), token.Value())
-	credential.token = token
+	credential.token, credential.key = token, g.key
 	return credential, nil
 }
 
 // Reject reports that Interwater turned c down. The next Credential is another one, unless the error is a
 // *NoCredential: then c was fresh when it was turned down before, and replacing it again would bring nothing.
-func (b *Bridge) Reject(ctx context.Context, g Grant, c Credential) error {
-	if err := b.tokens.Reject(ctx, g.key, c.token); err != nil {
+func (b *Bridge) Reject(ctx context.Context, _ Grant, c Credential) error {
+	if err := b.tokens.Reject(ctx, c.key, c.token); err != nil {
 		return noCredential(err)
 	}
 	return nil
@@ -197,6 +204,6 @@ func (b *Bridge) Reject(ctx context.Context, g Grant, c Credential) error {
 
 // Refuse reports that c, which replaced a rejected credential, was turned down as well. It always returns the
 // *NoCredential to answer with.
-func (b *Bridge) Refuse(ctx context.Context, g Grant, c Credential) error {
-	return noCredential(b.tokens.Refuse(ctx, g.key, c.token))
+func (b *Bridge) Refuse(ctx context.Context, _ Grant, c Credential) error {
+	return noCredential(b.tokens.Refuse(ctx, c.key, c.token))
 }

@@ -57,7 +57,7 @@ func (b *Bridge) Explain(ctx context.Context, authorization []string, r Request,
 	}
 	x.Denied = b.isDenied(member)
 	e := &evaluation{bridge: b, from: member, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
-	for _, l := range b.licenses {
+	for _, l := range b.secrets.Load().licenses {
 		x.Licenses = append(x.Licenses, LicenseExplanation{
 			Name: l.member.License, Allow: explainRule(ctx, e, l.allow), Owner: explainRule(ctx, e, l.owner),
 		})

@@ -229,6 +229,7 @@ type entry struct {
 	mu           sync.Mutex // guards what follows
 	fetch        Fetch      // the caller's latest
 	wake         *time.Timer
+	forgotten    bool        // nothing is to happen any more
 	failure      *FetchError // nil: the last flight succeeded, or nothing has been tried
 	failedAt     time.Time
 	retryAt      time.Time // end of the backoff, where failure is set

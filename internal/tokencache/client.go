@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,34 +26,39 @@ func (noLog) Printf(context.Context, string, ...any) {}
 // OpenRedis returns a client for mode "single", "cluster" or "sentinel". It does not connect: a Redis that is down must
 // not keep a replica from starting. The URL's own timeouts and retries are overridden: no step takes longer than
 // timeout, and a command is sent once. The URL may hold a password; no error repeats it.
-func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, error) {
+//
+// current, unless nil, gives the URL again for each new connection, whose user and password then count: they may change,
+// everything else in it may not.
+func OpenRedis(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
+	login := loginFrom(current)
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch mode {
 	case "single":
-		opt, err := redis.ParseURL(url)
+		opt, err := redis.ParseURL(address)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
-		opt.MaintNotificationsConfig = quiet
+		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
 		return redis.NewClient(opt), nil
 	case "cluster":
-		opt, err := redis.ParseClusterURL(url)
+		opt, err := redis.ParseClusterURL(address)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
-		opt.MaintNotificationsConfig = quiet
+		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
 		return redis.NewClusterClient(opt), nil
 	case "sentinel":
-		opt, err := redis.ParseFailoverURL(url)
+		opt, err := redis.ParseFailoverURL(address)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
+		opt.CredentialsProvider = login
 		return redis.NewFailoverClient(opt), nil
 	}
 	return nil, fmt.Errorf("unknown Redis mode %q", mode)
@@ -60,3 +66,18 @@ func OpenRedis(mode, url string, timeout time.Duration) (redis.UniversalClient, 
 
 // errURL drops the parsers' reason: they quote the URL, escaped or in parts, and a part may be one of the password.
 var errURL = errors.New("redis URL: want redis[s]://user:password@host:port/database, with special characters in the password percent-encoded")
+
+// loginFrom reads user and password from the URL of the moment; nil without one.
+func loginFrom(current func() string) func() (user, password string) {
+	if current == nil {
+		return nil
+	}
+	return func() (user, password string) {
+		at, err := url.Parse(current())
+		if err != nil || at.User == nil {
+			return "", ""
+		}
+		password, _ = at.User.Password()
+		return at.User.Username(), password
+	}
+}

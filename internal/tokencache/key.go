@@ -58,6 +58,9 @@ func NewKey(secret Secret, scope ...string) (Key, error) {
 	return Key{id: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), aead: aead}, nil
 }
 
+// Same reports whether both name the same token.
+func (k Key) Same(other Key) bool { return k.id == other.id }
+
 // derive gives a 32-byte key for one purpose (RFC 5869).
 func derive(secret Secret, purpose string) ([]byte, error) {
 	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)

@@ -83,7 +83,7 @@ func redisOrSkip(t *testing.T, err error) {
 // connect opens a client as production does and closes it with the test.
 func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalClient {
 	t.Helper()
-	client, err := OpenRedis("single", "redis://"+addr, timeout)
+	client, err := OpenRedis("single", "redis://"+addr, timeout, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

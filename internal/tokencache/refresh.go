@@ -103,7 +103,7 @@ func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.
 
 // arm sets the entry's one timer. The caller holds e.mu.
 func (c *Cache) arm(e *entry, after time.Duration) {
-	if c.base.Err() != nil {
+	if c.base.Err() != nil || e.forgotten {
 		return
 	}
 	if e.wake == nil {

@@ -88,3 +88,21 @@ func (e *entry) refusal(generation uint64) error {
 	}
 	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, left), Err: errRejected}
 }
+
+// Forget ends what this replica does about a key: nothing is refreshed any more, and its token is handed out no longer. In
+// Redis it stays until it expires. A later lookup begins anew.
+func (c *Cache) Forget(key Key) {
+	c.mu.Lock()
+	e := c.entries[key.id]
+	delete(c.entries, key.id)
+	c.mu.Unlock()
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forgotten = true
+	if e.wake != nil {
+		e.wake.Stop()
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+// This file takes over secrets that have changed in their files, without losing a request: old ones stay in use until the
+// new ones have proved themselves.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"roomgate/internal/config"
+)
+
+const (
+	reloadSettle = 200 * time.Millisecond // several files change together
+	reloadRetry  = 5 * time.Second        // after a failure, as long as it lasts
+)
+
+func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "roomgate_reloads_total",
+		Help: "Times that secrets were read again, by result (ok, failed: the old ones stay in use).",
+	}, []string{"result"})
+	registry.MustRegister(reloads)
+	return reloads
+}
+
+// followFiles reloads when a file of a secret changes, and on SIGHUP, until ctx ends. What main does about signals is how
+// the process ends; this one is the running gateway's.
+func (g *gateway) followFiles(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch files: %w", err)
+	}
+	defer func() { _ = watcher.Close() }()
+	for _, dir := range g.secretFolders() {
+		if err := watcher.Add(dir); err != nil {
+			g.log.Error("changes of files are not seen; send SIGHUP after one", "error", err.Error())
+		}
+	}
+	due := time.NewTimer(time.Hour)
+	due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			due.Reset(0)
+		case <-watcher.Events:
+			due.Reset(reloadSettle)
+		case err := <-watcher.Errors:
+			g.log.Error("watching files", "error", err.Error())
+		case <-due.C:
+			if !g.reload(ctx) {
+				due.Reset(reloadRetry)
+			}
+		}
+	}
+}
+
+// secretFolders are the folders of the files that settings came from. Kubernetes swaps a link beside the files: in the
+// folder that is seen, in the file itself it wouldn't be.
+func (g *gateway) secretFolders() []string {
+	var folders []string
+	for _, path := range g.cfg.Files {
+		folders = append(folders, filepath.Dir(path))
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+// reload reads the settings again and takes over what has changed among the secrets. false asks to be called again: the
+// old ones are in use meanwhile.
+func (g *gateway) reload(ctx context.Context) bool {
+	next, err := config.Load(g.environ)
+	if err == nil {
+		err = g.adopt(ctx, next)
+	}
+	if err != nil {
+		g.reloads.WithLabelValues("failed").Inc()
+		g.log.Error("changed secrets are not used; the old ones are", "error", err.Error())
+		text := "changed secrets are not used"
+		g.reloadFailed.Store(&text)
+		return false
+	}
+	g.reloads.WithLabelValues("ok").Inc()
+	g.reloadFailed.Store(nil)
+	g.log.Info("secrets were read again")
+	return true
+}
+
+// adopt hands new secrets to those who use them.
+func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
+	if len(next.Licenses) != len(g.cfg.Licenses) {
+		return errors.New("the number of licenses has changed; that takes a restart")
+	}
+	g.redisURL.Store(&next.RedisURL)
+	limit, cancel := context.WithTimeout(ctx, 2*g.cfg.TokenFetchTimeout)
+	defer cancel()
+	return g.members.Reload(limit, jwtSecrets(next), licenses(next))
+}
