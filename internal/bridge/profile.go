@@ -7,9 +7,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -18,10 +16,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-const (
-	maxProfiles      = 20_000 // in memory; about 500 bytes each
-	maxProfileAnswer = 64 << 10
-)
+// maxProfiles are kept in memory; about 500 bytes each.
+const maxProfiles = 20_000
 
 // Profile is what Glory tells of a member (glory.md, section 4). The names are CEL's, JSON's and the document's.
 type Profile struct {
@@ -107,33 +103,14 @@ func (p *profiles) find(ctx context.Context, t presented) (Profile, error) {
 
 // ask makes the call.
 func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	answer, denied, err := askGlory(ctx, p.client, p.url, "profile", raw)
 	if err != nil {
-		return Profile{}, fmt.Errorf("profile: %w", err)
+		return Profile{}, err
 	}
-	request.Header.Set("Authorization", "Bearer "+raw)
-	request.Header.Set("Content-Type", "application/json") // Glory's document asks for it on every call
-	request.Header.Set("Accept", "application/json")
-	response, err := p.client.Do(request)
-	if err != nil {
-		return Profile{}, callFailed(ctx, "profile", errors.Unwrap(err))
-	}
-	defer func() { _ = response.Body.Close() }()
-	switch response.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
+	if denied {
 		return Profile{}, fmt.Errorf("%w: profile denied by Glory", ErrMemberToken)
-	default:
-		return Profile{}, fmt.Errorf("profile: %w: status %d", ErrUpstream, response.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxProfileAnswer+1))
-	if err != nil {
-		return Profile{}, callFailed(ctx, "profile", err)
-	}
-	if len(text) > maxProfileAnswer {
-		return Profile{}, fmt.Errorf("profile: %w: answer too long", ErrUpstream)
-	}
-	return readProfile(text)
+	return readProfile(answer)
 }
 
 // readProfile takes the profile out of Glory's answer. A field that is missing or of another type makes it unusable: a

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -135,24 +134,6 @@ func admission(ttl time.Duration, expiry time.Time, bounded bool) verdict {
 
 // ask makes the call. Whatever is neither 200 nor a documented denial admits nobody.
 func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
-	if err != nil {
-		return false, fmt.Errorf("check_login: %w", err)
-	}
-	request.Header.Set("Authorization", "Bearer "+raw)
-	request.Header.Set("Content-Type", "application/json") // Glory's document asks for it on every call
-	request.Header.Set("Accept", "application/json")
-	response, err := r.client.Do(request)
-	if err != nil {
-		return false, callFailed(ctx, "check_login", Plain(err))
-	}
-	defer func() { _ = response.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, response.Body, 4<<10) // so that the connection can be used again
-	switch response.StatusCode {
-	case http.StatusOK:
-		return true, nil
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return false, nil
-	}
-	return false, fmt.Errorf("check_login: %w: status %d", ErrUpstream, response.StatusCode)
+	_, denied, err := askGlory(ctx, r.client, r.url, "check_login", raw)
+	return err == nil && !denied, err
 }
