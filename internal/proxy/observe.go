@@ -24,6 +24,7 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 		ex.client, ex.forwarded = believe(r, o.TrustedProxies)
 		out := &response{
 			ResponseWriter: w, control: http.NewResponseController(w), request: r, exchange: ex, origins: origins, draining: o.Draining(),
+			pause: max(o.GloryTimeout, o.InterwaterTimeout),
 		}
 		defer func() {
 			status := out.status

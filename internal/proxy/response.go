@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off.
+// writeLimit is how long a client may take for one buffer of an answer, beyond what the upstream may take to go on; slower
+// ones are cut off.
 const writeLimit = 10 * time.Second
 
 // response counts what is written and has the last word on the header.
@@ -19,7 +20,8 @@ type response struct {
 	exchange *exchange
 	origins  *crossOrigin
 	draining bool
-	status   int // 0 until the header is written
+	pause    time.Duration // the longest that an upstream may take
+	status   int           // 0 until the header is written
 	bytes    int64
 }
 
@@ -53,7 +55,7 @@ func (w *response) WriteHeader(status int) {
 
 // bound gives the client its time for what is written next.
 func (w *response) bound() {
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not supported: by a test's recorder only
+	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit + w.pause)) // not supported: by a test's recorder only
 }
 
 // Write implements http.ResponseWriter.
