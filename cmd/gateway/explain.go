@@ -88,11 +88,9 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 		return nil, err
 	}
 	defer cache.Close()
-	options := bridgeOptions(cfg, cache, nil)
 	denied := cache.DenyList()
 	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
-	options.Denied = denied
-	members, err := bridge.New(options)
+	members, err := bridge.New(bridgeOptions(cfg, cache, denied, nil))
 	if err != nil {
 		return nil, ruleProblems(cfg, err)
 	}

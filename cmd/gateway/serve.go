@@ -90,7 +90,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(g.cache.Close)
-	if g.members, err = bridge.New(bridgeOptions(cfg, g.cache, registry)); err != nil {
+	if g.members, err = bridge.New(bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)); err != nil {
 		return nil, ruleProblems(cfg, err)
 	}
 	g.handler, err = proxy.New(proxy.Options{
@@ -118,17 +118,16 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.
-func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, metrics prometheus.Registerer) bridge.Options {
+func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, denied *tokencache.DenyList, metrics prometheus.Registerer) bridge.Options {
 	o := bridge.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL, GloryTimeout: cfg.GloryTimeout,
 		Local: bridge.LocalVerification{
 			Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
 		},
-		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Metrics: metrics,
+		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Denied: denied, Metrics: metrics,
 	}
 	o.Local.Secrets = jwtSecrets(cfg)
 	// Replicas share a license, whether or not they share the secret of member tokens.
-	o.Denied = cache.DenyList()
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
 }
