@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// writeLimit is how long a client may take for one buffer of an answer, beyond what the upstream may take to go on; slower
-// ones are cut off.
+// writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off. It is longer where an
+// upstream may take longer, since the time also runs while nothing is there to write.
 const writeLimit = 10 * time.Second
 
 // response counts what is written and has the last word on the header.
@@ -55,7 +55,7 @@ func (w *response) WriteHeader(status int) {
 
 // bound gives the client its time for what is written next.
 func (w *response) bound() {
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeLimit + w.pause)) // not supported: by a test's recorder only
+	_ = w.control.SetWriteDeadline(time.Now().Add(max(writeLimit, w.pause))) // not supported: by a test's recorder only
 }
 
 // Write implements http.ResponseWriter.

@@ -1,0 +1,229 @@
+package main
+
+// The catalogue's row S17, HTTP/2, frame by frame: what has no place in HTTP/2, or two places, must not become an
+// HTTP/1.1 request that says something else. With it is what TLS needs in tests.
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newTLSArena is newArena with TLS on the public listener.
+func newTLSArena(t *testing.T, own ...string) *arena {
+	t.Helper()
+	lender := httptest.NewTLSServer(http.NotFoundHandler()) // its pair is good enough
+	defer lender.Close()
+	pair := lender.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for name, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, keyFile: {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newArena(t, append(own, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile)...)
+}
+
+// insecure trusts any certificate: it is the clients' side that is played.
+func insecure(protocols ...string) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}
+}
+
+// http2 is a connection on which frames are written by hand.
+type http2 struct {
+	*tls.Conn
+	stream uint32
+}
+
+func (s *arena) dialHTTP2(t *testing.T) *http2 {
+	t.Helper()
+	conn, err := tls.Dial("tcp", s.addr(), insecure("h2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if protocol := conn.ConnectionState().NegotiatedProtocol; protocol != "h2" {
+		t.Fatalf("the protocol is %q", protocol)
+	}
+	h := &http2{Conn: conn, stream: 1}
+	io.WriteString(h, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+string(h2Frame(4, 0, 0, nil)))
+	return h
+}
+
+// h2Frame is one frame (RFC 9113 §4.1): 0 DATA, 1 HEADERS, 3 RST_STREAM, 4 SETTINGS, 7 GOAWAY. The flags of HEADERS: 1
+// ends the stream, 4 the block.
+func h2Frame(kind, flags byte, stream uint32, payload []byte) []byte {
+	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+}
+
+// h2Fields is a block of literal fields that are not indexed (RFC 7541 §6.2.2), names and values in turn.
+func h2Fields(fields ...string) []byte {
+	var block []byte
+	for i, s := range fields {
+		if i%2 == 0 {
+			block = append(block, 0)
+		}
+		if len(s) < 127 {
+			block = append(block, byte(len(s)))
+		} else { // §5.1
+			block = append(block, 127)
+			rest := len(s) - 127
+			for ; rest >= 128; rest >>= 7 {
+				block = append(block, byte(rest)|128)
+			}
+			block = append(block, byte(rest))
+		}
+		block = append(block, s...)
+	}
+	return block
+}
+
+// ask sends a request without a body and returns the answer's status, or 0 where stream or connection were broken off.
+func (h *http2) ask(t *testing.T, fields ...string) (status int, body string) {
+	t.Helper()
+	h.Write(h2Frame(1, 5, h.stream, h2Fields(fields...)))
+	return h.answer(t)
+}
+
+// answer reads that of the stream last used.
+func (h *http2) answer(t *testing.T) (status int, body string) {
+	t.Helper()
+	var data bytes.Buffer
+	for {
+		head := make([]byte, 9)
+		if _, err := io.ReadFull(h, head); err != nil {
+			return 0, ""
+		}
+		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		if _, err := io.ReadFull(h, payload); err != nil {
+			return 0, ""
+		}
+		kind, flags, mine := head[3], head[4], binary.BigEndian.Uint32(head[5:]) == h.stream
+		switch {
+		case kind == 7, kind == 3 && mine:
+			return 0, ""
+		case kind == 1 && mine && status == 0:
+			status = h2Status(payload)
+		case kind == 0 && mine:
+			data.Write(payload)
+		}
+		if mine && kind <= 1 && flags&1 != 0 {
+			h.stream += 2
+			if _, code, ok := strings.Cut(data.String(), `{"code":"`); ok && status < 0 {
+				status, _ = strconv.Atoi(code[:3])
+			}
+			return status, data.String()
+		}
+	}
+}
+
+// h2Status reads a status that has an index of its own; -1: look in the body.
+func h2Status(block []byte) int {
+	for len(block) > 0 && block[0]&0xe0 == 0x20 { // a table's size
+		block = block[1:]
+	}
+	if len(block) == 0 {
+		return -1
+	}
+	if status, ok := map[byte]int{0x88: 200, 0x8c: 400, 0x8d: 404, 0x8e: 500}[block[0]]; ok {
+		return status
+	}
+	return -1
+}
+
+func TestCatalogueSOverHTTP2(t *testing.T) {
+	s := newTLSArena(t)
+	base := func(own ...string) []string {
+		return append([]string{":method", "GET", ":scheme", "https", ":path", "/v1/info", ":authority", "g", "authorization", "Bearer " + s.token}, own...)
+	}
+	with := func(name, value string) []string {
+		fields := base()
+		for i := 0; i < len(fields); i += 2 {
+			if fields[i] == name {
+				fields[i+1] = value
+			}
+		}
+		return fields
+	}
+	for _, c := range []struct {
+		name   string
+		fields []string
+		want   []int // any of them; 0: stream or connection broken off
+		rooms  int
+	}{
+		{"S17 good", base(), []int{200}, 1},
+		{"S17 transfer-encoding", base("transfer-encoding", "chunked"), []int{0, 400}, 0},
+		{"S17 connection", base("connection", "s-connector-jwt"), []int{0, 400}, 0},
+		{"S17 upgrade", base("upgrade", "h2c"), []int{0, 400}, 0},
+		{"S17 te", base("te", "gzip"), []int{0, 400}, 0},
+		{"S17 CR LF in a value", base("x-a", "b\r\nS-Connector-Jwt: EVIL"), []int{0, 400}, 0},
+		{"S17 NUL in a value", base("x-a", "b\x00c"), []int{0, 400}, 0},
+		{"S17 upper case", base("S-Connector-Jwt", "EVIL"), []int{0, 400}, 0},
+		{"S17 space in a name", base("x a", "b"), []int{0, 400}, 0},
+		{"S17 credential", base("s-connector-jwt", "EVIL", "s_connector_jwt", "EVIL"), []int{200}, 1},
+		{"S17 path without slash", with(":path", "v1/info"), []int{0, 400}, 0},
+		{"S17 path with a space", with(":path", "/v1/info HTTP/1.1"), []int{0, 400, 404}, 0},
+		{"S17 path with #", with(":path", "/v1/info#/../auth"), []int{0, 400}, 0},
+		{"S17 path to auth", with(":path", "/v1/sessions/..%2fauth"), []int{400}, 0},
+		{"S17 path empty", with(":path", ""), []int{0, 400}, 0},
+		{"S17 path twice", base(":path", "/v1/auth"), []int{0, 400}, 0},
+		{"S17 method CONNECT with a path", with(":method", "CONNECT"), []int{0, 400, 405}, 0},
+		{"S17 authority is no host", with(":authority", "gw@"+s.evil), []int{0, 400}, 0},
+		{"S17 another host", base("host", "EVIL"), []int{0, 200, 400}, -1},
+		{"S17 two member tokens", base("authorization", "Bearer "+s.token), []int{401}, 0},
+		{"S17 content-length without a body", base("content-length", "5"), []int{0, 200, 400}, -1}, // net/http takes it for none
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.stands.Interwater.Reset()
+			got, body := s.dialHTTP2(t).ask(t, c.fields...)
+			ok := false
+			for _, want := range c.want {
+				ok = ok || got == want
+			}
+			if rooms := s.stands.Interwater.RoomCalls(); !ok || rooms != c.rooms && c.rooms >= 0 {
+				t.Errorf("status %d (%s), want one of %v; %d room requests", got, body, c.want, rooms)
+			}
+			s.invariants(t, nil, body)
+			for _, r := range s.stands.Interwater.RoomRequests() {
+				if r.Header.Get("X-Forwarded-Host") != "g" {
+					t.Errorf("X-Forwarded-Host: %q", r.Header["X-Forwarded-Host"])
+				}
+			}
+		})
+	}
+	s.retired(t)
+}
+
+// A body that isn't as long as it was said to be reaches nobody as a whole one.
+func TestCatalogueSLengthOverHTTP2(t *testing.T) {
+	s := newTLSArena(t)
+	for _, length := range []string{"1", "9"} {
+		h := s.dialHTTP2(t)
+		h.Write(h2Frame(1, 4, h.stream, h2Fields(":method", "POST", ":scheme", "https", ":path", "/public-api/v1/login", ":authority", "g", "content-length", length)))
+		h.Write(h2Frame(0, 1, h.stream, []byte("{}")))
+		if got, body := h.answer(t); got != 0 && got != 400 || len(s.stands.Glory.Requests()) > 0 {
+			t.Errorf("S17 a length of %s for 2 bytes: %d (%s), %d requests to Glory", length, got, body, len(s.stands.Glory.Requests()))
+		}
+	}
+	s.retired(t)
+}

@@ -1,0 +1,211 @@
+package main
+
+// The catalogue's rows O: too much at once, and an upstream that drags. Figures are logged; what is asserted holds on a
+// busy machine too.
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+// flood sends rate requests a second for a while, whatever becomes of those before, and gives up on the ones that are
+// still open at the end.
+func flood(t *testing.T, rate int, lasts time.Duration, url, token string) *samples {
+	t.Helper()
+	got, client := &samples{}, newClient(t)
+	client.Transport.(*http.Transport).MaxConnsPerHost = 512 // more would test the kernel's queue of connections
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	send := func() {
+		began := time.Now()
+		a, err := call(ctx, client, http.MethodGet, url, token, "")
+		if ctx.Err() != nil {
+			return
+		}
+		x := sample{at: began, took: time.Since(began), status: a.status, err: err}
+		if a.header != nil {
+			x.retryAfter = a.header.Get("Retry-After")
+		}
+		got.mu.Lock()
+		got.list = append(got.list, x)
+		got.mu.Unlock()
+	}
+	began, sent := time.Now(), 0
+	tick := time.NewTicker(2 * time.Millisecond) // as many as are due: a ticker alone is too slow for thousands
+	for now := range tick.C {
+		if now.Sub(began) > lasts {
+			break
+		}
+		for ; sent < int(now.Sub(began).Seconds()*float64(rate)); sent++ {
+			wg.Go(send)
+		}
+	}
+	tick.Stop()
+	cancel()
+	wg.Wait()
+	client.CloseIdleConnections()
+	return got
+}
+
+// closedLoop measures the capacity: clients that ask again as soon as they are answered.
+func closedLoop(t *testing.T, clients int, lasts time.Duration, url, token string) (perSecond float64) {
+	t.Helper()
+	client := newClient(t)
+	defer client.CloseIdleConnections()
+	var wg sync.WaitGroup
+	var answered atomic.Int64
+	began := time.Now()
+	warm := began.Add(lasts / 4)
+	for range clients {
+		wg.Go(func() {
+			for time.Now().Before(warm.Add(lasts)) {
+				a, err := call(t.Context(), client, http.MethodGet, url, token, "")
+				if err != nil || a.status != 200 {
+					t.Errorf("within the capacity: %v %+v", err, a)
+					return
+				}
+				if time.Now().After(warm) {
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(answered.Load()) / time.Since(warm).Seconds()
+}
+
+// goodAndRest sorts samples by whether they were answered 200.
+func goodAndRest(list []sample) (good, rest []sample) {
+	for _, x := range list {
+		if x.status == 200 {
+			good = append(good, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	return good, rest
+}
+
+// raceDetector reports whether this binary is built with it.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+func TestCatalogueO01(t *testing.T) {
+	const inFlight, lasts = 64, 6 * time.Second
+	delay := 50 * time.Millisecond
+	if raceDetector() { // its cost must not be what limits
+		delay = 200 * time.Millisecond
+	}
+	s := newArena(t, "MAX_IN_FLIGHT=64")
+	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: delay})
+	url := s.url + "/v1/info"
+	capacity := closedLoop(t, inFlight, 2*time.Second, url, s.token)
+	got := flood(t, int(3*capacity), lasts, url, s.token)
+	good, rest := goodAndRest(got.all())
+	goodput := float64(len(good)) / lasts.Seconds()
+	t.Logf("O01: capacity %.0f/s (64 at once, %v each: %.0f/s at most); offered %.0f/s; good %.0f/s (%.0f %%), p99 %v; rejected %.0f/s, p50 %v, p99 %v",
+		capacity, delay, inFlight/delay.Seconds(), float64(len(got.all()))/lasts.Seconds(), goodput, 100*goodput/capacity, quantile(good, .99),
+		float64(len(rest))/lasts.Seconds(), quantile(rest, .5), quantile(rest, .99))
+	if goodput < .9*capacity {
+		t.Errorf("the goodput is %.0f/s, want 90 %% of %.0f/s", goodput, capacity)
+	}
+	for _, x := range rest {
+		if x.status != 503 || x.retryAfter == "" {
+			t.Fatalf("rejected with %d %v, Retry-After %q", x.status, x.err, x.retryAfter)
+		}
+	}
+	if a := get(t, s.looker, s.admin+"/livez", ""); a.status != 200 {
+		t.Errorf("livez: %+v", a)
+	}
+	// A request or two may find the last ones still leaving.
+	s.stands.Interwater.SetFaults()
+	eventually(t, "back to normal", func() bool { return get(t, s.looker, url, s.token).status == 200 })
+	s.looker.CloseIdleConnections()
+	s.retired(t)
+}
+
+func TestCatalogueO02(t *testing.T) {
+	s := newArena(t)
+	upstreams := map[string]struct {
+		url  string
+		slow func(...sandbox.Fault)
+	}{
+		"Glory":      {s.url + "/api/v1/check_login", s.stands.Glory.SetFaults},
+		"Interwater": {s.url + "/v1/info", s.stands.Interwater.SetFaults},
+	}
+	for slow, other := range map[string]string{"Interwater": "Glory", "Glory": "Interwater"} {
+		t.Run("O02 "+slow+" slow", func(t *testing.T) {
+			before := flood(t, 100, 2*time.Second, upstreams[other].url, s.token).all()
+			upstreams[slow].slow(sandbox.Fault{Delay: 5 * time.Second})
+			defer upstreams[slow].slow()
+			var wg sync.WaitGroup
+			wg.Go(func() { flood(t, 200, 4*time.Second, upstreams[slow].url, s.token) })
+			lasting(t, time.Second)
+			during := flood(t, 100, 3*time.Second, upstreams[other].url, s.token).all()
+			wg.Wait()
+			t.Logf("O02: %s 5 s slow at 200/s; %s's p50 %v and p99 %v before, %v and %v during (%d requests)", slow, other,
+				quantile(before, .5), quantile(before, .99), quantile(during, .5), quantile(during, .99), len(during))
+			if failed := failures(during); len(failed) > 0 {
+				t.Errorf("%d failed, the first: %s", len(failed), failed[0])
+			}
+			if p99 := quantile(during, .99); p99 > time.Second {
+				t.Errorf("p99 %v", p99)
+			}
+		})
+	}
+	s.retired(t)
+}
+
+func TestCatalogueO(t *testing.T) {
+	s := newArena(t, "MEMBER_RATE_LIMIT=10/1s")
+	client := newClient(t)
+	// O03: an answer of 503 is an answer. It is passed on, and asked for once.
+	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 503, RetryAfter: 7, Times: 5})
+	for range 5 {
+		if a := get(t, client, s.url+"/v1/info", s.token).want(t, 503); a.header.Get("Retry-After") != "7" {
+			t.Errorf("O03: %+v", a)
+		}
+	}
+	if calls := s.stands.Interwater.RoomCalls(); calls != 5 {
+		t.Errorf("O03: 5 requests became %d", calls)
+	}
+	// O06: what clients break counts against nobody.
+	for range 200 {
+		s.say(t, message("POST", "/api/v1/x", "Transfer-Encoding: chunked")+"zz\r\n")
+	}
+	if status := get(t, s.looker, s.admin+"/status", ""); !circuitsClosed(status.body) {
+		t.Errorf("O06: %s", status.body)
+	}
+	if got := s.say(t, s.member("GET", "/api/v1/check_login")); got.status != 200 {
+		t.Errorf("O06: Glory afterwards: %+v", got)
+	}
+	// O08: one member's haste is their own.
+	hasty, calm := s.stands.Glory.MintToken("hasty", time.Hour), s.stands.Glory.MintToken("calm", time.Hour)
+	limited := 0
+	for i := range 100 {
+		if a := get(t, client, s.url+"/v1/info", hasty); a.status == 429 {
+			if limited++; a.header.Get("Retry-After") == "" || a.header.Get("RateLimit") == "" {
+				t.Fatalf("O08: 429 with %v", a.header)
+			}
+		}
+		if i%20 == 0 {
+			get(t, client, s.url+"/v1/info", calm).want(t, 200)
+		}
+	}
+	if limited < 50 {
+		t.Errorf("O08: %d of 100 were limited", limited)
+	}
+	client.CloseIdleConnections()
+	s.looker.CloseIdleConnections()
+	s.retired(t)
+}

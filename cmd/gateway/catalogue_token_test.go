@@ -1,0 +1,96 @@
+package main
+
+// The catalogue's rows J, a sample over the wire; package bridge's tests have the rest. Every cause of a refusal looks
+// the same from outside, and no refused token causes a call of anybody.
+
+import (
+	"log"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func quiet() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug) }
+
+func TestCatalogueJ(t *testing.T) {
+	s := newArena(t, "MAX_HEADER_BYTES=65536")
+	const refusal = `{"code":"401","message":"Full authentication is required to access this resource"}`
+	var rows []row
+	try := func(name, token string, status int) {
+		r := row{name: name, send: message("GET", "/v1/info", "Authorization: Bearer "+token), want: []int{status}}
+		if status == 200 {
+			r.rooms = 1
+		} else {
+			r.look = func(t *testing.T, _ *arena, got []reply) {
+				if got[0].body != refusal || got[0].header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
+					t.Errorf("%s with %q", got[0].body, got[0].header["Www-Authenticate"])
+				}
+			}
+		}
+		rows = append(rows, r)
+	}
+	mint := s.stands.Glory.MintToken
+	header := func(name string, value any) string {
+		return mint("1", time.Hour, func(h, _ map[string]any) { h[name] = value })
+	}
+	claim := func(name string, value any) string {
+		return mint("1", time.Hour, func(_, c map[string]any) {
+			if c[name] = value; value == nil {
+				delete(c, name)
+			}
+		})
+	}
+	for _, alg := range []string{"none", "None", "nOnE", "HS256", "HS512", "RS256", "ES256", "PS384", "hs384", ""} {
+		try("J01 alg "+alg, header("alg", alg), 401)
+		try("J01 alg "+alg+" unsigned", unsigned(header("alg", alg)), 401)
+	}
+	for name, exp := range map[string]any{"missing": nil, "0": 0, "-1": -1, "string": "9999999999", "1e300": 1e300, "past": time.Now().Unix() - 60} {
+		try("J02 exp "+name, claim("exp", exp), 401)
+	}
+	for name, iss := range map[string]any{"missing": nil, "array": []string{"com.smarth"}, "case": "COM.SMARTH", "suffix": "com.smarth.evil"} {
+		try("J04 iss "+name, claim("iss", iss), 401)
+	}
+	for name, value := range map[string]any{
+		"kid": "../../dev/null", "jku": "http://" + s.evil + "/", "x5u": "http://" + s.evil + "/", "jwk": map[string]string{"kty": "oct", "k": "AAAA"},
+	} {
+		try("J06 "+name+" is ignored", header(name, value), 200)
+	}
+	try("J06 crit", header("crit", []string{"exp"}), 401)
+	try("J07 nbf in the future", claim("nbf", time.Now().Unix()+60), 401)
+	try("J07 iat in the future", claim("iat", time.Now().Unix()+60), 401)
+	try("J07 within the leeway", claim("nbf", time.Now().Unix()+5), 200)
+	good := s.token
+	head, signature := good[:strings.LastIndexByte(good, '.')+1], good[strings.LastIndexByte(good, '.')+1:]
+	try("J10 cut signature", good[:len(good)-4], 401)
+	try("J10 no signature", head, 401)
+	try("J10 another's signature", head+mint("2", time.Hour)[strings.LastIndexByte(mint("2", time.Hour), '.')+1:], 401)
+	try("J10 first letter", head+string(signature[0]^1)+signature[1:], 401)
+	try("J11 dots", strings.Repeat(".", 15<<10), 401)
+	try("J11 deep claims", claim("deep", nest(1000)), 200) // no rule reads it, and the header's length bounds it
+	try("J12 expired and forged", mint("1", -time.Hour)[:40]+mint("1", -time.Hour)[41:], 401)
+	try("J empty", "", 401)
+	try("J padded", good+"=", 401)
+	try("J spaces", good[:10]+" "+good[10:], 401)
+	rows = append(rows,
+		row{name: "J two headers", send: s.member("GET", "/v1/info", "Authorization: Bearer "+s.token), want: []int{401}},
+		row{name: "J none", send: message("GET", "/v1/info"), want: []int{401}, look: expectHeader("Www-Authenticate", "Bearer")},
+		row{name: "J in the query", send: message("GET", "/v1/info?access_token="+s.token), want: []int{401}},
+		row{name: "J in a cookie", send: message("GET", "/v1/info", "Cookie: token="+s.token), want: []int{401}},
+		row{name: "J11 a header of 1 MiB", send: message("GET", "/v1/info", "Authorization: Bearer "+strings.Repeat(".", 1<<20)), want: []int{431}, closes: true},
+	)
+	s.play(t, rows)
+	s.retired(t)
+}
+
+// unsigned is the token without its signature.
+func unsigned(token string) string { return token[:strings.LastIndexByte(token, '.')+1] }
+
+// nest is an array in an array, and so on.
+func nest(depth int) any {
+	var v any = []any{}
+	for range depth {
+		v = []any{v}
+	}
+	return v
+}
