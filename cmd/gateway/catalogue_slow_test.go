@@ -85,7 +85,7 @@ func TestCatalogueD(t *testing.T) {
 	c.join(t, each, s.addr(), s.member("GET", "/v1/info")) // D10
 	c.join(t, 20, s.addr(), s.member("GET", "/v1/sessions"))
 	eventually(t, "all are in", func() bool { return s.files(t) > s.base.files+5*each/2 })
-	late := time.Now().Add(25 * time.Second)
+	late := time.Now().Add(60 * time.Second)
 	for tick := time.NewTicker(200 * time.Millisecond); ; <-tick.C {
 		// The victim's connections and one for each upstream of theirs; that the clients' ends are open still is the point.
 		now := s.files(t)

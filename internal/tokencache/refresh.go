@@ -37,10 +37,15 @@ func (c *Cache) settle(e *entry, t *Token) {
 	c.arm(e, time.Until(t.expiry)+margin(t.life)-advisory(t.life))
 }
 
-// advisory is how long before expiry the refresh begins, spread by ±20 %.
+// advisory is how long before expiry the refresh begins, spread by ±20 %; by ±5 % where the window is too short to give
+// that much of it away.
 func advisory(life time.Duration) time.Duration {
 	window := min(life/advisoryShare, advisoryMost)
-	return window*4/5 + rand.N(window*2/5+1)
+	spread := window / 5
+	if window < 5*time.Second {
+		spread = window / 20
+	}
+	return window - spread + rand.N(2*spread+1)
 }
 
 // mandatory is how long before expiry the attempts begin to follow each other faster.
