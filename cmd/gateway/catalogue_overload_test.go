@@ -16,12 +16,16 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// flood sends rate requests a second for a while, whatever becomes of those before, and gives up on the ones that are
-// still open at the end.
-func flood(t *testing.T, rate int, lasts time.Duration, url, token string) *samples {
+// manyConns is as many connections as a load needs that isn't to test the kernel's queue of them. O02's slow upstream holds
+// 200 a second for 4 s.
+const manyConns = 1000
+
+// flood sends rate requests a second until ended, whatever becomes of those before, over so many connections at most, and
+// gives up on the ones that are still open then.
+func flood(t *testing.T, rate, conns int, ended <-chan time.Time, url, token string) *samples {
 	t.Helper()
 	got, client := &samples{}, newClient(t)
-	client.Transport.(*http.Transport).MaxConnsPerHost = 512 // more would test the kernel's queue of connections
+	client.Transport.(*http.Transport).MaxConnsPerHost = conns
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	send := func() {
@@ -40,12 +44,14 @@ func flood(t *testing.T, rate int, lasts time.Duration, url, token string) *samp
 	}
 	began, sent := time.Now(), 0
 	tick := time.NewTicker(2 * time.Millisecond) // as many as are due: a ticker alone is too slow for thousands
-	for now := range tick.C {
-		if now.Sub(began) > lasts {
-			break
-		}
-		for ; sent < int(now.Sub(began).Seconds()*float64(rate)); sent++ {
-			wg.Go(send)
+	for going := true; going; {
+		select {
+		case now := <-tick.C:
+			for ; sent < int(now.Sub(began).Seconds()*float64(rate)); sent++ {
+				wg.Go(send)
+			}
+		case <-ended:
+			going = false
 		}
 	}
 	tick.Stop()
@@ -110,7 +116,7 @@ func TestCatalogueO01(t *testing.T) {
 	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: delay})
 	url := s.url + "/v1/info"
 	capacity := closedLoop(t, inFlight, 2*time.Second, url, s.token)
-	got := flood(t, int(3*capacity), lasts, url, s.token)
+	got := flood(t, int(3*capacity), manyConns, time.After(lasts), url, s.token)
 	good, rest := goodAndRest(got.all())
 	goodput := float64(len(good)) / lasts.Seconds()
 	t.Logf("O01: capacity %.0f/s (64 at once, %v each: %.0f/s at most); offered %.0f/s; good %.0f/s (%.0f %%), p99 %v; rejected %.0f/s, p50 %v, p99 %v",
@@ -145,13 +151,13 @@ func TestCatalogueO02(t *testing.T) {
 	}
 	for slow, other := range map[string]string{"Interwater": "Glory", "Glory": "Interwater"} {
 		t.Run("O02 "+slow+" slow", func(t *testing.T) {
-			before := flood(t, 100, 2*time.Second, upstreams[other].url, s.token).all()
+			before := flood(t, 100, manyConns, time.After(2*time.Second), upstreams[other].url, s.token).all()
 			upstreams[slow].slow(sandbox.Fault{Delay: 5 * time.Second})
 			defer upstreams[slow].slow()
 			var wg sync.WaitGroup
-			wg.Go(func() { flood(t, 200, 4*time.Second, upstreams[slow].url, s.token) })
+			wg.Go(func() { flood(t, 200, manyConns, time.After(4*time.Second), upstreams[slow].url, s.token) })
 			lasting(t, time.Second)
-			during := flood(t, 100, 3*time.Second, upstreams[other].url, s.token).all()
+			during := flood(t, 100, manyConns, time.After(3*time.Second), upstreams[other].url, s.token).all()
 			wg.Wait()
 			t.Logf("O02: %s 5 s slow at 200/s; %s's p50 %v and p99 %v before, %v and %v during (%d requests)", slow, other,
 				quantile(before, .5), quantile(before, .99), quantile(during, .5), quantile(during, .99), len(during))

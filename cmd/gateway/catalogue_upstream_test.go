@@ -61,13 +61,13 @@ func TestCatalogueU(t *testing.T) {
 	raw("U07 header that doesn't end", "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("a", 70<<10), 502)
 	room("U07 closed within the body", sandbox.Fault{Kind: sandbox.KindCut}, 502)
 	for _, accept := range []string{"", "gzip"} {
-		r := room("U08 bomb of 64 MiB, Accept-Encoding "+accept, sandbox.Fault{Kind: sandbox.KindBomb}, 200)
+		r := room("U08 bomb of 16 MiB, Accept-Encoding "+accept, sandbox.Fault{Kind: sandbox.KindBomb, Size: 16 << 20}, 200)
 		r.send = s.member("GET", "/v1/info", "Accept-Encoding: "+accept)
 		r.look = func(t *testing.T, s *arena, got []reply) {
-			if got[0].header.Get("Content-Encoding") != "gzip" || len(got[0].body) > 8<<20 {
+			if got[0].header.Get("Content-Encoding") != "gzip" || len(got[0].body) > 1<<20 {
 				t.Errorf("%d bytes, header %v", len(got[0].body), got[0].header)
 			}
-			if now := s.footprint(t); now.heap > s.base.heap+16<<20 {
+			if now := s.footprint(t); now.heap > s.base.heap+8<<20 {
 				t.Errorf("heap %+v, at the start %+v", now, s.base)
 			}
 		}
