@@ -180,6 +180,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
 		TLSConfig:                    g.tls,
+		ConnContext:                  proxy.ConnContext,
 		ErrorLog:                     quiet,
 	}
 	// The operations listener answers to the end, or nobody could see how the drain goes.

@@ -272,6 +272,29 @@ func TestAnswerThatIsNotReadIsCutOff(t *testing.T) {
 	}
 }
 
+func TestKernelKeepsLittleForAClientThatDoesNotRead(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	client, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	served, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	ConnContext(t.Context(), served)
+	served.SetWriteDeadline(time.Now().Add(500 * time.Millisecond)) // long enough for it to take all it ever takes
+	if n, _ := served.Write(make([]byte, 16<<20)); n > 1<<20 {
+		t.Errorf("it took %d bytes", n)
+	}
+}
+
 // A client that takes its time, but takes all of it, is served.
 func TestAnswerThatIsReadSlowlyArrives(t *testing.T) {
 	const size = 40 << 10
