@@ -77,6 +77,9 @@ func (g *gateway) secretFolders() []string {
 	for _, path := range g.cfg.Files {
 		folders = append(folders, filepath.Dir(path))
 	}
+	if g.tls != nil {
+		folders = append(folders, filepath.Dir(g.cfg.TLSCertFile), filepath.Dir(g.cfg.TLSKeyFile))
+	}
 	slices.Sort(folders)
 	return slices.Compact(folders)
 }
@@ -107,6 +110,11 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 		return errors.New("the number of licenses has changed; that takes a restart")
 	}
 	g.redisURL.Store(&next.RedisURL)
+	if g.tls != nil {
+		if err := g.tls.Reload(); err != nil {
+			return err
+		}
+	}
 	limit, cancel := context.WithTimeout(ctx, 2*g.cfg.TokenFetchTimeout)
 	defer cancel()
 	return g.members.Reload(limit, jwtSecrets(next), licenses(next))

@@ -3,6 +3,14 @@ package main
 // Secrets that change in their files while requests go on.
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,4 +150,66 @@ func TestTheRedisPasswordRotates(t *testing.T) {
 	get(t, client, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour)).want(t, 200)
 	put(t, dir, map[string]string{"redis": "redis://:new-password@" + server.Addr})
 	eventually(t, "redis takes the new one", func() bool { return !degraded() })
+}
+
+// newPair is a certificate and its key in PEM, for a name that tells it from others.
+func newPair(t *testing.T, name string) map[string]string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"tls.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
+		"tls.key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	}
+}
+
+func TestTheCertificateRotates(t *testing.T) {
+	for how, write := range map[string]func(t *testing.T, dir, version string, files map[string]string){
+		"files":   func(t *testing.T, dir, _ string, files map[string]string) { put(t, dir, files) },
+		"symlink": mounted,
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			dir, client := t.TempDir(), newClient(t)
+			first, second := newPair(t, "first"), newPair(t, "second")
+			write(t, dir, "..1", first)
+			r := startReplica(t, append(settings(newStands(t), newRedis(t).Addr), "TLS_CERT_FILE="+filepath.Join(dir, "tls.crt"), "TLS_KEY_FILE="+filepath.Join(dir, "tls.key")))
+			served := func() string {
+				conn, err := tls.Dial("tcp", strings.TrimPrefix(r.url, "http://"), insecure("h2"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+			}
+			told := func() bool {
+				return strings.Contains(get(t, client, r.admin+"/status", "").body, "changed secrets are not used")
+			}
+			if got := served(); got != "first" {
+				t.Errorf("%q at the start", got)
+			}
+			write(t, dir, "..2", map[string]string{"tls.crt": second["tls.crt"], "tls.key": first["tls.key"]})
+			eventually(t, "a pair that doesn't fit is told", told)
+			if page := get(t, client, r.admin+"/metrics", "").body; !strings.Contains(page, `roomgate_reloads_total{result="failed"} `) {
+				t.Error("the metric doesn't tell it")
+			}
+			if got := served(); got != "first" {
+				t.Errorf("%q after a pair that doesn't fit", got)
+			}
+			write(t, dir, "..3", second)
+			eventually(t, "the new certificate", func() bool { return served() == "second" })
+			eventually(t, "no longer told", func() bool { return !told() })
+		})
+	}
 }

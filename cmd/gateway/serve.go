@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +51,7 @@ type gateway struct {
 	public   net.Listener
 	admin    net.Listener // nil: off
 	ops      http.Handler
-	tls      *tls.Config // nil: in clear
+	tls      *proxy.Certificate // nil: in clear
 	started  time.Time
 	draining atomic.Bool
 	closers  []func()
@@ -109,7 +108,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	}
 	g.onClose(g.handler.Close)
 	if cfg.TLSCertFile != "" {
-		if g.tls, err = proxy.NewTLSConfig(cfg.TLSCertFile, cfg.TLSKeyFile, g.log); err != nil {
+		if g.tls, err = proxy.NewCertificate(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
 			return nil, err
 		}
 	}
@@ -179,9 +178,11 @@ func (g *gateway) serve(ctx context.Context) error {
 		IdleTimeout:                  g.cfg.IdleTimeout,
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
-		TLSConfig:                    g.tls,
 		ConnContext:                  proxy.ConnContext,
 		ErrorLog:                     quiet,
+	}
+	if g.tls != nil {
+		public.TLSConfig = g.tls.Config()
 	}
 	// The operations listener answers to the end, or nobody could see how the drain goes.
 	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}

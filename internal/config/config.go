@@ -54,7 +54,7 @@ type Config struct {
 
 	// TLSCertFile and TLSKeyFile are paths of PEM files that fit each other, or both "": serve in
 	// clear. They were readable when Load looked; whoever serves re-reads them.
-	TLSCertFile string `env:"TLS_CERT_FILE" doc:"serve TLS (HTTP/2 too) with this certificate chain; re-read when the file changes"`
+	TLSCertFile string `env:"TLS_CERT_FILE" doc:"serve TLS (HTTP/2 too) with this certificate chain; read again when the file changes"`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" doc:"its private key; both or none"`
 
 	// TrustedProxies are the peers whose X-Forwarded-* count, masked. Empty: nobody's do.

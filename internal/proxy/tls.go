@@ -5,77 +5,39 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
-	"log/slog"
-	"os"
-	"sync"
-	"time"
+	"sync/atomic"
 )
 
-// certificateCheck is how often at most the files are looked at.
-const certificateCheck = time.Second
+// Certificate is the TLS pair in use, from two PEM files. It is safe for concurrent use.
+type Certificate struct {
+	certFile, keyFile string
+	pair              atomic.Pointer[tls.Certificate]
+}
 
-// NewTLSConfig serves the PEM pair in the two files, and another one soon after they have changed. A pair that doesn't fit
-// or can't be read leaves the old one in use, with a line in the log.
-func NewTLSConfig(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	if err := c.load(); err != nil {
+// NewCertificate reads the files.
+func NewCertificate(certFile, keyFile string) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile}
+	if err := c.Reload(); err != nil {
 		return nil, err
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}, nil
+	return c, nil
 }
 
-// certificate is the pair in use. It is safe for concurrent use.
-type certificate struct {
-	certFile, keyFile string
-	log               *slog.Logger
-
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	seen    [2]os.FileInfo // what the files looked like when they were last read; nil: not there
-	checked time.Time
-}
-
-// get implements tls.Config.GetCertificate.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.checked) > certificateCheck {
-		c.checked = time.Now()
-		if seen := c.look(); !sameFile(seen[0], c.seen[0]) || !sameFile(seen[1], c.seen[1]) {
-			if err := c.load(); err != nil {
-				c.log.Error("the new certificate is not used", "error", err.Error())
-			}
-		}
-	}
-	return c.pair, nil
-}
-
-// load reads the files. Also after a failure they are read again only when they change once more.
-func (c *certificate) load() error {
-	c.seen = c.look()
+// Reload reads the files again; new connections get what is in them now. A pair that doesn't fit or can't be read is an
+// error, and leaves the old one in use.
+func (c *Certificate) Reload() error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("TLS certificate: %w", err)
 	}
-	c.pair = &pair
+	c.pair.Store(&pair)
 	return nil
 }
 
-// look tells what the files are now, behind any links.
-func (c *certificate) look() (seen [2]os.FileInfo) {
-	for i, name := range []string{c.certFile, c.keyFile} {
-		if info, err := os.Stat(name); err == nil {
-			seen[i] = info
-		}
+// Config is for a listener: TLS 1.2 or later, with the certificate of the moment.
+func (c *Certificate) Config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
 	}
-	return seen
-}
-
-// sameFile reports whether a is b, unchanged. Time and size don't tell a link that leads elsewhere now, or a file that was
-// moved into the place of another with its time kept.
-func sameFile(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

@@ -4,7 +4,6 @@ package proxy
 // which operators do that, while a bad one changes nothing.
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -22,7 +21,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -54,14 +52,6 @@ func newPair(t *testing.T, name string) pair {
 	}
 }
 
-// padded is the pair in files of a certain size: what follows the PEM block is no part of it.
-func (p pair) padded(size int) pair {
-	pad := func(text []byte) []byte {
-		return append(slices.Clone(text), bytes.Repeat([]byte("\n"), size-len(text))...)
-	}
-	return pair{pad(p.cert), pad(p.key)}
-}
-
 // write puts the pair into a folder and returns its files.
 func (p pair) write(t *testing.T, folder string) (cert, key string) {
 	t.Helper()
@@ -71,121 +61,31 @@ func (p pair) write(t *testing.T, folder string) (cert, key string) {
 	return cert, key
 }
 
-// written gives every file a time of its own: the file system's are no finer than some milliseconds.
-var written atomic.Int64
-
 func writeFile(t *testing.T, name string, text []byte) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at := time.Now().Add(time.Duration(written.Add(1)) * time.Second)
-	if err := os.Chtimes(name, at, at); err != nil {
-		t.Fatal(err)
-	}
 }
 
-// reloader is a certificate whose log can be read, and which may be asked again at once.
-type reloader struct {
-	*certificate
-	logs bytes.Buffer
-}
-
-func newReloader(t *testing.T, cert, key string) *reloader {
+// named is the certificate in use.
+func (c *Certificate) named(t *testing.T) string {
 	t.Helper()
-	r := &reloader{}
-	r.certificate = &certificate{certFile: cert, keyFile: key, log: slog.New(slog.NewJSONHandler(&r.logs, nil))}
-	if err := r.load(); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// name is that of the certificate in use, after a look at the files.
-func (r *reloader) name(t *testing.T) string {
-	t.Helper()
-	r.checked = time.Time{}
-	used, err := r.get(nil)
+	used, err := c.Config().GetCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return used.Leaf.Subject.CommonName
 }
 
-// want fails unless this certificate is in use.
-func (r *reloader) want(t *testing.T, name string) {
-	t.Helper()
-	if got := r.name(t); got != name {
-		t.Errorf("the certificate in use is %q, want %q", got, name)
-	}
-}
-
-func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
-	folder := t.TempDir()
-	first, second, third := newPair(t, "first"), newPair(t, "second"), newPair(t, "third")
-	cert, key := first.write(t, folder)
-	r := newReloader(t, cert, key)
-	r.want(t, "first")
-	second.padded(2000).write(t, folder) // in place
-	r.want(t, "second")
-	newCert, newKey := third.write(t, filepath.Join(folder, "new"))
-	for from, to := range map[string]string{newCert: cert, newKey: key} { // by renaming
-		if err := os.Rename(from, to); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.want(t, "third")
-	if r.logs.Len() > 0 {
-		t.Errorf("log: %s", &r.logs)
-	}
-}
-
-// As Kubernetes does with a mounted secret: the folder is a link, which is made to lead elsewhere in one step. Neither time
-// nor size of the new files need differ.
-func TestCertificateIsReadAgainBehindALink(t *testing.T) {
-	for _, how := range []string{"link", "rename"} {
-		folder := t.TempDir()
-		at := time.Now().Add(-time.Hour)
-		for _, name := range []string{"first", "second"} {
-			cert, key := newPair(t, name).padded(2000).write(t, filepath.Join(folder, name))
-			for _, file := range []string{cert, key} {
-				if err := os.Chtimes(file, at, at); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		data := filepath.Join(folder, "data")
-		if err := os.Symlink("first", data); err != nil {
-			t.Fatal(err)
-		}
-		r := newReloader(t, filepath.Join(data, "tls.crt"), filepath.Join(data, "tls.key"))
-		r.want(t, "first")
-		if how == "link" {
-			if err := os.Symlink("second", data+".new"); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(data+".new", data); err != nil {
-				t.Fatal(err)
-			}
-		} else {
-			for _, file := range []string{"tls.crt", "tls.key"} {
-				if err := os.Rename(filepath.Join(folder, "second", file), filepath.Join(folder, "first", file)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		r.want(t, "second")
-	}
-}
-
 func TestBrokenPairKeepsTheOldOne(t *testing.T) {
 	folder := t.TempDir()
 	first, second := newPair(t, "first"), newPair(t, "second")
 	cert, key := first.write(t, folder)
-	r := newReloader(t, cert, key)
+	c, err := NewCertificate(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for rule, broken := range map[string]func(){
 		"half of it is there": func() { writeFile(t, cert, second.cert) },
 		"no PEM":              func() { writeFile(t, cert, []byte("nonsense")) },
@@ -194,51 +94,36 @@ func TestBrokenPairKeepsTheOldOne(t *testing.T) {
 		"gone":                func() { os.Remove(cert); os.Remove(key) },
 		"a folder":            func() { os.Remove(key); os.Mkdir(key, 0o700) },
 	} {
-		r.logs.Reset()
 		broken()
-		r.want(t, "first")
-		r.want(t, "first")
-		if lines := strings.Count(r.logs.String(), "\n"); lines != 1 || !strings.Contains(r.logs.String(), `"level":"ERROR"`) {
-			t.Errorf("%s: the log should tell it once: %s", rule, &r.logs)
+		if err := c.Reload(); err == nil || strings.Contains(err.Error(), "PRIVATE KEY") {
+			t.Errorf("%s: %v", rule, err)
 		}
-		if strings.Contains(r.logs.String(), "PRIVATE KEY") {
-			t.Errorf("%s: the log holds a key", rule)
+		if got := c.named(t); got != "first" {
+			t.Errorf("%s: %q in use", rule, got)
 		}
 		os.RemoveAll(key)
 		first.write(t, folder)
-		r.want(t, "first")
 	}
-	second.padded(2000).write(t, folder)
-	r.want(t, "second")
-}
-
-func TestFilesAreLookedAtOnceASecond(t *testing.T) {
-	folder := t.TempDir()
-	cert, key := newPair(t, "first").write(t, folder)
-	r := newReloader(t, cert, key)
-	r.want(t, "first")
-	r.checked = time.Now().Add(time.Hour) // it was looked at just now
-	newPair(t, "second").padded(2000).write(t, folder)
-	if used, _ := r.get(nil); used.Leaf.Subject.CommonName != "first" {
-		t.Error("every handshake reads the files")
+	second.write(t, folder)
+	if err := c.Reload(); err != nil || c.named(t) != "second" {
+		t.Errorf("%v, %q in use", err, c.named(t))
 	}
-	r.want(t, "second")
 }
 
 func TestHandshakesAndReloadsDoNotMix(t *testing.T) {
 	folder := t.TempDir()
-	pairs := []pair{newPair(t, "first").padded(2000), newPair(t, "second").padded(2001)}
+	pairs := []pair{newPair(t, "first"), newPair(t, "second")}
 	cert, key := pairs[0].write(t, folder)
-	r := newReloader(t, cert, key)
-	r.log = quietLog()
+	c, err := NewCertificate(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for range 200 {
-				r.mu.Lock()
-				r.checked = time.Time{}
-				r.mu.Unlock()
-				used, err := r.get(nil)
+				_ = c.Reload() // an error while only one of the files is the new one
+				used, err := c.Config().GetCertificate(nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -263,16 +148,16 @@ func TestNoCertificateIsAnErrorOfTheStart(t *testing.T) {
 	other := filepath.Join(folder, "other.key")
 	writeFile(t, other, newPair(t, "second").key)
 	for _, files := range [][2]string{{cert, other}, {key, cert}, {cert, "missing"}, {"missing", key}, {"", ""}} {
-		if config, err := NewTLSConfig(files[0], files[1], quietLog()); err == nil || config != nil || strings.Contains(err.Error(), "PRIVATE KEY") {
+		if c, err := NewCertificate(files[0], files[1]); err == nil || c != nil || strings.Contains(err.Error(), "PRIVATE KEY") {
 			t.Errorf("%q: %v", files, err)
 		}
 	}
 }
 
 // overTLS puts TLS before a gateway, as cmd/gateway does, and returns its address.
-func overTLS(t *testing.T, g *gateway, folder string) string {
+func overTLS(t *testing.T, g *gateway, folder string) (string, *Certificate) {
 	t.Helper()
-	config, err := NewTLSConfig(filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"), g.log())
+	certificate, err := NewCertificate(filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,17 +173,17 @@ func overTLS(t *testing.T, g *gateway, folder string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler, TLSConfig: config, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: handler, TLSConfig: certificate.Config(), ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.ServeTLS(listener, "", "") }()
 	t.Cleanup(func() { server.Close(); <-served; handler.Close() })
-	return listener.Addr().String()
+	return listener.Addr().String(), certificate
 }
 
 func TestTLSVersionsAndProtocols(t *testing.T) {
 	folder := t.TempDir()
 	newPair(t, "first").write(t, folder)
-	addr := overTLS(t, start(t), folder)
+	addr, _ := overTLS(t, start(t), folder)
 	for _, tt := range []struct {
 		version  uint16
 		offers   []string
@@ -326,7 +211,7 @@ func TestTLSVersionsAndProtocols(t *testing.T) {
 func TestNewConnectionsGetTheNewCertificate(t *testing.T) {
 	folder := t.TempDir()
 	newPair(t, "first").write(t, folder)
-	addr := overTLS(t, start(t), folder)
+	addr, certificate := overTLS(t, start(t), folder)
 	served := func() string {
 		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
@@ -338,15 +223,20 @@ func TestNewConnectionsGetTheNewCertificate(t *testing.T) {
 	if got := served(); got != "first" {
 		t.Errorf("%q", got)
 	}
-	newPair(t, "second").padded(2000).write(t, folder)
-	eventually(t, "the new certificate is served", func() bool { return served() == "second" })
+	newPair(t, "second").write(t, folder)
+	if err := certificate.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(); got != "second" {
+		t.Errorf("%q after the reload", got)
+	}
 }
 
 func TestStrictTransportSecurityIsSaidOverTLSAlone(t *testing.T) {
 	folder := t.TempDir()
 	newPair(t, "first").write(t, folder)
 	g := start(t)
-	addr := overTLS(t, g, folder)
+	addr, _ := overTLS(t, g, folder)
 	for _, protocol := range []string{"h2", "http/1.1"} {
 		var only http.Protocols
 		only.SetHTTP2(protocol == "h2")
