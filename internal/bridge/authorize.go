@@ -113,7 +113,7 @@ func newGrant(l License, role string, interwater *url.URL, client *http.Client) 
 func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
 	if b.isDenied(m) {
 		b.decided.WithLabelValues("none", "denied").Inc()
-		return Grant{}, fmt.Errorf("%w: on the deny list", ErrForbidden)
+		return Grant{}, ErrDenied
 	}
 	e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
 	for _, a := range b.secrets.Load().licenses {

@@ -19,6 +19,8 @@ var (
 	ErrMemberToken = errors.New("member token not accepted")
 	// ErrForbidden: the member is known, but no license admits the request.
 	ErrForbidden = errors.New("no license admits the member")
+	// ErrDenied: the member is on the deny list. It wraps ErrForbidden.
+	ErrDenied = fmt.Errorf("%w: on the deny list", ErrForbidden)
 	// ErrUpstream: an upstream could not be reached or gave no sensible answer.
 	ErrUpstream = errors.New("upstream failed")
 	// ErrUpstreamTimeout: an upstream did not answer in time.

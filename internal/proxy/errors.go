@@ -45,6 +45,7 @@ const statusClientGone = 499
 // answer is what the client sees of an error. No field repeats anything of the error itself.
 type answer struct {
 	status     int
+	reason     string // in metrics and audit events; one of a fixed set
 	message    string
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
@@ -55,50 +56,57 @@ type answer struct {
 // explain is the table. The first line that fits counts.
 func explain(err error) answer {
 	if e, ok := errors.AsType[*methodError](err); ok {
-		return answer{status: http.StatusMethodNotAllowed, message: "Method not allowed", allow: &e.allow}
+		return answer{status: http.StatusMethodNotAllowed, reason: "method", message: "Method not allowed", allow: &e.allow}
 	}
 	if e, ok := errors.AsType[*limitError](err); ok {
-		return answer{status: http.StatusTooManyRequests, message: "Too many requests", retryAfter: e.retryAfter, limit: e}
+		return answer{
+			status: http.StatusTooManyRequests, reason: e.name + "_limit", message: "Too many requests", retryAfter: e.retryAfter, limit: e,
+		}
 	}
 	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
-		status, message := http.StatusServiceUnavailable, "Room service is not available right now"
+		a := answer{status: http.StatusServiceUnavailable, reason: "no_credential", message: "Room service is not available right now"}
 		if e.Refused {
-			status, message = http.StatusBadGateway, "Room service refused the gateway"
+			a = answer{status: http.StatusBadGateway, reason: "refused_credential", message: refusedGateway}
 		}
-		return answer{status: status, message: message, retryAfter: e.RetryAfter}
+		a.retryAfter = e.RetryAfter
+		return a
 	}
 	for _, line := range []struct {
 		err error
 		answer
 	}{
-		{errTarget, answer{status: 400, message: "Malformed request path or query"}},
-		{errHost, answer{status: 400, message: "Malformed host"}},
-		{errRoomBody, answer{status: 400, message: "A room request has no body"}},
-		{errBodySize, answer{status: 413, message: "Request body too large"}},
-		{errBody, answer{status: 400, message: "Request body can't be read"}},
-		{errHeaderSize, answer{status: 431, message: "Request header too large"}},
-		{errNotFound, answer{status: 404, message: "Not found"}},
-		{bridge.ErrNoMemberToken, answer{status: 401, message: unauthorized, challenge: "Bearer"}},
-		{bridge.ErrMemberToken, answer{status: 401, message: unauthorized, challenge: `Bearer error="invalid_token"`}},
-		{bridge.ErrForbidden, answer{status: 403, message: "Not admitted"}},
-		{errOverloaded, answer{status: 503, message: "Too many requests at once", retryAfter: time.Second}},
-		{errCircuit, answer{status: 503, message: "Upstream is not available right now", retryAfter: breakerPause}},
-		{errUnreadable, answer{status: 502, message: "Upstream's answer can't be read"}},
-		{errGuard, answer{status: 404, message: "Not found"}},
-		{errPanic, answer{status: 500, message: "Internal error"}},
-		{errRejectedTwo, answer{status: 502, message: "Room service refused the gateway", retryAfter: time.Second}},
-		{bridge.ErrUpstreamTimeout, answer{status: 504, message: "Upstream did not answer in time"}},
-		{context.Canceled, answer{status: statusClientGone}},
-		{context.DeadlineExceeded, answer{status: 504, message: "Upstream did not answer in time"}},
+		{errTarget, answer{status: 400, reason: "malformed", message: "Malformed request path or query"}},
+		{errHost, answer{status: 400, reason: "malformed", message: "Malformed host"}},
+		{errRoomBody, answer{status: 400, reason: "malformed", message: "A room request has no body"}},
+		{errBodySize, answer{status: 413, reason: "body", message: "Request body too large"}},
+		{errBody, answer{status: 400, reason: "body", message: "Request body can't be read"}},
+		{errHeaderSize, answer{status: 431, reason: "header", message: "Request header too large"}},
+		{errNotFound, answer{status: 404, reason: "no_route", message: "Not found"}},
+		{bridge.ErrNoMemberToken, answer{status: 401, reason: "no_token", message: unauthorized, challenge: "Bearer"}},
+		{bridge.ErrMemberToken, answer{status: 401, reason: "bad_token", message: unauthorized, challenge: `Bearer error="invalid_token"`}},
+		{bridge.ErrDenied, answer{status: 403, reason: "denied", message: "Not admitted"}},
+		{bridge.ErrForbidden, answer{status: 403, reason: "forbidden", message: "Not admitted"}},
+		{errOverloaded, answer{status: 503, reason: "overload", message: "Too many requests at once", retryAfter: time.Second}},
+		{errCircuit, answer{status: 503, reason: "circuit", message: "Upstream is not available right now", retryAfter: breakerPause}},
+		{errUnreadable, answer{status: 502, reason: "upstream", message: "Upstream's answer can't be read"}},
+		{errGuard, answer{status: 404, reason: "internal", message: "Not found"}},
+		{errPanic, answer{status: 500, reason: "internal", message: "Internal error"}},
+		{errRejectedTwo, answer{status: 502, reason: "refused_credential", message: refusedGateway, retryAfter: time.Second}},
+		{bridge.ErrUpstreamTimeout, answer{status: 504, reason: "timeout", message: "Upstream did not answer in time"}},
+		{context.Canceled, answer{status: statusClientGone, reason: "client_gone"}},
+		{context.DeadlineExceeded, answer{status: 504, reason: "timeout", message: "Upstream did not answer in time"}},
 	} {
 		if errors.Is(err, line.err) {
 			return line.answer
 		}
 	}
-	return answer{status: http.StatusBadGateway, message: "Upstream failed"}
+	return answer{status: http.StatusBadGateway, reason: "upstream", message: "Upstream failed"}
 }
 
-const unauthorized = "Full authentication is required to access this resource"
+const (
+	unauthorized   = "Full authentication is required to access this resource"
+	refusedGateway = "Room service refused the gateway"
+)
 
 // fail answers with err, in Glory's envelope. The cause goes to the access event.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -106,8 +114,8 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if cause := ex.bodyErr.Load(); cause != nil {
 		err = *cause
 	}
-	ex.failure = err
 	a := explain(err)
+	ex.failure, ex.refusal = err, a.reason
 	if a.status == statusClientGone {
 		panic(http.ErrAbortHandler) // nobody is left to read an answer
 	}

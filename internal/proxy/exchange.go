@@ -5,7 +5,9 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -39,6 +41,10 @@ type exchange struct {
 	bodyErr atomic.Pointer[error]
 	// failure is the error that the gateway answered with; nil where an upstream answered.
 	failure error
+	refusal string // the failure's reason, one of a fixed set; "" where an upstream answered
+	forged  bool   // the client sent a credential header
+	// took is what the phases of a room request took; 0: not begun.
+	took struct{ authenticate, token, upstream time.Duration }
 }
 
 type exchangeKey struct{}
@@ -50,4 +56,26 @@ func exchangeOf(r *http.Request) *exchange {
 
 func withExchange(r *http.Request, ex *exchange) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), exchangeKey{}, ex))
+}
+
+// serverTiming tells what the phases of a room request took, and where its access token came from (W3C Server Timing).
+func (ex *exchange) serverTiming(h http.Header) {
+	if ex.took.authenticate == 0 {
+		return
+	}
+	value := "authenticate;dur=" + milliseconds(ex.took.authenticate)
+	if ex.took.token > 0 {
+		value += ", token;dur=" + milliseconds(ex.took.token)
+		if ex.tokenSource != "" {
+			value += ";desc=" + ex.tokenSource
+		}
+	}
+	if ex.took.upstream > 0 {
+		value += ", upstream;dur=" + milliseconds(ex.took.upstream)
+	}
+	h.Set("Server-Timing", value)
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', -1, 64)
 }

@@ -137,10 +137,10 @@ func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, _ := newMetrics(nil)
+	m := newMetrics(false)
 	room := &roomHandler{authorizer: g.fakeBridge, limit: free, next: newRoomProxy(o, &credentialTransport{
 		credentials: g.fakeBridge, reject: []int{401, 403},
-		next: newGate(upstreamInterwater, 10, newGuard(o.Interwater, o.RoomRoutes, timeLimit{next: transport, limit: patience, upstream: upstreamInterwater})),
+		next: newGate(upstreamInterwater, 10, m, newGuard(o.Interwater, o.RoomRoutes, timeLimit{next: transport, limit: patience, upstream: upstreamInterwater})),
 	})}
 	wrong := *g
 	wrong.addr = scripted(t, observe(o, m, nil, recovered(o.Log, limits(o, wrongTable{room}))).ServeHTTP).Host
@@ -227,7 +227,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 // serveInBubble runs h behind observe in a synctest bubble and gives the client's end of a connection to it.
 func serveInBubble(t *testing.T, h http.HandlerFunc, client func(conn net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		m, _ := newMetrics(nil)
+		m := newMetrics(false)
 		o := Options{Log: quietLog(), Draining: func() bool { return false }}
 		server := &http.Server{Handler: observe(o, m, nil, h), IdleTimeout: time.Hour}
 		listener := newPipes()

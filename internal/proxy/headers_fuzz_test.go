@@ -71,10 +71,7 @@ func fuzzGateway(f *testing.F, upstream http.RoundTripper) http.Handler {
 		MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,
 		Draining: func() bool { return false }, Log: slog.New(slog.DiscardHandler),
 	}
-	m, err := newMetrics(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
+	m := newMetrics(false)
 	limiters, err := newLimiters(o)
 	if err != nil {
 		f.Fatal(err)

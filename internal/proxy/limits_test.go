@@ -245,7 +245,7 @@ func TestPanicIs500AndTheProcessLives(t *testing.T) {
 
 func TestPanicAfterTheAnswerBeganBreaksItOff(t *testing.T) {
 	g := start(t)
-	m, _ := newMetrics(nil)
+	m := newMetrics(false)
 	o := Options{Log: g.log(), Draining: func() bool { return false }}
 	server := scripted(t, observe(o, m, nil, recovered(o.Log, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "10")

@@ -1,38 +1,130 @@
 package proxy
 
-// This file counts requests. Every label is bounded: routes come from the settings, methods from a list, statuses from
-// HTTP.
+// This file counts and times requests. Every label is bounded: routes come from the settings, methods from a list, statuses
+// from HTTP, reasons from the table of errors.
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker/v2"
+
+	"roomgate/internal/bridge"
 )
 
 type metrics struct {
-	requests *prometheus.CounterVec
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	inFlight  prometheus.Gauge
+	refusals  *prometheus.CounterVec
+	calls     *prometheus.CounterVec
+	callTimes *prometheus.HistogramVec
+	exemplars bool // there are traces to point to
 }
 
-// newMetrics registers with r, where it isn't nil.
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "roomgate_requests_total",
-		Help: "Requests of the public listener by route pattern (none: no route), method (other: not one of HTTP's) and " +
-			"status code (499: the client left).",
-	}, []string{"route", "method", "code"})}
-	if r == nil {
-		return m, nil
+func newMetrics(exemplars bool) *metrics {
+	return &metrics{
+		exemplars: exemplars,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_requests_total",
+			Help: "Requests of the public listener by route pattern (none: no route), method (other: not one of HTTP's) and " +
+				"status code (499: the client left).",
+		}, []string{"route", "method", "code"}),
+		durations: prometheus.NewHistogramVec(histogram("roomgate_request_duration_seconds",
+			"How long requests took, from their header to the end of the answer, by route pattern (none: no route)."), []string{"route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "roomgate_requests_in_flight",
+			Help: "Requests that are being answered.",
+		}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_refusals_total",
+			Help: "Requests that the gateway answered with an error of its own, by reason (malformed, body, header, no_route, method, no_token, " +
+				"bad_token, forbidden, denied, login_limit, account_limit, member_limit, overload, circuit, no_credential, " +
+				"refused_credential, upstream, timeout, client_gone, internal).",
+		}, []string{"reason"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_upstream_requests_total",
+			Help: "Requests forwarded, by upstream (glory, interwater) and result (ok, error: a status of 500 or more, failed: no answer, " +
+				"timeout, client: it left or its body failed).",
+		}, []string{"upstream", "result"}),
+		callTimes: prometheus.NewHistogramVec(histogram("roomgate_upstream_duration_seconds",
+			"How long upstreams took for the header of their answer, by upstream (glory, interwater)."), []string{"upstream"}),
 	}
-	return m, r.Register(m.requests)
 }
 
-// request counts one.
-func (m *metrics) request(route, method string, status int) {
+// histogram is a classic one, and a native one for those who scrape such.
+func histogram(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Name: name, Help: help,
+		Buckets:                        []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		NativeHistogramBucketFactor:    1.1,
+		NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	}
+}
+
+// register adds the collectors to r, where it isn't nil.
+func (m *metrics) register(r prometheus.Registerer, gates []*gate) error {
+	if r == nil {
+		return nil
+	}
+	all := []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.calls, m.callTimes}
+	for _, g := range gates {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "roomgate_upstream_circuit_open",
+			Help:        "1 while the upstream is failing and not called, by upstream (glory, interwater).",
+			ConstLabels: prometheus.Labels{"upstream": g.breaker.Name()},
+		}, func() float64 {
+			if g.breaker.State() == gobreaker.StateOpen {
+				return 1
+			}
+			return 0
+		}))
+	}
+	for _, collector := range all {
+		if err := r.Register(collector); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request counts one that has ended.
+func (m *metrics) request(r *http.Request, ex *exchange, status int, took time.Duration) {
+	route := ex.route
 	if route == "" {
 		route = "none"
 	}
-	m.requests.WithLabelValues(route, boundedMethod(method), strconv.Itoa(status)).Inc()
+	m.requests.WithLabelValues(route, boundedMethod(r.Method), strconv.Itoa(status)).Inc()
+	observe := m.durations.WithLabelValues(route)
+	if m.exemplars && ex.span.IsSampled() {
+		observe.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": ex.span.TraceID().String()})
+	} else {
+		observe.Observe(took.Seconds())
+	}
+	if ex.refusal != "" {
+		m.refusals.WithLabelValues(ex.refusal).Inc()
+	}
+}
+
+// call counts one forward of which there is an answer's header now, or an error.
+func (m *metrics) call(upstream string, answer *http.Response, err error, took time.Duration) {
+	result := "ok"
+	switch {
+	case errors.Is(err, bridge.ErrUpstreamTimeout):
+		result = "timeout"
+	case err != nil && (clientFault(err) || errors.Is(err, context.DeadlineExceeded)):
+		result = "client"
+	case err != nil:
+		result = "failed"
+	case answer.StatusCode >= http.StatusInternalServerError:
+		result = "error"
+	}
+	m.calls.WithLabelValues(upstream, result).Inc()
+	m.callTimes.WithLabelValues(upstream).Observe(took.Seconds())
 }
 
 // boundedMethod keeps a client from inventing label values.

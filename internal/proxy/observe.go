@@ -18,13 +18,16 @@ const maxLoggedPath = 1 << 10
 
 // observe wraps next so that every request is counted and logged once, however it ends.
 func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) http.Handler {
+	audited, t := auditEvents(), newTracing(o.Tracing)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ex := &exchange{requestID: requestID(r.Header), span: spanContext(r.Header)}
+		m.inFlight.Inc()
+		defer m.inFlight.Dec()
+		ex := &exchange{requestID: requestID(r.Header), span: spanContext(r), forged: forged(r.Header)}
 		ex.client, ex.forwarded = believe(r, o.TrustedProxies)
 		out := &response{
 			ResponseWriter: w, control: http.NewResponseController(w), request: r, exchange: ex, origins: origins, draining: o.Draining(),
-			pause: max(o.GloryTimeout, o.InterwaterTimeout),
+			pause: max(o.GloryTimeout, o.InterwaterTimeout), timing: o.ServerTiming,
 		}
 		defer func() {
 			status := out.status
@@ -32,7 +35,14 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 				status = statusClientGone // aborted before an answer began
 			}
 			took := time.Since(began)
-			m.request(ex.route, r.Method, status)
+			m.request(r, ex, status, took)
+			t.named(r.Context(), r, ex)
+			if event, ok := audited[ex.refusal]; ok {
+				audit(o.Log, event, ex.refusal, r, ex)
+			}
+			if ex.forged {
+				audit(o.Log, "attack", "credential_header", r, ex)
+			}
 			o.Log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(r, ex, status, out.bytes, took)...)
 		}()
 		next.ServeHTTP(out, withExchange(r, ex))
@@ -44,16 +54,12 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 
 // event is the access event. It holds no query, body, token or key.
 func event(r *http.Request, ex *exchange, status int, bytes int64, took time.Duration) []slog.Attr {
-	path := ex.target.path
-	if path == "" && r.URL != nil { // refused before it was a target
-		path = r.URL.EscapedPath()
-	}
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("request_id", ex.requestID),
 		slog.String("method", r.Method),
 		slog.String("route", ex.route),
-		slog.String("path", path[:min(len(path), maxLoggedPath)]),
+		slog.String("path", loggedPath(r, ex)),
 		slog.Int("status", status),
 		slog.Int64("bytes", bytes),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
@@ -68,6 +74,15 @@ func event(r *http.Request, ex *exchange, status int, bytes int64, took time.Dur
 		attrs = append(attrs, slog.String("error", ex.failure.Error()))
 	}
 	return attrs
+}
+
+// loggedPath is the path as sent, cut where it is long.
+func loggedPath(r *http.Request, ex *exchange) string {
+	path := ex.target.path
+	if path == "" && r.URL != nil { // refused before it was a target
+		path = r.URL.EscapedPath()
+	}
+	return path[:min(len(path), maxLoggedPath)]
 }
 
 // requestID keeps the client's id if it is one that can stand in any log, and makes one otherwise.
@@ -93,9 +108,13 @@ func isRequestID(s string) bool {
 	return true
 }
 
-// spanContext continues the client's trace (W3C Trace Context) or begins one; the span is the gateway's own.
-func spanContext(h http.Header) trace.SpanContext {
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(h))
+// spanContext is the server span's where tracing is on. Else it continues the client's trace (W3C Trace Context) or begins
+// one; the span is the gateway's own.
+func spanContext(r *http.Request) trace.SpanContext {
+	if span := trace.SpanContextFromContext(r.Context()); span.IsValid() {
+		return span
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header))
 	span := trace.SpanContextFromContext(ctx)
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)

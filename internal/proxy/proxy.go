@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"roomgate/internal/bridge"
 )
@@ -50,8 +51,12 @@ type Options struct {
 	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
 	Draining func() bool
 	Log      *slog.Logger
+	// ServerTiming adds Server-Timing to room answers.
+	ServerTiming bool
 	// Metrics takes the package's collectors. Nil: they are not registered.
 	Metrics prometheus.Registerer
+	// Tracing takes the spans. Nil: there are none.
+	Tracing trace.TracerProvider
 }
 
 // Proxy is the handler of the public listener.
@@ -69,22 +74,25 @@ func New(o Options) (*Proxy, error) {
 	if o.Draining == nil {
 		o.Draining = func() bool { return false }
 	}
-	m, err := newMetrics(o.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("proxy: register metrics: %w", err)
-	}
+	m, t := newMetrics(o.Tracing != nil), newTracing(o.Tracing)
 	limiters, err := newLimiters(o)
 	if err != nil {
 		return nil, err
 	}
 	share := upstreamShare(o.MaxInFlight)
 	toGlory, toInterwater := repeatOnce(bridge.NewTransport()), repeatOnce(bridge.NewTransport())
-	gloryGate := newGate(upstreamGlory, share, timeLimit{next: toGlory, limit: o.GloryTimeout, upstream: upstreamGlory})
-	roomGate := newGate(upstreamInterwater, share, newGuard(o.Interwater, o.RoomRoutes,
-		timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater}))
+	gloryGate := newGate(upstreamGlory, share, m, timeLimit{
+		next: Traced(o.Tracing, upstreamGlory, toGlory), limit: o.GloryTimeout, upstream: upstreamGlory,
+	})
+	roomGate := newGate(upstreamInterwater, share, m, newGuard(o.Interwater, o.RoomRoutes, timeLimit{
+		next: Traced(o.Tracing, upstreamInterwater, toInterwater), limit: o.InterwaterTimeout, upstream: upstreamInterwater,
+	}))
+	if err := m.register(o.Metrics, []*gate{gloryGate, roomGate}); err != nil {
+		return nil, fmt.Errorf("proxy: register metrics: %w", err)
+	}
 	glory := &gloryHandler{limiters: limiters, next: newGloryProxy(o, gloryGate)}
-	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, next: newRoomProxy(o, &credentialTransport{
-		credentials: o.Bridge, reject: o.RejectStatuses, next: roomGate,
+	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, tracing: t, next: newRoomProxy(o, &credentialTransport{
+		credentials: o.Bridge, reject: o.RejectStatuses, tracing: t, next: roomGate,
 	})}
 	origins := newCrossOrigin(o.CORSOrigins)
 	routes, err := newRouteTable(o.RoomRoutes, glory, room, origins)
@@ -92,7 +100,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	return &Proxy{
-		Handler:    observe(o, m, origins, recovered(o.Log, limits(o, routes))),
+		Handler:    t.server(observe(o, m, origins, recovered(o.Log, limits(o, routes)))),
 		transports: []*http.Transport{toGlory, toInterwater},
 		gates:      []*gate{gloryGate, roomGate},
 	}, nil

@@ -37,9 +37,10 @@ type gate struct {
 	next    http.RoundTripper
 	slots   *semaphore.Weighted
 	breaker *gobreaker.CircuitBreaker[*http.Response]
+	metrics *metrics
 }
 
-func newGate(upstream string, most int, next http.RoundTripper) *gate {
+func newGate(upstream string, most int, m *metrics, next http.RoundTripper) *gate {
 	settings := gobreaker.Settings{
 		Name:         upstream,
 		MaxRequests:  breakerHalfway,
@@ -55,7 +56,7 @@ func newGate(upstream string, most int, next http.RoundTripper) *gate {
 		IsExcluded: clientFault,
 	}
 	breaker := gobreaker.NewCircuitBreaker[*http.Response](settings) //nolint:bodyclose // a type, no answer
-	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: breaker}
+	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: breaker, metrics: m}
 }
 
 // clientFault is what fails a call without the upstream's doing.
@@ -76,7 +77,7 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 			release()
 		}
 	}()
-	answer, err := g.breaker.Execute(func() (*http.Response, error) { return g.call(r) })
+	answer, err := g.breaker.Execute(func() (*http.Response, error) { return g.timed(r) })
 	if err != nil {
 		if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 			err = fmt.Errorf("%s: %w", g.breaker.Name(), errCircuit)
@@ -85,6 +86,16 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer.Body, held = &heldBody{answer.Body, release}, true
 	return answer, nil
+}
+
+// timed measures a call.
+func (g *gate) timed(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	answer, err := g.call(r)
+	took := time.Since(began)
+	exchangeOf(r).took.upstream += took
+	g.metrics.call(g.breaker.Name(), answer, err, took)
+	return answer, err
 }
 
 // call lays what the client has done to the client's account.

@@ -43,7 +43,7 @@ func TestPlacesComeBack(t *testing.T) {
 	answer := statusAnswer(200)
 	var failure error
 	var panics any
-	g := newGate("u", 2, upstreamFunc(func(*http.Request) (*http.Response, error) {
+	g := newGate("u", 2, newMetrics(false), upstreamFunc(func(*http.Request) (*http.Response, error) {
 		if panics != nil {
 			panic(panics)
 		}
@@ -106,7 +106,7 @@ func withGate(t *testing.T, f func(t *testing.T, g *gate, next *error, calls *in
 	synctest.Test(t, func(t *testing.T) {
 		var next error
 		calls := 0
-		f(t, newGate("u", 10, upstreamFunc(func(*http.Request) (*http.Response, error) {
+		f(t, newGate("u", 10, newMetrics(false), upstreamFunc(func(*http.Request) (*http.Response, error) {
 			calls++
 			if next != nil {
 				return nil, next
@@ -157,7 +157,7 @@ func TestCircuitOpensByHalfOfTwentyAndCloses(t *testing.T) {
 func TestCircuitLetsFewThroughAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, failing := make(chan struct{}), true
-		g := newGate("u", 100, upstreamFunc(func(*http.Request) (*http.Response, error) {
+		g := newGate("u", 100, newMetrics(false), upstreamFunc(func(*http.Request) (*http.Response, error) {
 			if failing {
 				return nil, bridge.ErrUpstream
 			}

@@ -40,6 +40,7 @@ type response struct {
 	origins  *crossOrigin
 	draining bool
 	pause    time.Duration // the longest that an upstream may take
+	timing   bool          // tell what the phases took
 	status   int           // 0 until the header is written
 	bytes    int64
 }
@@ -64,6 +65,9 @@ func (w *response) WriteHeader(status int) {
 	}
 	if w.request.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	if w.timing {
+		w.exchange.serverTiming(h)
 	}
 	if w.draining {
 		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"time"
 
 	"roomgate/internal/bridge"
 )
@@ -25,6 +26,7 @@ type roomHandler struct {
 	authorizer authorizer
 	limit      *localLimiter
 	log        *slog.Logger
+	tracing    tracing
 	next       http.Handler
 }
 
@@ -35,26 +37,33 @@ func (h *roomHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, errRoomBody)
 		return
 	}
-	member, err := h.authorizer.Authenticate(r.Context(), r.Header["Authorization"])
+	began := time.Now()
+	ctx, end := h.tracing.phase(r.Context(), "authorize")
+	err := h.admit(ctx, r, ex)
+	ex.took.authenticate = time.Since(began)
+	end(err)
 	if err != nil {
 		fail(w, r, err)
 		return
 	}
-	ex.subject = member.Subject
-	if err := h.limit.take(member.Subject); err != nil {
-		fail(w, r, err)
-		return
-	}
-	asked := bridge.Request{Method: r.Method, Path: ex.target.path, Room: ex.room}
-	if ex.grant, err = h.authorizer.Authorize(r.Context(), member, asked); err != nil {
-		fail(w, r, err)
-		return
-	}
 	if ex.grant.Role == bridge.RoleOwner {
-		h.log.Info("audit", "event", "owner_use", "request_id", ex.requestID, "sub", ex.subject, "license", ex.grant.License,
-			"method", r.Method, "path", ex.target.path, "client", ex.client)
+		audit(h.log, "owner_use", "", r, ex)
 	}
 	h.next.ServeHTTP(w, r)
+}
+
+// admit finds out who asks and which license serves them.
+func (h *roomHandler) admit(ctx context.Context, r *http.Request, ex *exchange) error {
+	member, err := h.authorizer.Authenticate(ctx, r.Header["Authorization"])
+	if err != nil {
+		return err
+	}
+	ex.subject = member.Subject
+	if err := h.limit.take(member.Subject); err != nil {
+		return err
+	}
+	ex.grant, err = h.authorizer.Authorize(ctx, member, bridge.Request{Method: r.Method, Path: ex.target.path, Room: ex.room})
+	return err
 }
 
 // redacted reports whether fields are taken out of the request's answer.

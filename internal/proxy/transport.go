@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"roomgate/internal/bridge"
 )
 
@@ -28,6 +30,7 @@ type credentials interface {
 type credentialTransport struct {
 	credentials credentials
 	reject      []int // statuses that mean "access token rejected"
+	tracing     tracing
 	next        http.RoundTripper
 }
 
@@ -35,7 +38,7 @@ type credentialTransport struct {
 // own and log the member out.
 func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, ex := r.Context(), exchangeOf(r)
-	credential, err := t.credentials.Credential(ctx, ex.grant)
+	credential, err := t.credential(ctx, ex)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +53,7 @@ func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil, errRejectedTwo
 	}
-	if credential, err = t.credentials.Credential(ctx, ex.grant); err != nil {
+	if credential, err = t.credential(ctx, ex); err != nil {
 		return nil, err
 	}
 	answer, err = t.send(r, credential)
@@ -59,6 +62,16 @@ func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error)
 	}
 	discard(answer)
 	return nil, t.credentials.Refuse(ctx, ex.grant, credential)
+}
+
+// credential looks the access token up.
+func (t *credentialTransport) credential(ctx context.Context, ex *exchange) (bridge.Credential, error) {
+	began := time.Now()
+	ctx, end := t.tracing.phase(ctx, "token")
+	credential, err := t.credentials.Credential(ctx, ex.grant)
+	end(err, attribute.String("roomgate.token_source", credential.Source))
+	ex.took.token += time.Since(began)
+	return credential, err
 }
 
 // send makes one attempt. The request given is left as it is, as RoundTripper asks.

@@ -1,0 +1,44 @@
+package proxy
+
+// This file writes the audit events: what somebody would look for who asks who tried what, beside the access event.
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+)
+
+// auditEvents says which refusals are audited, by their reason, and as what.
+func auditEvents() map[string]string {
+	return map[string]string{
+		"bad_token": "verification_failure",
+		"forbidden": "license_refusal", "denied": "license_refusal",
+		"login_limit": "limit_hit", "account_limit": "limit_hit", "member_limit": "limit_hit",
+		"malformed": "attack", "header": "attack",
+	}
+}
+
+// audit writes one event of the request. The reason is "" where the request was let through.
+func audit(log *slog.Logger, event, reason string, r *http.Request, ex *exchange) {
+	log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "audit",
+		slog.String("event", event),
+		slog.String("reason", reason),
+		slog.String("request_id", ex.requestID),
+		slog.String("sub", ex.subject),
+		slog.String("license", ex.grant.License),
+		slog.String("method", r.Method),
+		slog.String("path", loggedPath(r, ex)),
+		slog.String("client", ex.client),
+		slog.String("trace_id", ex.span.TraceID().String()),
+	)
+}
+
+// forged reports whether the client sent what only the gateway may.
+func forged(h http.Header) bool {
+	for name := range h {
+		if foldsToCredential(name) {
+			return true
+		}
+	}
+	return false
+}
