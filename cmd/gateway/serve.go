@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"roomgate/internal/bridge"
@@ -67,14 +69,22 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if err := unsupported(cfg); err != nil {
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, environ: environ, log: ops.NewLogger(logs, cfg.LogFormat, cfg.LogLevel), started: time.Now()}
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	g := &gateway{cfg: cfg, environ: environ, log: ops.NewLogger(logs, cfg.LogFormat, level), started: time.Now()}
 	defer func() {
 		if err != nil {
 			g.close()
 		}
 	}()
-	registry := ops.NewRegistry(build())
+	version, commit := build()
+	registry := ops.NewRegistry(version, commit)
 	g.reloads = newReloads(registry)
+	registry.MustRegister(degradations{g})
+	spans, err := g.trace(ctx, version)
+	if err != nil {
+		return nil, err
+	}
 	g.redisURL.Store(&cfg.RedisURL)
 	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, func() string { return g.redisURL.Load().Reveal() })
 	if err != nil {
@@ -89,21 +99,13 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(g.cache.Close)
-	if g.members, err = bridge.New(bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)); err != nil {
+	members := bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)
+	members.GloryTransport = proxy.Traced(spans, "glory", bridge.NewTransport())
+	members.InterwaterTransport = proxy.Traced(spans, "interwater", bridge.NewTransport())
+	if g.members, err = bridge.New(members); err != nil {
 		return nil, ruleProblems(cfg, err)
 	}
-	g.handler, err = proxy.New(proxy.Options{
-		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
-		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
-		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
-		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
-		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
-		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
-		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
-		CORSOrigins: cfg.CORSAllowedOrigins,
-		Draining:    g.draining.Load, Log: g.log, Metrics: registry,
-	})
-	if err != nil {
+	if g.handler, err = proxy.New(g.proxyOptions(redis, registry, spans)); err != nil {
 		return nil, err
 	}
 	g.onClose(g.handler.Close)
@@ -112,8 +114,43 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 			return nil, err
 		}
 	}
-	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry})
+	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry, Level: level})
 	return g, g.listen(ctx)
+}
+
+// proxyOptions translates settings for the public handler.
+func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
+	cfg := g.cfg
+	return proxy.Options{
+		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
+		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
+		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
+		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
+		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
+		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
+		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
+		CORSOrigins: cfg.CORSAllowedOrigins,
+		Draining:    g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming, Tracing: spans,
+	}
+}
+
+// trace sets tracing up; nil is off.
+func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvider, error) {
+	spans, err := ops.NewTracing(ctx, g.environ, version)
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	if spans == nil {
+		return nil, nil //nolint:nilnil // an interface that holds a nil pointer would be on
+	}
+	g.onClose(func() {
+		limit, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := spans.Shutdown(limit); err != nil {
+			g.log.Warn("spans were lost", "error", err.Error())
+		}
+	})
+	return spans, nil
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.

@@ -4,8 +4,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/ops"
@@ -34,29 +37,70 @@ func (g *gateway) status() ops.Status {
 	}
 	if down, reason := g.cache.RedisDown(); down {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
-		s.Degraded = append(s.Degraded, "redis is down")
 	}
-	if reason := g.reloadFailed.Load(); reason != nil {
-		s.Degraded = append(s.Degraded, *reason)
-	}
-	for _, u := range s.Upstreams {
-		if u.Circuit == "open" {
-			s.Degraded = append(s.Degraded, u.Name+" is failing; its circuit is open")
-		}
+	for _, d := range g.degraded() {
+		s.Degraded = append(s.Degraded, d.text)
 	}
 	for _, t := range g.tokens() {
 		s.Licenses = append(s.Licenses, ops.License{
 			Name: t.License, Role: t.Role, State: t.State,
 			AgeSeconds: t.Age.Seconds(), ExpiresInSeconds: t.ExpiresIn.Seconds(), LastError: t.LastError,
 		})
-		switch {
-		case t.LastError != "":
-			s.Degraded = append(s.Degraded, fmt.Sprintf("license %s (%s): no new access token: %s", t.License, t.Role, t.LastError))
-		case t.Refused:
-			s.Degraded = append(s.Degraded, fmt.Sprintf("license %s (%s): access token refused", t.License, t.Role))
-		}
 	}
 	return s
+}
+
+// degradation is something that isn't as it should be, though requests go on.
+type degradation struct {
+	reason string // redis, secrets, circuit, token or refused_token
+	text   string
+}
+
+func (g *gateway) degraded() (all []degradation) {
+	if down, _ := g.cache.RedisDown(); down {
+		all = append(all, degradation{"redis", "redis is down"})
+	}
+	if reason := g.reloadFailed.Load(); reason != nil {
+		all = append(all, degradation{"secrets", *reason})
+	}
+	circuits := g.handler.Circuits()
+	for _, upstream := range slices.Sorted(maps.Keys(circuits)) {
+		if circuits[upstream] == "open" {
+			all = append(all, degradation{"circuit", upstream + " is failing; its circuit is open"})
+		}
+	}
+	for _, t := range g.cache.Status() {
+		switch {
+		case t.LastError != "":
+			all = append(all, degradation{"token", fmt.Sprintf("license %s (%s): no new access token: %s", t.License, t.Role, t.LastError)})
+		case t.Refused:
+			all = append(all, degradation{"refused_token", fmt.Sprintf("license %s (%s): access token refused", t.License, t.Role)})
+		}
+	}
+	return all
+}
+
+// degradations reports them as a metric.
+type degradations struct{ of *gateway }
+
+// Describe implements prometheus.Collector.
+func (degradations) Describe(ch chan<- *prometheus.Desc) { ch <- degradedDesc() }
+
+// Collect implements prometheus.Collector.
+func (d degradations) Collect(ch chan<- prometheus.Metric) {
+	counts := map[string]float64{"redis": 0, "secrets": 0, "circuit": 0, "token": 0, "refused_token": 0}
+	for _, found := range d.of.degraded() {
+		counts[found.reason]++
+	}
+	for reason, count := range counts {
+		ch <- prometheus.MustNewConstMetric(degradedDesc(), prometheus.GaugeValue, min(1, count), reason)
+	}
+}
+
+func degradedDesc() *prometheus.Desc {
+	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, secrets: "+
+		"changed ones are not used, circuit: one is open, token: a license gets none, refused_token: Interwater refuses a fresh one).",
+		[]string{"reason"}, nil)
 }
 
 // tokens is where every license's token stands, also of those that nobody has asked for yet.

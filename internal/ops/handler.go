@@ -4,8 +4,11 @@ package ops
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,6 +21,8 @@ type Options struct {
 	// Status is called for each /status and /readyz. Its Counters are filled in by the handler.
 	Status   func() Status
 	Registry *prometheus.Registry
+	// Level is that of the log. PUT /loglevel changes it, until the process ends.
+	Level *slog.LevelVar
 }
 
 // NewHandler returns the operations listener's handler. None of its answers may be cached.
@@ -28,7 +33,9 @@ func NewHandler(o Options) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.HandleFunc("GET /status", o.status)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry}))
+	mux.HandleFunc("GET /loglevel", o.level)
+	mux.HandleFunc("PUT /loglevel", o.setLevel) // no form and no link can send a PUT from a page of somebody else's
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry, EnableOpenMetrics: true}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // would show arguments
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -64,6 +71,22 @@ func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	}
 	s.Counters = counters
 	writeJSON(w, http.StatusOK, s)
+}
+
+func (o Options) level(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"level": strings.ToLower(o.Level.Level().String())})
+}
+
+// setLevel takes ?level=debug, info, warn or error.
+func (o Options) setLevel(w http.ResponseWriter, r *http.Request) {
+	asked := strings.ToLower(r.URL.Query().Get("level"))
+	var level slog.Level
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, asked) || level.UnmarshalText([]byte(asked)) != nil {
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "?level= is one of debug, info, warn, error"})
+		return
+	}
+	o.Level.Set(level)
+	o.level(w, r)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -1,0 +1,73 @@
+package ops
+
+// This file sets tracing up, as the OpenTelemetry variables say. The exporter is OTLP over HTTP alone: with gRPC's the binary
+// would be a quarter larger, and every collector takes both.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// NewTracing returns what makes spans and sends them off, or nil where environ names no exporter (OTEL_TRACES_EXPORTER=otlp,
+// or an OTLP endpoint). The rest of the variables (sampler, headers, limits, …) the SDK reads itself, from the process's
+// environment. The caller ends it with Shutdown, which sends what is left.
+func NewTracing(ctx context.Context, environ []string, version string) (*sdktrace.TracerProvider, error) {
+	named, err := exporterNamed(environ)
+	if err != nil || !named {
+		return nil, err
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_…: %w", err)
+	}
+	return newProvider(ctx, sdktrace.WithBatcher(exporter), version)
+}
+
+// newProvider says who makes the spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
+func newProvider(ctx context.Context, exporter sdktrace.TracerProviderOption, version string) (*sdktrace.TracerProvider, error) {
+	itself, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
+		resource.WithAttributes(attribute.String("service.name", "roomgate"), attribute.String("service.version", version)), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	return sdktrace.NewTracerProvider(exporter, sdktrace.WithResource(itself)), nil
+}
+
+// exporterNamed reads the variables that turn tracing on and off.
+func exporterNamed(environ []string) (bool, error) {
+	set := make(map[string]string)
+	for _, entry := range environ {
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") {
+			set[name] = strings.TrimSpace(value)
+		}
+	}
+	if strings.EqualFold(set["OTEL_SDK_DISABLED"], "true") {
+		return false, nil
+	}
+	switch set["OTEL_TRACES_EXPORTER"] {
+	case "none":
+		return false, nil
+	case "otlp":
+	case "":
+		if set["OTEL_EXPORTER_OTLP_ENDPOINT"] == "" && set["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == "" {
+			return false, nil
+		}
+	default:
+		return false, errors.New("OTEL_TRACES_EXPORTER: otlp and none are known")
+	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if protocol := set[name]; protocol == "http/protobuf" {
+			break // the more special one counts
+		} else if protocol != "" {
+			return false, fmt.Errorf("%s: only http/protobuf is supported", name)
+		}
+	}
+	return true, nil
+}
