@@ -1,14 +1,15 @@
 package main
 
-// This file tries the settings for real: one call to each dependency, and a table of what came of it.
+// This file tries the settings for real: everything that the gateway depends on is asked once, all at the same time, and a
+// table tells what came of it.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"text/tabwriter"
+	"strings"
+	"sync"
 	"time"
 
 	"roomgate/internal/bridge"
@@ -16,95 +17,149 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// finding is one line of the table.
-type finding struct {
-	what   string
-	detail string // of success
-	err    error
-	hint   string // what to look at after a failure
-	took   time.Duration
+// probe looks into one thing, bounded by the settings' timeouts.
+type probe struct {
+	name string
+	run  func(ctx context.Context) []finding
 }
 
 func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	if done, err := parseFlags(newFlags("check", stderr), args); done || err != nil {
+	flags := newFlags("check [-json]", stderr)
+	asJSON := flags.Bool("json", false, "print JSON")
+	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
 	}
 	cfg, err := config.Load(environ)
+	if err == nil {
+		err = errors.Join(unsupported(cfg), checkRules(cfg))
+	}
 	if err != nil {
-		return err
+		return refuseSettings(err, environ, *asJSON, stdout, stderr)
 	}
-	findings := []finding{
-		timed("redis", "is REDIS_URL right, and may this user write?", func() (string, error) { return checkRedis(ctx, cfg) }),
-		timed("glory", "is GLORY_URL right, and reachable from here?", func() (string, error) { return checkGlory(ctx, cfg) }),
-	}
-	for _, l := range licenses(cfg) {
-		findings = append(findings, timed("license "+l.Name, "are INTERWATER_URL and the license's two keys right?",
-			func() (string, error) { return checkLicense(ctx, cfg, l) }))
+	findings := runProbes(ctx, probes(cfg, environ), newProgress(stderr))
+	veil(findings, cfg)
+	if *asJSON {
+		return reportJSON(stdout, findings)
 	}
 	return report(stdout, findings)
 }
 
-func timed(what, hint string, check func() (string, error)) finding {
-	began := time.Now()
-	detail, err := check()
-	return finding{what: what, detail: detail, err: err, hint: hint, took: time.Since(began)}
+// probes are all, in the order of the table.
+func probes(cfg *config.Config, environ []string) []probe {
+	one := func(check func(context.Context) finding) func(context.Context) []finding {
+		return func(ctx context.Context) []finding { return []finding{check(ctx)} }
+	}
+	list := []probe{{"settings", one(func(context.Context) finding { return checkNames(environ) })}}
+	if cfg.TLSCertFile != "" {
+		list = append(list, probe{"tls", one(func(context.Context) finding { return checkOwnCertificate(cfg.TLSCertFile) })})
+	}
+	glory := upstream{
+		name: "glory", setting: "GLORY_URL", base: cfg.GloryURL, timeout: cfg.GloryTimeout,
+		path: "/public-api/v1/health", healthy: isOK,
+	}
+	if len(cfg.GloryJWTSecrets) > 0 {
+		glory.mostSkew = cfg.GloryJWTLeeway
+	}
+	interwater := upstream{
+		name: "interwater", setting: "INTERWATER_URL", base: cfg.InterwaterURL, timeout: cfg.InterwaterTimeout,
+		path: "/v1/info", healthy: asksForCredential,
+	}
+	list = append(list,
+		probe{"redis", func(ctx context.Context) []finding { return checkRedis(ctx, cfg) }},
+		probe{"glory", glory.check},
+		probe{"interwater", interwater.check})
+	for _, l := range licenses(cfg) {
+		list = append(list, probe{"license " + l.Name, one(func(ctx context.Context) finding { return checkLicense(ctx, cfg, l) })})
+	}
+	return list
 }
 
-// report prints the table; the error says that some line of it failed.
-func report(stdout io.Writer, findings []finding) error {
-	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "CHECK\tRESULT\tTIME\tDETAIL")
-	var failed error
-	for _, f := range findings {
-		result, detail := "ok", f.detail
-		if f.err != nil {
-			result, detail, failed = "FAILED", f.err.Error()+" — "+f.hint, errReported
+// runProbes runs them side by side and returns their findings in order.
+func runProbes(ctx context.Context, list []probe, shown *progress) []finding {
+	results := make([][]finding, len(list))
+	var group sync.WaitGroup
+	for i, p := range list {
+		shown.begin(p.name)
+		group.Go(func() {
+			defer shown.end(p.name)
+			results[i] = p.run(ctx)
+		})
+	}
+	group.Wait()
+	shown.erase()
+	var all []finding
+	for _, r := range results {
+		all = append(all, r...)
+	}
+	return all
+}
+
+// refuseSettings reports settings that can't be used, with what may have been meant. The error is that of serve.
+func refuseSettings(err error, environ []string, asJSON bool, stdout, stderr io.Writer) error {
+	names := checkNames(environ)
+	if asJSON {
+		bad := finding{Check: "settings", Result: failed, Detail: err.Error(), Hint: "correct these; the table in README.md has all settings"}
+		if names.Result == warning {
+			bad.Hint = names.Hint
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.what, result, f.took.Round(time.Millisecond), detail)
+		return errors.Join(err, printJSON(stdout, []finding{bad}))
 	}
-	return errors.Join(failed, table.Flush())
+	if names.Result == warning {
+		_, _ = fmt.Fprintf(stderr, "%s: %s\n", names.Detail, names.Hint)
+	}
+	return err
 }
 
-func checkRedis(ctx context.Context, cfg *config.Config) (string, error) {
-	client, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
-	if err != nil {
-		return "", err
+// checkNames looks for misspelt settings.
+func checkNames(environ []string) finding {
+	f := finding{Check: "settings", Result: ok, Detail: "complete, and no unknown ones"}
+	var names, hints []string
+	for _, u := range config.Unknowns(environ) {
+		names = append(names, u.Name)
+		hint := "no setting is called " + u.Name
+		if u.Meant != "" {
+			hint = "did you mean " + u.Meant + "?"
+		}
+		hints = append(hints, hint)
 	}
-	defer func() { _ = client.Close() }()
-	// What the gateway needs: writing, under its prefix.
-	if err := client.Set(ctx, cfg.RedisKeyPrefix+"check", "1", time.Second).Err(); err != nil {
-		return "", fmt.Errorf("write: %w", err)
+	if len(names) > 0 {
+		f = f.warn("unknown: "+strings.Join(names, ", "), strings.Join(hints, " "))
 	}
-	return "takes writes", nil
+	return f
 }
 
-func checkGlory(ctx context.Context, cfg *config.Config) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, cfg.GloryTimeout)
-	defer cancel()
-	// The health route of Glory's document.
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.GloryURL.JoinPath("/public-api/v1/health").String(), nil)
+// checkRules compiles the rules, as serve would.
+func checkRules(cfg *config.Config) error {
+	cache, err := tokencache.New(tokencache.Options{Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout})
 	if err != nil {
-		return "", fmt.Errorf("health: %w", err)
+		return err
 	}
-	transport := bridge.NewTransport()
-	defer transport.CloseIdleConnections()
-	answer, err := transport.RoundTrip(request)
-	if err != nil {
-		return "", fmt.Errorf("health: %w", err)
+	defer cache.Close()
+	if _, err := bridge.New(bridgeOptions(cfg, cache, cache.DenyList(), nil)); err != nil {
+		return ruleProblems(cfg, err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("health: status %d", answer.StatusCode)
-	}
-	return "healthy", nil
+	return nil
 }
 
-func checkLicense(ctx context.Context, cfg *config.Config, l bridge.License) (string, error) {
+// checkLicense gets an access token and drops it.
+func checkLicense(ctx context.Context, cfg *config.Config, l bridge.License) finding {
 	ctx, cancel := context.WithTimeout(ctx, cfg.TokenFetchTimeout)
 	defer cancel()
+	f := begin("license " + l.Name)
 	life, err := bridge.TryLicense(ctx, cfg.InterwaterURL, l)
-	if err != nil {
-		return "", err
+	if err == nil {
+		return f.end(fmt.Sprintf("issues access tokens that live %s", life))
 	}
-	return fmt.Sprintf("issues access tokens that live %s", life), nil
+	hint := "is INTERWATER_URL right, and reachable from here within TOKEN_FETCH_TIMEOUT?"
+	if failure, isFetch := errors.AsType[*tokencache.FetchError](err); isFetch {
+		switch failure.Class {
+		case tokencache.Denied:
+			hint = "are the license's access key and secret key right, and is the license in force at Interwater?"
+		case tokencache.Garbage:
+			hint = "is INTERWATER_URL that of Interwater? Something else seems to answer"
+		case tokencache.Throttled:
+			hint = fmt.Sprintf("Interwater asks for patience; try again in %s", max(failure.RetryAfter, time.Second))
+		}
+	}
+	return f.fail(err.Error(), hint)
 }

@@ -155,7 +155,7 @@ func TestHealthcheckAndCheck(t *testing.T) {
 		t.Errorf("healthcheck: %d\n%s%s", status, stdout, stderr)
 	}
 	stdout, stderr, status := program(t, environ, "check")
-	if status != 0 || strings.Count(stdout, " ok ") != 3 {
+	if status != 0 || strings.Contains(stdout, "FAILED") {
 		t.Errorf("check: %d\n%s%s", status, stdout, stderr)
 	}
 	file := filepath.Join(t.TempDir(), "key")
@@ -163,7 +163,7 @@ func TestHealthcheckAndCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr, status = program(t, append(environ, "INTERWATER_SECRET_KEY=", "INTERWATER_SECRET_KEY_FILE="+file), "check")
-	if status != 1 || !strings.Contains(stdout, "license default  FAILED") || strings.Contains(stdout+stderr, "wrong-secret-key") {
+	if status != 1 || !strings.Contains(strings.Join(strings.Fields(stdout), " "), "license default FAILED") || strings.Contains(stdout+stderr, "wrong-secret-key") {
 		t.Errorf("check with a wrong key: %d\n%s%s", status, stdout, stderr)
 	}
 }

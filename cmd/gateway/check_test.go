@@ -1,0 +1,302 @@
+package main
+
+// What `gateway check` says of everything that can be wrong, each thing made wrong for real.
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/sandbox"
+)
+
+// checked runs the command in this process and returns its findings by name.
+func checked(t *testing.T, environ []string) (map[string]finding, error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	err := run(t.Context(), []string{"check", "-json"}, environ, &stdout, &stderr)
+	var list []finding
+	if parsed := json.Unmarshal(stdout.Bytes(), &list); parsed != nil {
+		t.Fatalf("%v in %q, stderr %q", parsed, &stdout, &stderr)
+	}
+	byName := map[string]finding{}
+	for _, f := range list {
+		byName[f.Check] = f
+	}
+	return byName, err
+}
+
+// expected is one line that a check must have; every other line must be ok.
+type expected struct {
+	check        string
+	result       result
+	detail, hint string // parts of them
+}
+
+// want runs the check and compares.
+func want(t *testing.T, environ []string, lines ...expected) {
+	t.Helper()
+	found, err := checked(t, environ)
+	fails := false
+	for _, line := range lines {
+		fails = fails || line.result == failed
+		f := found[line.check]
+		if f.Result != line.result || !strings.Contains(f.Detail, line.detail) || !strings.Contains(f.Hint, line.hint) {
+			t.Errorf("%+v, want %+v", f, line)
+		}
+		delete(found, line.check)
+	}
+	for _, f := range found {
+		if f.Result != ok || f.Hint != "" {
+			t.Errorf("also %+v", f)
+		}
+	}
+	if errors.Is(err, errReported) != fails || !fails && err != nil {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCheckOfHealthyDependencies(t *testing.T) {
+	stands, redisServer := newStands(t), newRedis(t)
+	environ := settings(stands, redisServer.Addr, "INTERWATER_ALLOW=member.sub != '7'")
+	want(t, environ)
+	stdout, stderr, status := program(t, environ, "check")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if strings.Join(strings.Fields(lines[0]), " ") != "CHECK RESULT TIME DETAIL" || len(lines) != 12 || status != 0 || stderr != "" {
+		t.Errorf("%d, stderr %q:\n%s", status, stderr, stdout)
+	}
+	for _, line := range lines[1:] {
+		if !strings.Contains(line, "  ok  ") || !strings.Contains(line, "ms  ") {
+			t.Errorf("not ok, or without a time: %s", line)
+		}
+	}
+}
+
+func TestCheckOfRedis(t *testing.T) {
+	stands := newStands(t)
+	acl := func(rules ...any) string {
+		s := newRedis(t)
+		client := redis.NewClient(&redis.Options{Addr: s.Addr})
+		defer client.Close()
+		if err := client.Do(t.Context(), append([]any{"ACL", "SETUSER", "u", "on", ">p-w-d", "~*", "+@all"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		return "u:p-w-d@" + s.Addr
+	}
+	frozen := newRedis(t)
+	frozen.Freeze()
+	locked := newRedis(t, "--requirepass", "right")
+	for name, c := range map[string]struct {
+		redis string
+		own   []string
+		lines []expected
+	}{
+		"gone":           {"127.0.0.1:1", nil, []expected{{"redis", failed, "refused", "REDIS_URL right"}}},
+		"frozen":         {frozen.Addr, []string{"REDIS_TIMEOUT=50ms"}, []expected{{"redis", failed, "timeout", "REDIS_TIMEOUT (50ms)"}}},
+		"no password":    {locked.Addr, nil, []expected{{"redis", failed, "NOAUTH", "wants a password"}}},
+		"wrong password": {":wrong@" + locked.Addr, nil, []expected{{"redis", failed, "WRONGPASS", "password in REDIS_URL"}}},
+		"a replica": {newRedis(t, "--replicaof", "127.0.0.1 1").Addr, nil, []expected{
+			{"redis writes", failed, "READONLY", "name the master"}}},
+		"full": {newRedis(t, "--maxmemory", "1").Addr, nil, []expected{{"redis writes", failed, "OOM", "raise maxmemory"}}},
+		"evicts all": {newRedis(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb").Addr, nil, []expected{
+			{"redis eviction", warning, "allkeys-lru", "and the deny list may be dropped: set maxmemory-policy noeviction"}}},
+		"evicts what ends": {newRedis(t, "--maxmemory-policy", "volatile-ttl").Addr, nil, []expected{
+			{"redis eviction", warning, "volatile-ttl (maxmemory is not set", "access tokens and limits' counts may be dropped"}}},
+		"no CONFIG":       {acl("-config"), nil, nil},
+		"no CONFIG, INFO": {acl("-config", "-info"), nil, []expected{{"redis eviction", warning, "unknown", "where this Redis is managed"}}},
+		"no scripts":      {acl("-eval", "-evalsha"), nil, []expected{{"redis writes", failed, "NOPERM", "scripts"}}},
+		"not a cluster": {newRedis(t).Addr, []string{"REDIS_MODE=cluster"}, []expected{
+			{"redis", failed, "", "the server is single: set REDIS_MODE=single"}}},
+		"no sentinel": {newRedis(t).Addr + "?master_name=m", []string{"REDIS_MODE=sentinel"}, []expected{
+			{"redis", failed, "", "the server is single: set REDIS_MODE=single"}}},
+	} {
+		t.Run(name, func(t *testing.T) { want(t, settings(stands, c.redis, c.own...), c.lines...) })
+	}
+}
+
+func TestCheckOfRedisesOfSeveralServers(t *testing.T) {
+	stands, c, s := newStands(t), newCluster(t), newSentinel(t)
+	want(t, settings(stands, "", "REDIS_MODE=cluster", "REDIS_URL="+c.url()))
+	want(t, settings(stands, "", "REDIS_MODE=sentinel", "REDIS_URL="+s.url()))
+	found, err := checked(t, settings(stands, c.nodes[0].Addr))
+	if f := found["redis mode"]; f.Result != failed || f.Hint != "set REDIS_MODE=cluster" || !errors.Is(err, errReported) {
+		t.Errorf("a Cluster's node as a single Redis: %+v", f)
+	}
+	want(t, settings(stands, s.addr),
+		expected{"redis writes", failed, "", "set REDIS_MODE=sentinel"},
+		expected{"redis mode", failed, "the server is sentinel", "set REDIS_MODE=sentinel"},
+		expected{"redis eviction", warning, "unknown", ""})
+	client := redis.NewClient(&redis.Options{Addr: c.nodes[2].Addr})
+	defer client.Close()
+	if err := client.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-random").Err(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, settings(stands, "", "REDIS_MODE=cluster", "REDIS_URL="+c.url()),
+		expected{"redis eviction", warning, "allkeys-random", "noeviction"})
+}
+
+// oldRedis knows what a server of version 4 does, and repeats what it doesn't know, password and all.
+func oldRedis(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for name, answer := range map[string]func(p *server.Peer, args []string){
+		"HELLO": func(p *server.Peer, args []string) {
+			p.WriteError("ERR unknown command 'HELLO', with args " + strings.Join(args, " "))
+		},
+		"AUTH":   func(p *server.Peer, _ []string) { p.WriteOK() },
+		"CLIENT": func(p *server.Peer, _ []string) { p.WriteOK() },
+		"PING":   func(p *server.Peer, _ []string) { p.WriteInline("PONG") },
+		"INFO": func(p *server.Peer, _ []string) {
+			p.WriteBulk("redis_version:4.0.14\r\nredis_mode:standalone\r\nmaxmemory_policy:noeviction\r\n")
+		},
+		"EVALSHA": func(p *server.Peer, _ []string) {
+			p.WriteError("ERR Write commands not allowed after non deterministic commands; said marker-redis-password")
+		},
+	} {
+		if err := s.Register(name, func(p *server.Peer, _ string, args []string) { answer(p, args) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.Addr().String()
+}
+
+func TestCheckOfAnOldRedis(t *testing.T) {
+	want(t, settings(newStands(t), ":marker-redis-password@"+oldRedis(t)),
+		expected{"redis writes", failed, "ERR Write commands not allowed after non deterministic commands; said (secret)", ""},
+		expected{"redis version", failed, "4.0.14", "need Redis 5 or later"})
+}
+
+func TestCheckOfUpstreams(t *testing.T) {
+	redisServer := newRedis(t)
+	date := func(off time.Duration) map[string]string {
+		return map[string]string{"Date": time.Now().Add(off).UTC().Format(http.TimeFormat)}
+	}
+	const remote = "GLORY_JWT_SECRETS="
+	for name, c := range map[string]struct {
+		glory, interwater sandbox.Fault
+		own               []string
+		lines             []expected
+	}{
+		"Glory gone":         {own: []string{"GLORY_URL=http://127.0.0.1:1"}, lines: []expected{{"glory", failed, "refused", "GLORY_URL right"}}},
+		"Glory ill":          {glory: sandbox.Fault{Status: 500}, lines: []expected{{"glory", failed, "status 500", "Glory well"}}},
+		"Glory hangs":        {glory: sandbox.Fault{Kind: sandbox.KindHang}, own: []string{"GLORY_TIMEOUT=100ms"}, lines: []expected{{"glory", failed, "", "reachable"}}},
+		"Glory in no HTTP":   {glory: sandbox.Fault{Kind: sandbox.KindRaw, Body: "marker\r\n"}, lines: []expected{{"glory", failed, "no valid HTTP", "GLORY_URL"}}},
+		"Glory a minute on":  {glory: sandbox.Fault{Header: date(time.Minute)}, lines: []expected{{"glory clock", failed, "ahead of ours", "GLORY_JWT_LEEWAY (10s)"}}},
+		"Glory a minute ago": {glory: sandbox.Fault{Header: date(-time.Minute)}, lines: []expected{{"glory clock", failed, "behind ours", "GLORY_JWT_LEEWAY (10s)"}}},
+		"Glory verifies itself": {glory: sandbox.Fault{Header: date(time.Minute)}, own: []string{remote},
+			lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
+		"Glory within leeway": {glory: sandbox.Fault{Header: date(5 * time.Second)}, lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
+		"Glory a second off":  {glory: sandbox.Fault{Header: date(time.Second)}, own: []string{"GLORY_JWT_LEEWAY=0s"}},
+		"Interwater ill": {interwater: sandbox.Fault{Path: "/v1/info", Status: 503},
+			lines: []expected{{"interwater", failed, "status 503", "Interwater well"}}},
+		"Interwater elsewhere": {interwater: sandbox.Fault{Path: "/v1/info", Status: 404},
+			lines: []expected{{"interwater", failed, "status 404", "INTERWATER_URL"}}},
+		"Interwater an hour ago": {interwater: sandbox.Fault{Header: date(-time.Hour)},
+			lines: []expected{{"interwater clock", warning, "behind ours", "time server"}}},
+		"license refused": {own: []string{"INTERWATER_SECRET_KEY=marker-wrong"},
+			lines: []expected{{"license default", failed, "401", "secret key right"}}},
+		"license throttled": {interwater: sandbox.Fault{Path: "/v1/auth", Status: 429, RetryAfter: 7},
+			lines: []expected{{"license default", failed, "429", "try again in 7s"}}},
+		"license of a portal": {interwater: sandbox.Fault{Path: "/v1/auth", Kind: sandbox.KindGarbage},
+			lines: []expected{{"license default", failed, "", "Something else seems to answer"}}},
+		"license unanswered": {interwater: sandbox.Fault{Path: "/v1/auth", Kind: sandbox.KindHang}, own: []string{"TOKEN_FETCH_TIMEOUT=100ms"},
+			lines: []expected{{"license default", failed, "", "TOKEN_FETCH_TIMEOUT"}}},
+		"a misspelt setting": {own: []string{"GLORY_JWT_SECRET=marker", "MEMBER_RATE_LIMITS=1/1s"}, lines: []expected{
+			{"settings", warning, "unknown: GLORY_JWT_SECRET, MEMBER_RATE_LIMITS", "mean GLORY_JWT_SECRETS? did you mean MEMBER_RATE_LIMIT?"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stands := newStands(t)
+			stands.Glory.SetFaults(c.glory)
+			stands.Interwater.SetFaults(c.interwater)
+			want(t, settings(stands, redisServer.Addr, c.own...), c.lines...)
+		})
+	}
+}
+
+// A name that no server knows is not looked up in tests.
+func TestCheckOfAnUnknownHost(t *testing.T) {
+	u := upstream{setting: "GLORY_URL"}
+	if hint := u.whyNot(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "x", IsNotFound: true}}); !strings.Contains(hint, "spelt right") {
+		t.Error(hint)
+	}
+}
+
+// Of several licenses, each is asked, and the wrong one named.
+func TestCheckOfLicenses(t *testing.T) {
+	stands, redisServer := newStands(t), newRedis(t)
+	l := stands.Interwater.Licenses()[0]
+	environ := settings(stands, redisServer.Addr, "INTERWATER_ACCESS_KEY=", "INTERWATER_SECRET_KEY=",
+		"INTERWATER_LICENSE_0_NAME=seoul", "INTERWATER_LICENSE_0_ACCESS_KEY="+l.AccessKey, "INTERWATER_LICENSE_0_SECRET_KEY="+l.SecretKey,
+		"INTERWATER_LICENSE_1_NAME=busan", "INTERWATER_LICENSE_1_ACCESS_KEY="+l.AccessKey, "INTERWATER_LICENSE_1_SECRET_KEY=wrong")
+	want(t, environ, expected{"license busan", failed, "401", "secret key"})
+	if found, _ := checked(t, environ); found["license seoul"].Detail != "issues access tokens that live 1h0m0s" {
+		t.Errorf("%+v", found["license seoul"])
+	}
+}
+
+// Settings that serve would refuse are exit status 2, and what was meant is told.
+func TestCheckOfSettingsThatCannotBeUsed(t *testing.T) {
+	good := settings(newStands(t), "127.0.0.1:1")
+	for name, c := range map[string]struct {
+		own           []string
+		problem, hint string
+	}{
+		"misspelt and missing": {[]string{"INTERWATER_ACCESS_KEY=", "INTERWATER_ACESS_KEY=marker-key"}, "INTERWATER_ACCESS_KEY", "did you mean INTERWATER_ACCESS_KEY?"},
+		"a rule":               {[]string{"INTERWATER_ALLOW=member.nobody("}, "INTERWATER_ALLOW", ""},
+		"a feature to come":    {[]string{"ROOM_CACHE_TTL=1s"}, "ROOM_CACHE_TTL", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environ := append(good, c.own...)
+			stdout, stderr, status := program(t, environ, "check")
+			if status != 2 || stdout != "" || !strings.Contains(stderr, c.problem) || !strings.Contains(stderr, c.hint) {
+				t.Errorf("%d, stdout %q, stderr %q", status, stdout, stderr)
+			}
+			asJSON, _, status := program(t, environ, "check", "-json")
+			var list []finding
+			if err := json.Unmarshal([]byte(asJSON), &list); err != nil || len(list) != 1 || status != 2 {
+				t.Fatalf("%d, %v: %s", status, err, asJSON)
+			}
+			if f := list[0]; f.Result != failed || !strings.Contains(f.Detail, c.problem) || !strings.Contains(f.Hint, c.hint) || f.Hint == "" {
+				t.Errorf("%+v", f)
+			}
+			if strings.Contains(stderr+asJSON, "marker") {
+				t.Errorf("a value is shown: %s%s", stderr, asJSON)
+			}
+		})
+	}
+}
+
+// Each upstream answers only when the other has been asked, too.
+func TestChecksRunSideBySide(t *testing.T) {
+	var both sync.WaitGroup
+	both.Add(2)
+	meet := func() http.HandlerFunc {
+		var once sync.Once
+		return func(w http.ResponseWriter, _ *http.Request) {
+			once.Do(both.Done)
+			both.Wait()
+			w.WriteHeader(http.StatusOK)
+		}
+	}
+	glory, interwater := httptest.NewServer(meet()), httptest.NewServer(meet())
+	defer glory.Close()
+	defer interwater.Close()
+	found, _ := checked(t, settings(newStands(t), "127.0.0.1:1", "GLORY_URL="+glory.URL, "INTERWATER_URL="+interwater.URL))
+	if found["glory"].Result != ok || found["interwater"].Result != ok {
+		t.Errorf("%+v", found)
+	}
+}

@@ -1,0 +1,207 @@
+package main
+
+// Certificates that end soon, have ended or don't fit, the gateway's own and an upstream's, as `gateway check` sees them; and what
+// it shows on a terminal, and never shows.
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roomgate/internal/sandbox"
+)
+
+const day = 24 * time.Hour
+
+// newCertificate is a self-signed one for 127.0.0.1 that is valid from begins to ends, counted from now: as a pair, and as two files.
+func newCertificate(t *testing.T, begins, ends time.Duration) (pair tls.Certificate, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(begins), NotAfter: time.Now().Add(ends),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
+	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	return pair, certFile, keyFile
+}
+
+func TestCheckOfTheGatewaysCertificate(t *testing.T) {
+	stands, redisServer := newStands(t), newRedis(t)
+	for name, c := range map[string]struct {
+		begins, ends time.Duration
+		expected
+	}{
+		"good":          {-day, 31 * day, expected{"tls certificate", ok, "30 days", ""}},
+		"soon":          {-day, 30 * day, expected{"tls certificate", warning, "in 29 days", "renew it"}},
+		"expired":       {-2 * day, -day, expected{"tls certificate", failed, "expired on", "renew it"}},
+		"not yet valid": {day, 60 * day, expected{"tls certificate", failed, "not valid before", "clock"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, certFile, keyFile := newCertificate(t, c.begins, c.ends)
+			want(t, settings(stands, redisServer.Addr, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile), c.expected)
+		})
+	}
+}
+
+func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
+	stands, redisServer := newStands(t), newRedis(t)
+	for name, c := range map[string]struct {
+		ends    time.Duration
+		url     func(string) string
+		unknown bool
+		check   expected
+	}{
+		"good":      {ends: 15 * day, check: expected{"glory certificate", ok, "14 days", ""}},
+		"soon":      {ends: 14 * day, check: expected{"glory certificate", warning, "in 13 days", "tell those who run glory"}},
+		"expired":   {ends: -time.Hour, check: expected{"glory", failed, "expired", "renewed, or this machine's clock wrong"}},
+		"untrusted": {ends: 99 * day, unknown: true, check: expected{"glory", failed, "", "SSL_CERT_FILE"}},
+		"another's": {ends: 99 * day, url: func(u string) string { return strings.Replace(u, "127.0.0.1", "localhost", 1) },
+			check: expected{"glory", failed, "", "the one that the certificate names"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair, certFile, _ := newCertificate(t, -10*day, c.ends)
+			glory := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			glory.TLS, glory.Config.ErrorLog = &tls.Config{Certificates: []tls.Certificate{pair}}, quiet()
+			glory.StartTLS()
+			defer glory.Close()
+			environ := settings(stands, redisServer.Addr, "GLORY_URL="+glory.URL)
+			if c.url != nil {
+				environ = append(environ, "GLORY_URL="+c.url(glory.URL))
+			}
+			if !c.unknown {
+				environ = append(environ, "SSL_CERT_FILE="+certFile) // read once by a process, so each case is one
+			}
+			stdout, stderr, _ := program(t, environ, "check", "-json")
+			var list []finding
+			if err := json.Unmarshal([]byte(stdout), &list); err != nil {
+				t.Fatalf("%v: %s%s", err, stdout, stderr)
+			}
+			for _, f := range list {
+				if f.Check == c.check.check && f.Result == c.check.result && strings.Contains(f.Detail, c.check.detail) && strings.Contains(f.Hint, c.check.hint) {
+					return
+				}
+			}
+			t.Errorf("no %+v in %s", c.check, stdout)
+		})
+	}
+}
+
+// Whatever is wrong, what the check says holds no secret.
+func TestCheckShowsNoSecret(t *testing.T) {
+	secrets := map[string]string{
+		"access key": "marker-access-key-3f9a", "secret key": "marker-secret-key-77b1", "redis password": "marker-redis-password",
+		"JWT secret": "marker-jwt-secret-0123456789abcdef0123456789abcdef",
+	}
+	stands, err := sandbox.Start(sandbox.Options{
+		JWTSecret: secrets["JWT secret"],
+		Licenses:  []sandbox.License{{AccessKey: secrets["access key"], SecretKey: secrets["secret key"]}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stands.Close() })
+	locked := newRedis(t, "--requirepass", "another")
+	sinks := map[string]string{}
+	for n, addr := range []string{locked.Addr, oldRedis(t), "127.0.0.1:1"} {
+		for m, fault := range []sandbox.Fault{
+			{}, {Status: 403}, {Kind: sandbox.KindReset}, {Kind: sandbox.KindEcho},
+			{Kind: sandbox.KindRaw, Body: "marker-access-key-3f9a marker-secret-key-77b1\r\n\r\n"},
+			{Status: 302, Redirect: "http://marker-secret-key-77b1/"}, {Header: map[string]string{"Date": "marker-secret-key-77b1"}},
+		} {
+			stands.Glory.SetFaults(fault)
+			stands.Interwater.SetFaults(fault)
+			environ := settings(stands, "", "REDIS_URL=redis://:marker-redis-password@"+addr, "GLORY_JWT_SECRET="+secrets["JWT secret"])
+			for _, args := range [][]string{{"check"}, {"check", "-json"}} {
+				var out strings.Builder
+				_ = run(t.Context(), args, environ, &out, &out)
+				sinks[fmt.Sprint(args, n, m)] = out.String()
+			}
+		}
+	}
+	scan(t, sinks, secrets)
+}
+
+// openTerminal is a terminal of its own: what is written to the file comes out of the other.
+func openTerminal(t *testing.T) (terminal, screen *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { screen.Close() })
+	if err := unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	return terminal, screen
+}
+
+// On a terminal a line tells what is being waited for, and is gone in the end; standard output has the table alone.
+func TestProgressOfACheckIsForTerminalsOnly(t *testing.T) {
+	stands, redisServer := newStands(t), newRedis(t)
+	stands.Glory.SetFaults(slowly("", 300*time.Millisecond))
+	environ := settings(stands, redisServer.Addr)
+	terminal, screen := openTerminal(t)
+	command := exec.CommandContext(t.Context(), os.Args[0], "check")
+	var stdout strings.Builder
+	command.Env, command.Stdout, command.Stderr = append(environ, asProgram), &stdout, terminal
+	if err := command.Run(); err != nil {
+		t.Errorf("%v\n%s", err, &stdout)
+	}
+	terminal.Close()
+	shown, _ := io.ReadAll(screen) // ends with an error once nobody has the terminal open
+	text := string(shown)
+	if !strings.Contains(text, "checking settings, redis, glory, interwater, license default") || !strings.Contains(text, eraseLine+"checking glory"+eraseLine) {
+		t.Errorf("on the terminal: %q", text)
+	}
+	if !strings.HasSuffix(text, eraseLine) || strings.Contains(text, "\n") || strings.Contains(stdout.String(), "\x1b") {
+		t.Errorf("the line is not gone: %q, %q", text, &stdout)
+	}
+	if _, stderr, _ := program(t, environ, "check"); stderr != "" {
+		t.Errorf("without a terminal: %q", stderr)
+	}
+}

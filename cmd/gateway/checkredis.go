@@ -1,0 +1,207 @@
+package main
+
+// This file checks Redis: whether it does what the gateway needs, and whether it would throw away what is kept there.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/config"
+	"roomgate/internal/tokencache"
+)
+
+// leastRedis is the first major version whose scripts may write after having asked for the time.
+const leastRedis = 5
+
+// redisNeeds does what the gateway's own scripts do, under its prefix.
+var redisNeeds = redis.NewScript(`local t = redis.call('TIME') return redis.call('SET', KEYS[1], t[1], 'PX', 1000)`)
+
+// checkRedis makes one finding for each thing that can be wrong by itself. Each step waits for REDIS_TIMEOUT at most.
+func checkRedis(ctx context.Context, cfg *config.Config) []finding {
+	f := begin("redis")
+	client, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
+	if err != nil {
+		return []finding{f.fail(err.Error(), "is REDIS_URL right?")}
+	}
+	defer func() { _ = client.Close() }()
+	if err := client.Ping(ctx).Err(); err != nil { // opens the connection
+		return []finding{f.fail(err.Error(), redisHint(ctx, cfg, err))}
+	}
+	pinged := time.Now()
+	err = client.Ping(ctx).Err()
+	f = f.end(fmt.Sprintf("answers within %s", time.Since(pinged).Round(10*time.Microsecond)))
+	if err != nil {
+		f = f.fail(err.Error(), redisHint(ctx, cfg, err))
+	}
+	w := begin("redis writes")
+	if err := redisNeeds.Run(ctx, client, []string{cfg.RedisKeyPrefix + "check"}).Err(); err != nil {
+		w = w.fail(err.Error(), redisHint(ctx, cfg, err))
+	} else {
+		w = w.end("runs scripts and takes writes")
+	}
+	version, mode, eviction := begin("redis version"), begin("redis mode"), begin("redis eviction")
+	nodes := redisNodes(ctx, client)
+	return []finding{f, w, redisVersion(version, nodes), redisMode(mode, cfg.RedisMode, nodes), redisEviction(eviction, nodes)}
+}
+
+// redisNode is what one server says of itself; "" is what it doesn't tell.
+type redisNode struct{ version, mode, policy, maxMemory string }
+
+// redisNodes asks every master of a Cluster, or the one server. Managed ones refuse some of the questions.
+func redisNodes(ctx context.Context, client redis.UniversalClient) []redisNode {
+	cluster, isCluster := client.(*redis.ClusterClient)
+	if !isCluster {
+		return []redisNode{askNode(ctx, client)}
+	}
+	var mu sync.Mutex
+	var nodes []redisNode
+	_ = cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		n := askNode(ctx, master)
+		mu.Lock()
+		defer mu.Unlock()
+		nodes = append(nodes, n)
+		return nil
+	}) // what is missing is unknown
+	return nodes
+}
+
+func askNode(ctx context.Context, client redis.UniversalClient) redisNode {
+	server, memory := info(ctx, client, "server"), info(ctx, client, "memory")
+	n := redisNode{server["redis_version"], server["redis_mode"], memory["maxmemory_policy"], memory["maxmemory"]}
+	if set, err := client.ConfigGet(ctx, "maxmemory-policy").Result(); err == nil && set["maxmemory-policy"] != "" {
+		n.policy = set["maxmemory-policy"]
+	}
+	return n
+}
+
+// info is one section of INFO, empty where it may not be asked for.
+func info(ctx context.Context, client redis.UniversalClient, section string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(client.Info(ctx, section).Val()) {
+		if name, value, isField := strings.Cut(strings.TrimSpace(line), ":"); isField {
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+// told are the different values of the nodes, without those that tell none.
+func told(nodes []redisNode, field func(redisNode) string) []string {
+	var values []string
+	for _, n := range nodes {
+		if v := field(n); v != "" {
+			values = append(values, v)
+		}
+	}
+	slices.Sort(values)
+	return slices.Compact(values)
+}
+
+// redisVersion judges the oldest. That a version isn't told is no harm: the scripts have run.
+func redisVersion(f finding, nodes []redisNode) finding {
+	versions := told(nodes, func(n redisNode) string { return n.version })
+	if len(versions) == 0 {
+		return f.end("unknown: INFO is not allowed")
+	}
+	for _, v := range versions {
+		major, _, _ := strings.Cut(v, ".")
+		if n, err := strconv.Atoi(major); err == nil && n < leastRedis {
+			return f.fail(v, fmt.Sprintf("the gateway's scripts need Redis %d or later, or Valkey", leastRedis))
+		}
+	}
+	return f.end(strings.Join(versions, ", "))
+}
+
+// redisMode compares what the servers are with what REDIS_MODE says.
+func redisMode(f finding, set string, nodes []redisNode) finding {
+	modes := told(nodes, func(n redisNode) string { return n.mode })
+	switch {
+	case len(modes) == 0:
+		return f.end(set + " by REDIS_MODE; INFO is not allowed")
+	case set == "single" && !slices.Contains(modes, "standalone"),
+		set == "sentinel" && slices.Contains(modes, "cluster"):
+		return f.fail("REDIS_MODE is "+set+", the server is "+modes[0], "set REDIS_MODE="+modes[0])
+	case set == "cluster":
+		return f.end(fmt.Sprintf("cluster of %d masters", len(nodes)))
+	}
+	return f.end(set)
+}
+
+// redisEviction warns of a Redis that makes room by throwing away.
+func redisEviction(f finding, nodes []redisNode) finding {
+	const remedy = "set maxmemory-policy noeviction"
+	policies := told(nodes, func(n redisNode) string { return n.policy })
+	if len(policies) == 0 {
+		return f.warn("unknown: neither CONFIG nor INFO is allowed",
+			"look at maxmemory-policy where this Redis is managed; it should be noeviction")
+	}
+	for _, p := range policies {
+		var lost string
+		switch {
+		case strings.HasPrefix(p, "allkeys-"):
+			lost = "access tokens, limits' counts and the deny list"
+		case strings.HasPrefix(p, "volatile-"):
+			lost = "access tokens and limits' counts"
+		default:
+			continue
+		}
+		if limits := told(nodes, func(n redisNode) string { return n.maxMemory }); slices.Equal(limits, []string{"0"}) {
+			p += " (maxmemory is not set: nothing is evicted yet)"
+		}
+		return f.warn(p, "when its memory is full, "+lost+" may be dropped: "+remedy)
+	}
+	return f.end(strings.Join(policies, ", "))
+}
+
+// redisHint is what to look at after err.
+func redisHint(ctx context.Context, cfg *config.Config, err error) string {
+	if mode := actualMode(ctx, cfg); mode != "" && mode != cfg.RedisMode {
+		return "the server is " + mode + ": set REDIS_MODE=" + mode
+	}
+	for code, hint := range map[string]string{
+		"NOAUTH":    "it wants a password: put it in REDIS_URL",
+		"WRONGPASS": "are user and password in REDIS_URL right?",
+		"NOPERM":    "its user may not do what the gateway needs: keys under REDIS_KEY_PREFIX, scripts, all data commands",
+		"READONLY":  "REDIS_URL leads to a replica: name the master, or use REDIS_MODE=sentinel",
+		"OOM":       "its memory is full: raise maxmemory",
+		"LOADING":   "it is still reading its data: wait",
+	} {
+		if redis.HasErrorPrefix(err, code) {
+			return hint
+		}
+	}
+	if slow, isNet := errors.AsType[net.Error](err); isNet && slow.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return "does it answer within REDIS_TIMEOUT (" + cfg.RedisTimeout.String() + "), and is REDIS_URL reachable from here?"
+	}
+	return "is REDIS_URL right, and reachable from here?"
+}
+
+// actualMode asks the first server of REDIS_URL, as one by itself, what it is: single, cluster or sentinel; "" if it doesn't
+// tell.
+func actualMode(ctx context.Context, cfg *config.Config) string {
+	at, err := url.Parse(cfg.RedisURL.Reveal())
+	if err != nil {
+		return ""
+	}
+	at.RawQuery = "" // further nodes and a master's name aren't for one
+	client, err := tokencache.OpenRedis("single", at.String(), cfg.RedisTimeout, nil)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = client.Close() }()
+	mode := info(ctx, client, "server")["redis_mode"]
+	if mode == "standalone" {
+		return "single"
+	}
+	return mode
+}
