@@ -101,8 +101,8 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
 		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
-		CORSOrigins: cfg.CORSAllowedOrigins,
-		Draining:    g.draining.Load, Log: g.log, Metrics: registry,
+		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
+		Draining: g.draining.Load, Log: g.log, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err
