@@ -51,7 +51,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 		return err
 	}
 	x := explained{Method: flags.Arg(0)}
-	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, x.Method, flags.Arg(1)); err != nil {
+	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, cfg.APIDocs, x.Method, flags.Arg(1)); err != nil {
 		return err
 	}
 	if x.Destination.Upstream == "interwater" {
@@ -103,10 +103,13 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 func (x explained) print(w io.Writer) error {
 	var text strings.Builder
 	d := x.Destination
-	if d.Upstream == "" {
-		fmt.Fprintf(&text, "route    none: the gateway answers %d %s\n", d.Status, http.StatusText(d.Status))
-	} else {
+	switch {
+	case d.Upstream != "":
 		fmt.Fprintf(&text, "route    %s, to %s\n", d.Route, d.Upstream)
+	case d.Route != "":
+		fmt.Fprintf(&text, "route    %s: a page of the gateway\n", d.Route)
+	default:
+		fmt.Fprintf(&text, "route    none: the gateway answers %d %s\n", d.Status, http.StatusText(d.Status))
 	}
 	if d.Room != "" {
 		fmt.Fprintf(&text, "room     %s\n", d.Room)

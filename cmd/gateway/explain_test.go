@@ -56,6 +56,7 @@ func TestExplainNamesWhatHappens(t *testing.T) {
 	}
 	for target, want := range map[string]string{
 		"/v1/auth": "none: the gateway answers 404", "//v1/auth": "none: the gateway answers 400", "/api/v1/profile": "/api/, to glory",
+		"/docs": "GET /docs: a page of the gateway", "/docs/x": "none: the gateway answers 404",
 	} {
 		if out, _ := explainFor(t, r.environ, "", "GET", target); !strings.Contains(out, want) {
 			t.Errorf("%s: %s", target, out)

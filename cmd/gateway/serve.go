@@ -129,8 +129,8 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
 		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
-		CORSOrigins: cfg.CORSAllowedOrigins,
-		Draining:    g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming, Tracing: spans,
+		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
+		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming, Tracing: spans,
 	}
 }
 

@@ -79,7 +79,7 @@ func fuzzGateway(f *testing.F, upstream http.RoundTripper) http.Handler {
 	room := &roomHandler{authorizer: steadyBridge{}, limit: limiters.member, next: newRoomProxy(o, &credentialTransport{
 		credentials: steadyBridge{}, reject: []int{401, 403}, next: upstream,
 	})}
-	routes, err := newRouteTable([]string{"GET /v1/info"}, &gloryHandler{limiters: limiters, next: newGloryProxy(o, upstream)}, room, nil)
+	routes, err := newRouteTable([]string{"GET /v1/info"}, &gloryHandler{limiters: limiters, next: newGloryProxy(o, upstream)}, room, nil, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

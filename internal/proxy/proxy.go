@@ -46,6 +46,8 @@ type Options struct {
 	LoginLimit, AccountLimit, MemberLimit Limit
 	// Redis counts for the fleet.
 	Redis Redis
+	// APIDocs opens /openapi.json and /docs.
+	APIDocs bool
 	// CORSOrigins are the origins of browser clients, "*" for all. Empty: no CORS.
 	CORSOrigins []string
 	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
@@ -95,7 +97,11 @@ func New(o Options) (*Proxy, error) {
 		credentials: o.Bridge, reject: o.RejectStatuses, tracing: t, next: roomGate,
 	})}
 	origins := newCrossOrigin(o.CORSOrigins)
-	routes, err := newRouteTable(o.RoomRoutes, glory, room, origins)
+	pages, err := newAPIDocs(o.APIDocs)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	routes, err := newRouteTable(o.RoomRoutes, glory, room, pages, origins)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,15 +28,19 @@ func neverForwarded(method string) bool {
 
 // routeTable finds a request's handler by its target as sent.
 type routeTable struct {
-	rooms       *http.ServeMux // of matchers: see match
+	mux         *http.ServeMux // of matchers: see match
 	glory, room http.Handler
-	origins     *crossOrigin // nil: no CORS
+	pages       map[string]http.Handler // the gateway's own, by pattern
+	origins     *crossOrigin            // nil: no CORS
 }
 
-// newRouteTable takes the room routes as ServeMux patterns. A pattern that ServeMux refuses is an error.
-func newRouteTable(patterns []string, glory, room http.Handler, origins *crossOrigin) (table *routeTable, err error) {
-	table = &routeTable{rooms: http.NewServeMux(), glory: glory, room: room, origins: origins}
-	for _, pattern := range patterns {
+// newRouteTable takes the room routes as ServeMux patterns, and the gateway's own pages. A pattern that ServeMux refuses,
+// and a room route that is a page, is an error.
+func newRouteTable(
+	patterns []string, glory, room http.Handler, pages map[string]http.Handler, origins *crossOrigin,
+) (table *routeTable, err error) {
+	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: pages, origins: origins}
+	for _, pattern := range append(slices.Sorted(maps.Keys(pages)), patterns...) {
 		if err := table.add(pattern); err != nil {
 			return nil, err
 		}
@@ -47,10 +52,10 @@ func newRouteTable(patterns []string, glory, room http.Handler, origins *crossOr
 func (t *routeTable) add(pattern string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("room route %q: %v", pattern, r)
+			err = fmt.Errorf("route %q: %v", pattern, r)
 		}
 	}()
-	t.rooms.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { w.(*match).found(r) })
+	t.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { w.(*match).found(r) })
 	return nil
 }
 
@@ -95,19 +100,22 @@ func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.H
 			return t.glory, nil
 		}
 	}
-	return t.findRoom(method, ex)
+	return t.find(method, ex)
 }
 
-// findRoom asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
+// find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
-func (t *routeTable) findRoom(method string, ex *exchange) (http.Handler, error) {
+func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
 	m := match{header: make(http.Header)}
-	t.rooms.ServeHTTP(&m, &http.Request{Method: method, URL: &url.URL{Path: ex.target.path}})
+	t.mux.ServeHTTP(&m, &http.Request{Method: method, URL: &url.URL{Path: ex.target.path}})
 	switch {
 	case m.pattern != "" && neverForwarded(method): // a pattern without a method
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 	case m.pattern != "":
 		ex.route = m.pattern
+		if page := t.pages[m.pattern]; page != nil {
+			return page, nil
+		}
 		ex.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
 		for segment := range strings.SplitSeq(ex.target.path, "/") {
 			if decoded, _ := url.PathUnescape(segment); len(decoded) > maxRoomName {

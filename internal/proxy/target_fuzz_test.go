@@ -56,7 +56,7 @@ func strays(raw string) string {
 // testTable is a route table that goes nowhere.
 func testTable(t testing.TB) (table *routeTable, glory, room *http.ServeMux) {
 	glory, room = http.NewServeMux(), http.NewServeMux()
-	table, err := newRouteTable([]string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, glory, room, nil)
+	table, err := newRouteTable([]string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, glory, room, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

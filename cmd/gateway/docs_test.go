@@ -1,0 +1,63 @@
+package main
+
+// The page /docs, as a client developer sees it.
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// execute opens an operation of the page, sends its request and returns the answer's status and body as shown.
+func (b *browser) execute(t *testing.T, operation string) (status, body string) {
+	t.Helper()
+	block := "#operations-" + operation
+	b.run(t,
+		chromedp.Click(chromedp.CSS(block+" .opblock-summary-control")),
+		chromedp.Click(chromedp.CSS(block+" .execute")),
+		chromedp.WaitVisible(chromedp.CSS(block+" .live-responses-table .response-col_status")),
+	)
+	for _, shown := range []struct {
+		what string
+		into *string
+	}{{" .response-col_status", &status}, {" .response-col_description pre", &body}} {
+		text, err := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS(block+" .live-responses-table tbody"+shown.what)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		*shown.into = strings.TrimSpace(text)
+	}
+	return status, body
+}
+
+func TestTheDocsPageInABrowser(t *testing.T) {
+	b, stands := newBrowser(t), newStands(t)
+	r := startReplica(t, settings(stands, newRedis(t).Addr))
+	b.run(t, chromedp.Navigate(r.url+"/docs"), chromedp.WaitVisible(chromedp.CSS("#operations-rooms-info")))
+
+	if status, body := b.execute(t, "members-health"); status != "200" || !json.Valid([]byte(body)) {
+		t.Errorf("health, sent from the page: %s %s", status, body)
+	}
+	b.run(t,
+		chromedp.Click(chromedp.CSS(".btn.authorize")),
+		chromedp.SendKeys(chromedp.CSS(".auth-container input"), stands.Glory.MintToken(demoSubject, 1e12)),
+		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .authorize")),
+		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .btn-done")),
+	)
+	if status, body := b.execute(t, "rooms-info"); status != "200" || !strings.Contains(body, `"roomLimit": 10`) {
+		t.Errorf("info, sent from the page with a member token: %s %s", status, body)
+	}
+	// A Korean room, as the page encodes it.
+	if status, body := b.execute(t, "rooms-room"); status != "200" || !strings.Contains(body, "주간회의") {
+		t.Errorf("room, sent from the page: %s %s", status, body)
+	}
+	if hosts := b.hosts(); !slices.Equal(hosts, []string{strings.TrimPrefix(r.url, "http://")}) {
+		t.Errorf("the page has asked %q", hosts)
+	}
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the console says %q", complaints)
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+// What the tests of the API description share: the description as it is served, requests made from it, and the look at
+// their answers.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+)
+
+// undescribed are the headers that any answer may have.
+func undescribed() []string {
+	return []string{"Content-Type", "Content-Length", "Content-Encoding", "Date", "Connection", "Vary"}
+}
+
+// description is the served one.
+type description struct {
+	*openapi3.T
+	client *http.Client
+	seen   map[string]bool // operation and status
+}
+
+// operation is one line of the description.
+type operation struct {
+	method, path string
+	*openapi3.Operation
+}
+
+// fetchDescription reads /openapi.json and checks that it is OpenAPI, its examples too. Objects are closed for the test: a
+// client should not mind a new field, but the description has to tell of it.
+func fetchDescription(t *testing.T, gate string) *description {
+	t.Helper()
+	d := &description{client: newClient(t), seen: map[string]bool{}}
+	document, err := openapi3.NewLoader().LoadFromData([]byte(get(t, d.client, gate+"/openapi.json", "").want(t, 200).body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.T = document
+	if err := document.Validate(t.Context()); err != nil || !document.IsOpenAPI31OrLater() {
+		t.Fatalf("openapi %s: %v", document.OpenAPI, err)
+	}
+	for _, schema := range document.Components.Schemas {
+		closeObjects(schema.Value)
+	}
+	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
+	return d
+}
+
+func closeObjects(s *openapi3.Schema) {
+	if len(s.Properties) > 0 {
+		s.AdditionalProperties.Has = new(bool)
+	}
+	for _, property := range s.Properties {
+		closeObjects(property.Value)
+	}
+}
+
+// operations are all, in order, that any of the beginnings fits.
+func (d *description) operations(beginnings ...string) []operation {
+	var all []operation
+	for _, path := range slices.Sorted(maps.Keys(d.Paths.Map())) {
+		if !slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(path, b) }) {
+			continue
+		}
+		operations := d.Paths.Value(path).Operations()
+		for _, method := range slices.Sorted(maps.Keys(operations)) {
+			all = append(all, operation{method, path, operations[method]})
+		}
+	}
+	return all
+}
+
+// ask sends an operation's request, with the body that the description gives as its example, and holds the answer against
+// the description. change may be nil.
+func (d *description) ask(t *testing.T, gate string, op operation, token string, status int, change func(*http.Request)) answer {
+	t.Helper()
+	body := ""
+	if op.Operation != nil && op.RequestBody != nil {
+		example, _ := json.Marshal(op.RequestBody.Value.Content["application/json"].Example)
+		body = string(example)
+	}
+	url := gate + strings.ReplaceAll(op.path, "{room_name}", koreanRoom())
+	request, err := http.NewRequestWithContext(t.Context(), op.method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body == "" {
+		request.Body, request.ContentLength = nil, 0
+	} else {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if change != nil {
+		change(request)
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{response.StatusCode, response.Header, string(text), response.Close}
+	if a.status != status {
+		t.Errorf("%s %s: status %d, want %d: %s", op.method, op.path, a.status, status, a.body)
+	}
+	if err := d.check(t.Context(), op, a); err != nil {
+		t.Errorf("%s %s: %d %s\n%v\n%s", op.method, op.path, a.status, a.body, a.header, err)
+	}
+	return a
+}
+
+// check holds an answer against the description: status, headers, type and body. What is no operation is answered one of
+// the two errors that all such are.
+func (d *description) check(ctx context.Context, op operation, a answer) error {
+	shared := d.Components.Responses
+	expected := map[int]*openapi3.ResponseRef{404: shared["NotFound"], 405: shared["MethodNotAllowed"]}[a.status]
+	if op.Operation != nil {
+		expected = op.Responses.Status(a.status)
+	}
+	if expected == nil {
+		return fmt.Errorf("status %d is not described", a.status)
+	}
+	d.seen[fmt.Sprint(op.method, " ", op.path, " ", a.status)] = true
+	described := undescribed()
+	for name := range expected.Value.Headers {
+		described = append(described, http.CanonicalHeaderKey(name))
+	}
+	for name := range a.header {
+		if !slices.Contains(described, name) {
+			return fmt.Errorf("header %s is not described", name)
+		}
+	}
+	bodiless := op.method == http.MethodHead || a.status == http.StatusNotModified
+	if bodiless && a.body != "" {
+		return fmt.Errorf("a body where none belongs: %q", a.body)
+	}
+	// The validator looks at nothing of a HEAD or a 304, so it is told that the answer is a GET's 200.
+	asked := &openapi3.Operation{Responses: openapi3.NewResponses(openapi3.WithStatus(200, expected))}
+	input := (&openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request: &http.Request{Method: http.MethodGet},
+			Route:   &routers.Route{Spec: d.T, Path: op.path, Method: http.MethodGet, Operation: asked},
+		},
+		Status: http.StatusOK, Header: a.header,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: bodiless, MultiError: true},
+	}).SetBodyBytes([]byte(a.body))
+	return openapi3filter.ValidateResponse(ctx, input)
+}
+
+// never fails the test for every described answer that was not seen.
+func (d *description) never(t *testing.T) {
+	t.Helper()
+	for _, op := range d.operations("/") {
+		for _, status := range slices.Sorted(maps.Keys(op.Responses.Map())) {
+			if !d.seen[op.method+" "+op.path+" "+status] {
+				t.Errorf("%s %s: %s is described, and no request of this test is answered it", op.method, op.path, status)
+			}
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package main
+
+// The description that the gateway serves to client developers is true: its routes are the gateway's, and every answer that
+// it gives, the errors among them, is as described.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"roomgate/internal/config"
+	"roomgate/internal/proxy"
+	"roomgate/internal/sandbox"
+)
+
+func TestEveryAnswerIsAsDescribed(t *testing.T) {
+	stands, redis := newStands(t), newRedis(t).Addr
+	environ := settings(stands, redis, "MAX_BODY_BYTES=4096", "MEMBER_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0",
+		`INTERWATER_ALLOW=member.sub != "9"`)
+	gate := startReplica(t, environ).url
+	d := fetchDescription(t, gate)
+	token := stands.Glory.MintToken(demoSubject, 1e12)
+
+	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Status: 503, RetryAfter: 1})
+	d.ask(t, gate, d.operations("/v1/info")[0], token, 503, nil)
+	stands.Interwater.Reset()
+	eventually(t, "an access token", func() bool { return get(t, d.client, gate+"/v1/info", token).status == 200 })
+
+	for _, op := range d.operations("/") {
+		d.ask(t, gate, op, token, 200, nil)
+		d.ask(t, gate, op, token, 400, func(r *http.Request) { r.URL.RawQuery = "a;b" })
+		d.ask(t, gate, op, token, 431, func(r *http.Request) {
+			for i := range 101 {
+				r.Header.Set(fmt.Sprint("X-", i), "x")
+			}
+		})
+	}
+	d.askMembers(t, gate, token, stands)
+	d.askRooms(t, gate, token, stands)
+	d.askPages(t, gate)
+	d.askUpstreamFailures(t, gate, token, stands, environ)
+	d.askTooMuch(t, token, stands, environ)
+	d.never(t)
+}
+
+// demoSubject is the member who has joined already.
+const demoSubject = "1"
+
+func (d *description) askMembers(t *testing.T, gate, token string, stands *sandbox.Sandbox) {
+	for _, op := range d.operations("/public-api/v1/join", "/public-api/v1/login") {
+		wrong := io.NopCloser(strings.NewReader(`{"id":"test-user-1","password":"no","name":"a","nickname":"b","email":"c"}`))
+		d.ask(t, gate, op, "", 400, func(r *http.Request) { r.Body, r.ContentLength = wrong, -1 })
+		d.ask(t, gate, op, "", 413, func(r *http.Request) {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(strings.Repeat(" ", 5000))), 5000
+		})
+	}
+	for _, op := range d.operations("/api/") {
+		d.ask(t, gate, op, "", 403, nil)
+		stands.Glory.SetFaults(sandbox.Fault{Status: 401})
+		d.ask(t, gate, op, token, 401, nil)
+		stands.Glory.Reset()
+	}
+}
+
+func (d *description) askRooms(t *testing.T, gate, token string, stands *sandbox.Sandbox) {
+	for _, op := range d.operations("/v1/") {
+		d.ask(t, gate, op, "", 401, nil)
+		d.ask(t, gate, op, token+"x", 401, nil)
+		d.ask(t, gate, op, stands.Glory.MintToken("9", 1e12), 403, nil)
+		if strings.Contains(op.path, "{") {
+			d.ask(t, gate, op, token, 404, func(r *http.Request) { r.URL.Path, r.URL.RawPath = "/v1/sessions/nobody", "" })
+		}
+	}
+	for _, path := range []string{"/v1/auth", "/nowhere", "/docs/", "/docs/nothing.js"} {
+		d.ask(t, gate, operation{method: http.MethodGet, path: path}, token, 404, nil)
+	}
+}
+
+func (d *description) askPages(t *testing.T, gate string) {
+	for _, op := range d.operations("/docs", "/openapi.json") {
+		tag := d.ask(t, gate, op, "", 200, nil).header.Get("ETag")
+		d.ask(t, gate, op, "", 304, func(r *http.Request) { r.Header.Set("If-None-Match", tag) })
+	}
+}
+
+// askUpstreamFailures has both upstreams fail, in front of a gateway that doesn't wait for them long where they hang.
+func (d *description) askUpstreamFailures(t *testing.T, gate, token string, stands *sandbox.Sandbox, environ []string) {
+	impatient := startReplica(t, append(slices.Clone(environ), "GLORY_TIMEOUT=200ms", "INTERWATER_TIMEOUT=200ms")).url
+	for _, failure := range []struct {
+		gate   string
+		status int
+		fault  sandbox.Fault
+	}{
+		{gate, 500, sandbox.Fault{Status: 500}},
+		{gate, 502, sandbox.Fault{Kind: sandbox.KindReset}},
+		{impatient, 504, sandbox.Fault{Kind: sandbox.KindHang}},
+	} {
+		stands.Glory.SetFaults(failure.fault)
+		stands.Interwater.SetFaults(failure.fault)
+		for _, op := range d.operations("/public-api/", "/api/", "/v1/") {
+			d.ask(t, failure.gate, op, token, failure.status, nil)
+		}
+	}
+	stands.Glory.Reset()
+	stands.Interwater.Reset()
+}
+
+// askTooMuch meets the limits, each at a gateway where it is low.
+func (d *description) askTooMuch(t *testing.T, token string, stands *sandbox.Sandbox, environ []string) {
+	limited := startReplica(t, append(slices.Clone(environ), "LOGIN_RATE_LIMIT=1/1h", "MEMBER_RATE_LIMIT=1/1h")).url
+	for _, path := range []string{"/v1/info", "/public-api/v1/login"} { // takes up what there is
+		_, _ = call(t.Context(), d.client, http.MethodGet, limited+path, token, "")
+		_, _ = call(t.Context(), d.client, http.MethodPost, limited+path, token, "{}")
+	}
+	for _, op := range d.operations("/v1/", "/public-api/v1/join", "/public-api/v1/login") {
+		d.ask(t, limited, op, token, 429, nil)
+	}
+
+	full := startReplica(t, append(slices.Clone(environ), "MAX_IN_FLIGHT=1", "GLORY_TIMEOUT=60s")).url
+	stands.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		_, _ = call(ctx, d.client, http.MethodGet, full+"/public-api/v1/health", "", "")
+	}()
+	eventually(t, "a request in flight", func() bool { return stands.Glory.Calls("/public-api/v1/health") > 0 })
+	for _, op := range d.operations("/") {
+		d.ask(t, full, op, token, 503, nil)
+	}
+	leave()
+	<-left
+	stands.Glory.Reset()
+}
+
+// A route that one knows and the other doesn't fails here, whichever it is.
+func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
+	stands := newStands(t)
+	environ := settings(stands, newRedis(t).Addr)
+	gate := startReplica(t, environ).url
+	d := fetchDescription(t, gate)
+	cfg, err := config.Load(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rooms, members []string
+	for _, op := range d.operations("/") {
+		destination, err := proxy.Explain(cfg.InterwaterRoutes, true, op.method, strings.ReplaceAll(op.path, "{room_name}", "x"))
+		if err != nil || destination.Route == "" {
+			t.Errorf("%s %s is described, and the gateway doesn't know it: %+v %v", op.method, op.path, destination, err)
+		}
+		switch {
+		case destination.Upstream == "glory":
+			members = append(members, op.path)
+		case destination.Upstream == "interwater" && op.method == http.MethodGet:
+			rooms = append(rooms, op.method+" "+op.path)
+		}
+	}
+	if want := slices.Sorted(slices.Values(cfg.InterwaterRoutes)); !slices.Equal(rooms, want) {
+		t.Errorf("room routes described: %q, want %q", rooms, want)
+	}
+	var stats struct{ Requests map[string]int }
+	if err := json.Unmarshal([]byte(get(t, d.client, stands.GloryURL+"/_sandbox/stats", "").body), &stats); err != nil {
+		t.Fatal(err)
+	}
+	delete(stats.Requests, "other")
+	if want := slices.Sorted(maps.Keys(stats.Requests)); !slices.Equal(slices.Sorted(slices.Values(members)), want) {
+		t.Errorf("member routes described: %q, want %q", members, want)
+	}
+	// The methods of a path are those that it is described with. Glory's own are its own affair.
+	for _, op := range d.operations("/v1/", "/openapi.json", "/docs") {
+		described := slices.Sorted(maps.Keys(d.Paths.Value(op.path).Operations()))
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace} {
+			a := d.ask(t, gate, operation{method: method, path: op.path}, "", 405, nil)
+			if allow := a.header.Get("Allow"); allow != strings.Join(described, ", ") {
+				t.Errorf("%s is described with %q, and allows %q", op.path, described, allow)
+			}
+		}
+	}
+}
+
+func TestNoDocsWhereTheyAreOff(t *testing.T) {
+	client := newClient(t)
+	r := startReplica(t, settings(newStands(t), newRedis(t).Addr, "API_DOCS=false"))
+	for _, path := range []string{"/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"} {
+		if a := get(t, client, r.url+path, "").want(t, 404); a.body != `{"code":"404","message":"Not found"}` {
+			t.Errorf("%s: %s", path, a.body)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package proxy
+
+// This file answers with the description of the public routes, for programs (/openapi.json) and for people (/docs). The
+// viewer is Swagger UI, whole from the binary: the page asks no other host for anything.
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	viewer "github.com/swaggest/swgui/v5/static"
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed openapi.yaml
+var openapiYAML []byte
+
+//go:embed docs.html
+var docsHTML []byte
+
+//go:embed docs.js
+var docsJS []byte
+
+// docsPolicy lets the page load what is served here, and send requests here. The pictures of Swagger UI's style sheet are
+// data: URLs.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// newAPIDocs returns the pages by their ServeMux patterns; none where they are off.
+func newAPIDocs(on bool) (map[string]http.Handler, error) {
+	if !on {
+		return nil, nil
+	}
+	var document any
+	if err := yaml.Unmarshal(openapiYAML, &document); err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
+	description, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("openapi.yaml: %w", err)
+	}
+	pages := map[string]http.Handler{
+		"GET /openapi.json":  newPage("application/json; charset=utf-8", pack(description)),
+		"GET /docs":          newPage("text/html; charset=utf-8", pack(docsHTML)),
+		"GET /docs/start.js": newPage("text/javascript; charset=utf-8", pack(docsJS)),
+	}
+	for name, contentType := range map[string]string{
+		"swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+		"swagger-ui.css":       "text/css; charset=utf-8",
+	} {
+		packed, err := viewer.FS.ReadFile(name + ".gz")
+		if err != nil {
+			return nil, fmt.Errorf("viewer: %w", err)
+		}
+		pages["GET /docs/"+name] = newPage(contentType, packed)
+	}
+	return pages, nil
+}
+
+func pack(content []byte) []byte {
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	_, _ = zip.Write(content) // to memory: can't fail
+	_ = zip.Close()
+	return packed.Bytes()
+}
+
+// page is one file, ready to be sent.
+type page struct {
+	contentType, tag string
+	packed           []byte // by gzip
+}
+
+func newPage(contentType string, packed []byte) *page {
+	sum := sha256.Sum256(packed)
+	return &page{contentType, fmt.Sprintf(`W/"%x"`, sum[:12]), packed}
+}
+
+// ServeHTTP implements http.Handler, for GET and HEAD.
+func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache") // a new release has other pages under the same paths
+	h.Set("ETag", p.tag)
+	h.Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("If-None-Match"), p.tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", p.contentType)
+	if strings.HasPrefix(p.contentType, "text/html") {
+		h.Set("Content-Security-Policy", docsPolicy)
+	}
+	zipped := takesGzip(r.Header)
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Content-Length", strconv.Itoa(len(p.packed)))
+	}
+	w.WriteHeader(http.StatusOK)
+	switch {
+	case r.Method == http.MethodHead:
+	case zipped:
+		_, _ = w.Write(p.packed) //nolint:gosec // nothing in it is from a request; a client that has gone is noticed by the server
+	default:
+		plain, err := gzip.NewReader(bytes.NewReader(p.packed))
+		if err != nil {
+			panic(fmt.Errorf("packed page: %w", err))
+		}
+		_, _ = io.Copy(w, plain) //nolint:gosec // no bomb: it was packed by us, or by the viewer's release
+	}
+}
+
+// takesGzip reports whether the client names gzip, and not with a weight of zero.
+func takesGzip(h http.Header) bool {
+	for coding := range strings.SplitSeq(strings.Join(h["Accept-Encoding"], ","), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			return weight == "" || strings.Trim(weight, " qQ=0.") != ""
+		}
+	}
+	return false
+}
