@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"roomgate/internal/tokencache"
 )
@@ -29,6 +30,7 @@ type Grant struct {
 	License, Role string
 	key           tokencache.Key
 	issuer        *issuer
+	decided       prometheus.Counter // of those that it is given to
 }
 
 // RuleError is a rule that stops the start.
@@ -53,7 +55,7 @@ type licensed struct {
 }
 
 // newLicenses compiles all rules. The error joins a *RuleError for each bad one.
-func newLicenses(o Options, client *http.Client) ([]licensed, error) {
+func newLicenses(o Options, client *http.Client, decided *prometheus.CounterVec) ([]licensed, error) {
 	env, err := newRuleEnv()
 	if err != nil {
 		return nil, err
@@ -68,6 +70,7 @@ func newLicenses(o Options, client *http.Client) ([]licensed, error) {
 		if a.admin, err = newGrant(license, RoleOwner, o.Interwater, client); err != nil {
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
+		a.member.decided, a.admin.decided = decided.WithLabelValues(license.Name, RoleMember), decided.WithLabelValues(license.Name, RoleOwner)
 		compile := func(name, text, otherwise string) *rule {
 			r, err := compileOr(env, text, otherwise)
 			if err != nil {
@@ -129,10 +132,10 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 			return Grant{}, err
 		}
 		if owner {
-			b.decided.WithLabelValues(a.admin.License, RoleOwner).Inc()
+			a.admin.decided.Inc()
 			return a.admin, nil
 		}
-		b.decided.WithLabelValues(a.member.License, RoleMember).Inc()
+		a.member.decided.Inc()
 		return a.member, nil
 	}
 	b.decided.WithLabelValues("none", "none").Inc()

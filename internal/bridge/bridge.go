@@ -78,6 +78,7 @@ type Bridge struct {
 	denied   denier // nil: nobody
 
 	verified *prometheus.CounterVec
+	admitted prometheus.Counter // of verified: in local mode
 	decided  *prometheus.CounterVec
 }
 
@@ -93,6 +94,11 @@ func New(o Options) (*Bridge, error) {
 		Name: "roomgate_member_verifications_total",
 		Help: "Member tokens judged, by mode (local, remote) and result (admitted, denied, failed).",
 	}, []string{"mode", "result"})}
+	b.admitted = b.verified.WithLabelValues("local", "admitted")
+	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "roomgate_license_decisions_total",
+		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did; none, denied: the deny list.",
+	}, []string{"license", "role"})
 	now := &secrets{}
 	if len(o.Local.Secrets) > 0 {
 		now.local = newLocal(o.Local)
@@ -107,14 +113,10 @@ func New(o Options) (*Bridge, error) {
 	if b.profiles, err = newProfiles(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Verdicts); err != nil {
 		return nil, err
 	}
-	if now.licenses, err = newLicenses(o, b.client); err != nil {
+	if now.licenses, err = newLicenses(o, b.client, b.decided); err != nil {
 		return nil, err
 	}
 	b.secrets.Store(now)
-	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "roomgate_license_decisions_total",
-		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did; none, denied: the deny list.",
-	}, []string{"license", "role"})
 	if o.Metrics != nil {
 		if err := errors.Join(o.Metrics.Register(b.verified), o.Metrics.Register(b.decided)); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -137,13 +139,20 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 	if err != nil {
 		return Member{}, err
 	}
+	local := b.secrets.Load().local
+	if local != nil {
+		if member, ok := local.known.get(raw); ok {
+			b.admitted.Inc()
+			return member, nil
+		}
+	}
 	token, err := parseMemberToken(raw)
 	if err != nil {
 		return Member{}, err
 	}
 	var member Member
 	mode := "local"
-	if local := b.secrets.Load().local; local != nil {
+	if local != nil {
 		member, err = local.verify(token)
 	} else {
 		mode = "remote"

@@ -14,6 +14,7 @@ const (
 
 // denier is the fleet's deny list. *tokencache.DenyList is one.
 type denier interface {
+	Empty() bool
 	Has(names ...string) bool
 }
 
@@ -30,5 +31,5 @@ func DeniedLabel(name string) string { return strings.TrimPrefix(name, deniedSub
 
 // isDenied reports whether the member, or the very token, is to be turned away.
 func (b *Bridge) isDenied(m Member) bool {
-	return b.denied != nil && b.denied.Has(deniedSub+m.Subject, deniedToken+hex.EncodeToString(m.token.digest[:]))
+	return b.denied != nil && !b.denied.Empty() && b.denied.Has(deniedSub+m.Subject, deniedToken+hex.EncodeToString(m.token.digest[:]))
 }

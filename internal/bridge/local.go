@@ -28,6 +28,7 @@ type LocalVerification struct {
 type local struct {
 	parser *jwt.Parser
 	keys   jwt.VerificationKeySet
+	known  *verified
 }
 
 func newLocal(v LocalVerification) *local {
@@ -42,14 +43,14 @@ func newLocal(v LocalVerification) *local {
 	if v.Issuer != "" {
 		options = append(options, jwt.WithIssuer(v.Issuer))
 	}
-	l := &local{parser: jwt.NewParser(options...)}
+	l := &local{parser: jwt.NewParser(options...), known: newVerified(v.Leeway)}
 	for _, secret := range v.Secrets {
 		l.keys.Keys = append(l.keys.Keys, []byte(secret.Reveal()))
 	}
 	return l
 }
 
-// verify admits the member of a token that is good in every respect. The error wraps ErrMemberToken.
+// verify admits the member of a token that is good in every respect, and remembers it. The error wraps ErrMemberToken.
 func (l *local) verify(t memberToken) (Member, error) {
 	_, err := l.parser.ParseWithClaims(t.raw, jwt.MapClaims{}, func(*jwt.Token) (any, error) { return l.keys, nil })
 	if err != nil {
@@ -65,5 +66,7 @@ func (l *local) verify(t memberToken) (Member, error) {
 	if member.Subject == "" {
 		return Member{}, fmt.Errorf("%w: no sub", ErrMemberToken)
 	}
+	expiry, _, _ := numericDate(t.claims, "exp") // read above
+	l.known.add(member, expiry)
 	return member, nil
 }

@@ -40,9 +40,10 @@ type exchange struct {
 	// still be reading the body when the upstream has answered already.
 	bodyErr atomic.Pointer[error]
 	// failure is the error that the gateway answered with; nil where an upstream answered.
-	failure error
-	refusal string // the failure's reason, one of a fixed set; "" where an upstream answered
-	forged  bool   // the client sent a credential header
+	failure  error
+	refusal  string // the failure's reason, one of a fixed set; "" where an upstream answered
+	forged   bool   // the client sent a credential header
+	attempts int    // of the upstream call that is under way: see repeatOnce
 	// took is what the phases of a room request took; 0: not begun.
 	took struct{ authenticate, token, upstream time.Duration }
 }

@@ -3,12 +3,11 @@ package proxy
 // This file holds the header rules of both upstreams (contract §3): what goes up, what comes back.
 
 import (
+	"encoding/hex"
 	"net/http"
 	"strings"
 
 	"go.opentelemetry.io/otel/trace"
-
-	"roomgate/internal/bridge"
 )
 
 // roomRequestHeaders may reach Interwater. Content headers only matter on routes whose method has a body, which an
@@ -30,7 +29,7 @@ func roomResponseHeaders() []string {
 
 // pick returns the named headers of h, under the canonical names.
 func pick(h http.Header, names []string) http.Header {
-	picked := make(http.Header, len(names)+8)
+	picked := make(http.Header, 16)
 	for _, name := range names {
 		if values := h[name]; len(values) > 0 {
 			picked[name] = values
@@ -75,12 +74,13 @@ func dropHopByHop(h http.Header) {
 
 // identify sets what the gateway says of the request to either upstream.
 func identify(h http.Header, ex *exchange) {
-	h.Set("X-Request-Id", ex.requestID)
-	h.Set("X-Forwarded-For", ex.forwarded.chain)
-	h.Set("X-Forwarded-Host", ex.forwarded.host)
-	h.Set("X-Forwarded-Proto", ex.forwarded.proto)
-	h.Set("Traceparent", traceparent(ex.span))
-	h.Del("Tracestate")
+	values := []string{ex.requestID, ex.forwarded.chain, ex.forwarded.host, ex.forwarded.proto, traceparent(ex.span)} // one allocation
+	h["X-Request-Id"] = values[0:1:1]
+	h["X-Forwarded-For"] = values[1:2:2]
+	h["X-Forwarded-Host"] = values[2:3:3]
+	h["X-Forwarded-Proto"] = values[3:4:4]
+	h["Traceparent"] = values[4:5:5]
+	delete(h, "Tracestate")
 	if state := ex.span.TraceState().String(); state != "" {
 		h.Set("Tracestate", state)
 	}
@@ -88,11 +88,19 @@ func identify(h http.Header, ex *exchange) {
 
 // traceparent is the W3C form (Trace Context §3.2).
 func traceparent(s trace.SpanContext) string {
-	return "00-" + s.TraceID().String() + "-" + s.SpanID().String() + "-" + s.TraceFlags().String()
+	id, span := s.TraceID(), s.SpanID()
+	text := make([]byte, 0, 55)
+	text = append(text, "00-"...)
+	text = hex.AppendEncode(text, id[:])
+	text = append(text, '-')
+	text = hex.AppendEncode(text, span[:])
+	text = append(text, '-')
+	text = hex.AppendEncode(text, []byte{byte(s.TraceFlags())})
+	return string(text)
 }
 
-// credentialHeader is the credential's header in the form that http.Header keys have.
-func credentialHeader() string { return http.CanonicalHeaderKey(bridge.CredentialHeader) }
+// credentialHeader is bridge.CredentialHeader in the form that http.Header keys have.
+const credentialHeader = "S-Connector-Jwt"
 
 // singular is the one value of a header, or "" where there is none or more than one.
 func singular(h http.Header, name string) string {

@@ -23,6 +23,9 @@ var credentialSpellings = []string{
 
 func TestEverySpellingOfTheCredentialFolds(t *testing.T) {
 	for _, name := range credentialSpellings {
+		if credentialHeader != http.CanonicalHeaderKey(bridge.CredentialHeader) {
+			t.Fatal("the credential's header has another key")
+		}
 		if !foldsToCredential(name) || !foldsToCredential(http.CanonicalHeaderKey(name)) {
 			t.Errorf("%q does not fold", name)
 		}

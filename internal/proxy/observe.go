@@ -43,7 +43,9 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 			if ex.forged {
 				audit(o.Log, "attack", "credential_header", r, ex)
 			}
-			o.Log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(r, ex, status, out.bytes, took)...)
+			if o.Log.Enabled(context.Background(), slog.LevelInfo) {
+				o.Log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(r, ex, status, out.bytes, took)...)
+			}
 		}()
 		next.ServeHTTP(out, withExchange(r, ex))
 		if out.status == 0 {
@@ -114,8 +116,10 @@ func spanContext(r *http.Request) trace.SpanContext {
 	if span := trace.SpanContextFromContext(r.Context()); span.IsValid() {
 		return span
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header))
-	span := trace.SpanContextFromContext(ctx)
+	var span trace.SpanContext
+	if len(r.Header["Traceparent"]) > 0 {
+		span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
+	}
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
 	if !span.IsValid() {

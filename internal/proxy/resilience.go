@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,11 +69,11 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !g.slots.TryAcquire(1) {
 		return nil, errOverloaded
 	}
-	release := sync.OnceFunc(func() { g.slots.Release(1) })
+	place := &heldBody{slots: g.slots}
 	held := false
 	defer func() {
 		if !held { // an error or a panic
-			release()
+			place.release()
 		}
 	}()
 	answer, err := g.breaker.Execute(func() (*http.Response, error) { return g.timed(r) })
@@ -84,7 +83,8 @@ func (g *gate) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	answer.Body, held = &heldBody{answer.Body, release}, true
+	place.ReadCloser, held = answer.Body, true
+	answer.Body = place
 	return answer, nil
 }
 
@@ -100,10 +100,12 @@ func (g *gate) timed(r *http.Request) (*http.Response, error) {
 
 // call lays what the client has done to the client's account.
 func (g *gate) call(r *http.Request) (*http.Response, error) {
-	began, body := time.Now(), &awaitedBody{ReadCloser: r.Body}
+	began := time.Now()
+	var body awaitedBody
 	if r.Body != nil && r.Body != http.NoBody {
+		body.ReadCloser = r.Body
 		watched := *r
-		watched.Body = body
+		watched.Body = &body
 		r = &watched
 	}
 	answer, err := g.next.RoundTrip(r)
@@ -132,14 +134,21 @@ func (b *awaitedBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// heldBody gives something back when the body is closed.
+// heldBody gives a place back when the body is closed.
 type heldBody struct {
 	io.ReadCloser
-	done func()
+	slots *semaphore.Weighted
+	given atomic.Bool
+}
+
+func (b *heldBody) release() {
+	if !b.given.Swap(true) {
+		b.slots.Release(1)
+	}
 }
 
 // Close implements io.Closer.
 func (b *heldBody) Close() error {
-	defer b.done()
+	defer b.release()
 	return b.ReadCloser.Close()
 }

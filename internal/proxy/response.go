@@ -35,6 +35,7 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 type response struct {
 	http.ResponseWriter
 	control  *http.ResponseController
+	bounded  time.Time // when the client was given its time last
 	request  *http.Request
 	exchange *exchange
 	origins  *crossOrigin
@@ -76,9 +77,14 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// bound gives the client its time for what is written next.
+// bound gives the client its time for what is written next. Within a tenth of a second once is enough.
 func (w *response) bound() {
-	_ = w.control.SetWriteDeadline(time.Now().Add(max(writeLimit, w.pause))) // not supported: by a test's recorder only
+	now := time.Now()
+	if now.Sub(w.bounded) < 100*time.Millisecond {
+		return
+	}
+	w.bounded = now
+	_ = w.control.SetWriteDeadline(now.Add(max(writeLimit, w.pause))) // not supported: by a test's recorder only
 }
 
 // Write implements http.ResponseWriter.

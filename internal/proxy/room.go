@@ -112,13 +112,12 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 // newRoomProxy forwards to Interwater with the declared headers only, both ways.
 func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 	request, response := roomRequestHeaders(), roomResponseHeaders()
-	return &httputil.ReverseProxy{
+	reverse := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
 			r.Out.URL = ex.target.at(o.Interwater)
 			r.Out.Host = ""
 			r.Out.Trailer = nil
-			r.Out.Header = pick(r.Out.Header, request)
 			if redacted(o, ex) {
 				r.Out.Header.Del("Accept-Encoding") // what is compressed can't be read
 			}
@@ -147,4 +146,8 @@ func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 		ErrorHandler: fail,
 		ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header = pick(r.Header, request) // before ReverseProxy copies them all
+		reverse.ServeHTTP(w, r)
+	})
 }

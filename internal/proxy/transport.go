@@ -74,14 +74,12 @@ func (t *credentialTransport) credential(ctx context.Context, ex *exchange) (bri
 	return credential, err
 }
 
-// send makes one attempt. The request given is left as it is, as RoundTripper asks.
+// send makes one attempt. The request is ReverseProxy's own copy, which nobody else reads: the credential goes into it.
 func (t *credentialTransport) send(r *http.Request, credential bridge.Credential) (*http.Response, error) {
 	ex := exchangeOf(r)
 	ex.upstream, ex.tokenSource = upstreamInterwater, credential.Source
-	attempt := *r
-	attempt.Header = r.Header.Clone()
-	attempt.Header[credentialHeader()] = []string{credential.Value()}
-	return t.next.RoundTrip(&attempt)
+	r.Header[credentialHeader] = []string{credential.Value()}
+	return t.next.RoundTrip(r)
 }
 
 // discard gives the connection back where little is left to read, and closes it otherwise.
@@ -101,7 +99,8 @@ type timeLimit struct {
 // RoundTrip implements http.RoundTripper. The error wraps bridge.ErrUpstream or bridge.ErrUpstreamTimeout, or is the
 // caller's own context's.
 func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), attemptsKey{}, new(int)), t.limit)
+	exchangeOf(r).attempts = 0
+	ctx, cancel := context.WithTimeout(r.Context(), t.limit)
 	answer, err := t.next.RoundTrip(r.WithContext(ctx))
 	if err == nil && answer.StatusCode == http.StatusSwitchingProtocols {
 		_ = answer.Body.Close()
@@ -127,20 +126,17 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &cleared, nil
 }
 
-// attemptsKey is for the number of attempts of one upstream call.
-type attemptsKey struct{}
-
 // repeatOnce makes t repeat a request once at most. By itself http.Transport repeats a GET that died on an idle connection
 // for as long as it finds another: an upstream that resets them all would get one request as often as it has connections.
 func repeatOnce(t *http.Transport) *http.Transport {
 	// The one thing that is asked before each attempt. There is no proxy.
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
-		attempts := r.Context().Value(attemptsKey{}).(*int) // of one goroutine
-		*attempts++
+		ex := exchangeOf(r)
+		ex.attempts++
 		switch {
-		case *attempts > 2:
+		case ex.attempts > 2:
 			return nil, errRepeated
-		case *attempts == 2:
+		case ex.attempts == 2:
 			t.CloseIdleConnections() // the others are no better: the repetition goes over a new one
 		}
 		return nil, nil

@@ -51,6 +51,9 @@ func (c *Cache) DenyList() *DenyList {
 	return d
 }
 
+// Empty reports whether nobody is denied.
+func (d *DenyList) Empty() bool { return len(d.known.Load().until) == 0 }
+
 // Has reports whether any of the names is denied now. It asks nobody.
 func (d *DenyList) Has(names ...string) bool {
 	known := d.known.Load()
