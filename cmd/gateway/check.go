@@ -31,7 +31,7 @@ func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	}
 	cfg, err := config.Load(environ)
 	if err == nil {
-		err = errors.Join(unsupported(cfg), checkRules(cfg))
+		err = checkRules(cfg)
 	}
 	if err != nil {
 		return refuseSettings(err, environ, *asJSON, stdout, stderr)

@@ -257,7 +257,6 @@ func TestCheckOfSettingsThatCannotBeUsed(t *testing.T) {
 	}{
 		"misspelt and missing": {[]string{"INTERWATER_ACCESS_KEY=", "INTERWATER_ACESS_KEY=marker-key"}, "INTERWATER_ACCESS_KEY", "did you mean INTERWATER_ACCESS_KEY?"},
 		"a rule":               {[]string{"INTERWATER_ALLOW=member.nobody("}, "INTERWATER_ALLOW", ""},
-		"a feature to come":    {[]string{"ROOM_CACHE_TTL=1s"}, "ROOM_CACHE_TTL", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			environ := append(good, c.own...)

@@ -117,7 +117,6 @@ func TestExitStatus(t *testing.T) {
 		{"argument", good, []string{"version", "now"}, 2, []string{"now"}},
 		{"no settings", nil, []string{"serve"}, 2, []string{"GLORY_URL", "INTERWATER_URL", "INTERWATER_ACCESS_KEY", "REDIS_URL"}},
 		{"several mistakes", append(good, "DRAIN_DELAY=5", "MAX_BODY_BYTES=x"), nil, 2, []string{"DRAIN_DELAY", "MAX_BODY_BYTES"}},
-		{"a feature to come", append(good, "ROOM_CACHE_TTL=1s"), nil, 2, []string{"ROOM_CACHE_TTL"}},
 		{"busy port", append(good, "LISTEN_ADDR="+taken.Addr().String()), []string{"serve"}, 1, []string{"LISTEN_ADDR"}},
 		{"busy operations port", append(good, "ADMIN_ADDR="+taken.Addr().String()), []string{"serve"}, 1, []string{"ADMIN_ADDR"}},
 		{"busy port in the sandbox", nil, []string{"sandbox", "-listen", taken.Addr().String(), "-admin", "127.0.0.1:0"}, 1, []string{"-listen"}},

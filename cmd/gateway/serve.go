@@ -66,9 +66,6 @@ type gateway struct {
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
 // closes it.
 func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer) (_ *gateway, err error) {
-	if err := unsupported(cfg); err != nil {
-		return nil, err
-	}
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	g := &gateway{cfg: cfg, environ: environ, log: ops.NewLogger(logs, cfg.LogFormat, level), started: time.Now()}
@@ -130,7 +127,8 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
 		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
 		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
-		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming, Tracing: spans,
+		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming,
+		RoomCoalesce: cfg.RoomCoalesce, RoomCacheTTL: cfg.RoomCacheTTL, Tracing: spans,
 	}
 }
 
@@ -284,22 +282,6 @@ func (g *gateway) close() {
 	for i := len(g.closers) - 1; i >= 0; i-- {
 		g.closers[i]()
 	}
-}
-
-// unsupported refuses settings whose feature this version doesn't have. Ignoring one would admit what it was to keep
-// out.
-func unsupported(cfg *config.Config) error {
-	var wrong []error
-	refuse := func(is bool, name string) {
-		if is {
-			wrong = append(wrong, fmt.Errorf("%s: not supported by this version", name))
-		}
-	}
-	refuse(cfg.RoomCacheTTL > 0, "ROOM_CACHE_TTL")
-	if len(wrong) > 0 {
-		return usageError(errors.Join(wrong...).Error())
-	}
-	return nil
 }
 
 // ruleProblems names the settings of the rules that stop the start.

@@ -23,6 +23,7 @@ type metrics struct {
 	refusals  *prometheus.CounterVec
 	calls     *prometheus.CounterVec
 	callTimes *prometheus.HistogramVec
+	answers   *prometheus.CounterVec
 	exemplars bool // there are traces to point to
 }
 
@@ -53,6 +54,11 @@ func newMetrics(exemplars bool) *metrics {
 		}, []string{"upstream", "result"}),
 		callTimes: prometheus.NewHistogramVec(histogram("roomgate_upstream_duration_seconds",
 			"How long upstreams took for the header of their answer, by upstream (glory, interwater)."), []string{"upstream"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_room_answers_total",
+			Help: "Answers of Interwater to room requests, by source (upstream: a call, shared: another request's call at the same time, kept: " +
+				"an earlier call, see ROOM_CACHE_TTL).",
+		}, []string{"source"}),
 	}
 }
 
@@ -71,7 +77,7 @@ func (m *metrics) register(r prometheus.Registerer, gates []*gate) error {
 	if r == nil {
 		return nil
 	}
-	all := []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.calls, m.callTimes}
+	all := []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.calls, m.callTimes, m.answers}
 	for _, g := range gates {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "roomgate_upstream_circuit_open",

@@ -53,6 +53,10 @@ type Options struct {
 	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
 	Draining func() bool
 	Log      *slog.Logger
+	// RoomCoalesce lets identical room GETs that are under way at the same time share one call, under one license and role.
+	RoomCoalesce bool
+	// RoomCacheTTL is how long an answer to a room GET is given to others who ask the same. 0: not at all.
+	RoomCacheTTL time.Duration
 	// ServerTiming adds Server-Timing to room answers.
 	ServerTiming bool
 	// Metrics takes the package's collectors. Nil: they are not registered.
@@ -93,9 +97,10 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
 	glory := &gloryHandler{limiters: limiters, next: newGloryProxy(o, gloryGate)}
-	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, tracing: t, next: newRoomProxy(o, &credentialTransport{
-		credentials: o.Bridge, reject: o.RejectStatuses, tracing: t, next: roomGate,
-	})}
+	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, tracing: t, next: newRoomProxy(o,
+		newCoalescer(o.RoomCoalesce, o.RoomCacheTTL, m, &credentialTransport{
+			credentials: o.Bridge, reject: o.RejectStatuses, tracing: t, next: roomGate,
+		}))}
 	origins := newCrossOrigin(o.CORSOrigins)
 	pages, err := newAPIDocs(o.APIDocs)
 	if err != nil {

@@ -79,20 +79,36 @@ const smallAnswer = 64 << 10
 
 // completeSmall reads a small answer to its end, so that an upstream that breaks off in it is a 502 and not a broken
 // connection, and one that repeats the access token in it is found out. Larger ones are not looked into.
-func completeSmall(r *http.Response) error {
-	if r.ContentLength <= 0 || r.ContentLength > smallAnswer || r.Request.Method == http.MethodHead {
+func completeSmall(answer *http.Response, credential bridge.Credential) error {
+	if answer.ContentLength <= 0 || answer.ContentLength > smallAnswer || answer.Request.Method == http.MethodHead {
 		return nil
 	}
-	whole := make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, whole); err != nil {
+	defer func() { _ = answer.Body.Close() }()
+	text := make([]byte, answer.ContentLength)
+	if _, err := io.ReadFull(answer.Body, text); err != nil {
 		return fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
 	}
-	if credential := r.Request.Header.Get(bridge.CredentialHeader); credential != "" && bytes.Contains(whole, []byte(credential)) {
+	if bytes.Contains(text, []byte(credential.Value())) {
 		return errEchoed
 	}
-	r.Body = readCloser{bytes.NewReader(whole), r.Body}
+	answer.Body = newWholeBody(text)
 	return nil
 }
+
+// wholeBody is a body that has been read to its end.
+type wholeBody struct {
+	bytes.Reader
+	text []byte // not to be changed: several may have it
+}
+
+func newWholeBody(text []byte) *wholeBody {
+	b := &wholeBody{text: text}
+	b.Reset(text)
+	return b
+}
+
+// Close implements io.Closer.
+func (*wholeBody) Close() error { return nil }
 
 // boundedBody fails where an answer goes on beyond its bound: the client's then breaks off, and never looks complete.
 type boundedBody struct {
@@ -130,10 +146,9 @@ func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
 			if r.ContentLength > maxRoomAnswer {
 				return errAnswerSize
 			}
-			if err := completeSmall(r); err != nil {
-				return err
+			if _, whole := r.Body.(*wholeBody); !whole {
+				r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
 			}
-			r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
 			r.Header = pick(r.Header, response)
 			r.Header.Set("Cache-Control", "private, no-store")
 			if redacted(o, exchangeOf(r.Request)) {

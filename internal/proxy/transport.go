@@ -79,7 +79,14 @@ func (t *credentialTransport) send(r *http.Request, credential bridge.Credential
 	ex := exchangeOf(r)
 	ex.upstream, ex.tokenSource = upstreamInterwater, credential.Source
 	r.Header[credentialHeader] = []string{credential.Value()}
-	return t.next.RoundTrip(r)
+	answer, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := completeSmall(answer, credential); err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 // discard gives the connection back where little is left to read, and closes it otherwise.

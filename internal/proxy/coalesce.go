@@ -1,0 +1,275 @@
+package proxy
+
+// This file lets identical room GETs share one call of Interwater: those that ask at the same time, and where the operator
+// wants it those that ask a little later. Who may see the answer has been decided before, for each of them; what they share
+// is only what the same license, role, path, query and headers get.
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	maxShared    = 1 << 20  // longest answer that is shared, in bytes
+	maxKept      = 32 << 20 // of all answers that are kept, in bytes
+	maxKeptCount = 4096
+	refreshShare = 5 // an answer is renewed in the last fifth of its time
+	maxJoins     = 2 // flights that fail under a follower before it makes its own call
+)
+
+// question is all that the answer may depend on.
+type question struct {
+	license, role                string
+	path, query                  string
+	hasQuery                     bool
+	accept, encoding, language   string
+	ifNoneMatch, ifModifiedSince string
+}
+
+// coalescer is a RoundTripper for room requests. It is safe for concurrent use.
+type coalescer struct {
+	next    http.RoundTripper
+	share   bool          // among those that ask at the same time
+	ttl     time.Duration // how long an answer is kept; 0: not at all
+	sources *prometheus.CounterVec
+
+	mu      sync.Mutex
+	flights map[question]*flight
+	kept    *simplelru.LRU[question, *kept]
+	size    int // of all kept, in bytes
+	writes  int // grows with every request that may change something
+}
+
+// flight is one call under way.
+type flight struct {
+	done      chan struct{}
+	followers int  // guarded by coalescer.mu
+	writes    int  // the coalescer's when it began
+	left      bool // its leader's client went away; read after done
+	answer    *sharedAnswer
+}
+
+// kept is an answer and when it came.
+type kept struct {
+	answer     *sharedAnswer
+	at         time.Time
+	refreshing bool
+}
+
+// sharedAnswer is never changed.
+type sharedAnswer struct {
+	status      int
+	header      http.Header
+	text        []byte
+	tokenSource string
+}
+
+func newCoalescer(share bool, ttl time.Duration, m *metrics, next http.RoundTripper) http.RoundTripper {
+	if !share && ttl == 0 {
+		return next
+	}
+	c := &coalescer{next: next, share: share, ttl: ttl, sources: m.answers, flights: make(map[question]*flight)}
+	c.kept, _ = simplelru.NewLRU(maxKeptCount, func(_ question, k *kept) { c.size -= len(k.answer.text) }) // fails for sizes below 1 only
+	return c
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c *coalescer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet {
+		return c.write(r)
+	}
+	q := ask(r)
+	for range maxJoins {
+		f, leads, old := c.join(q)
+		switch {
+		case old != nil:
+			return c.hand(r, old, "kept"), nil
+		case leads:
+			return c.lead(r, q, f)
+		case f == nil:
+			return c.own(r)
+		}
+		select {
+		case <-f.done:
+		case <-r.Context().Done():
+			c.leave(f)
+			return nil, context.Cause(r.Context())
+		}
+		if f.answer != nil {
+			return c.hand(r, f.answer, "shared"), nil
+		}
+		if !f.left {
+			break // an answer that isn't for sharing, or none: the next flight would bring no other
+		}
+	}
+	return c.own(r)
+}
+
+// ask reads the question off a request.
+func ask(r *http.Request) question {
+	ex := exchangeOf(r)
+	all := func(name string) string { return strings.Join(r.Header[name], "\x00") } // which no value contains
+	return question{
+		license: ex.grant.License, role: ex.grant.Role, path: ex.target.path, query: ex.target.query, hasQuery: ex.target.hasQuery,
+		accept: all("Accept"), encoding: all("Accept-Encoding"), language: all("Accept-Language"),
+		ifNoneMatch: all("If-None-Match"), ifModifiedSince: all("If-Modified-Since"),
+	}
+}
+
+// join finds what there is to a question: a kept answer, a flight to lead or to follow, or nothing of them.
+func (c *coalescer) join(q question) (f *flight, leads bool, old *sharedAnswer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k, ok := c.kept.Get(q); ok {
+		age := time.Since(k.at)
+		if age < c.ttl && (k.refreshing || age < c.ttl-c.ttl/refreshShare) {
+			return nil, false, k.answer
+		}
+		k.refreshing = true // by whoever asked; until that ends the others get the old one
+	}
+	if f := c.flights[q]; f != nil {
+		if !c.share {
+			return nil, false, nil
+		}
+		f.followers++
+		return f, false, nil
+	}
+	f = &flight{done: make(chan struct{}), writes: c.writes}
+	c.flights[q] = f
+	return f, true, nil
+}
+
+func (c *coalescer) leave(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.followers--
+}
+
+// lead makes the call for all.
+func (c *coalescer) lead(r *http.Request, q question, f *flight) (*http.Response, error) {
+	defer c.land(q, f)
+	answer, err := c.own(r)
+	if err != nil {
+		f.left = r.Context().Err() != nil
+		return nil, err
+	}
+	if !mayShare(answer) || !c.wanted(f, answer) {
+		return answer, nil
+	}
+	text, whole, err := readShared(answer)
+	if err != nil {
+		f.left = r.Context().Err() != nil
+		return nil, err
+	}
+	if whole {
+		f.answer = &sharedAnswer{
+			status: answer.StatusCode, header: maps.Clone(answer.Header), text: text, tokenSource: exchangeOf(r).tokenSource,
+		}
+	}
+	return answer, nil
+}
+
+// land ends a flight: those who ask from now on begin another one.
+func (c *coalescer) land(q question, f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flights[q] == f {
+		delete(c.flights, q)
+	}
+	if k, ok := c.kept.Peek(q); ok {
+		k.refreshing = false
+	}
+	if c.ttl > 0 && f.answer != nil && f.answer.status == http.StatusOK && f.writes == c.writes {
+		c.kept.Remove(q)
+		c.kept.Add(q, &kept{answer: f.answer, at: time.Now()})
+		for c.size += len(f.answer.text); c.size > maxKept; {
+			c.kept.RemoveOldest()
+		}
+	}
+	close(f.done)
+}
+
+// wanted reports whether anybody but the leader has use for the answer. What is short is read whole in any case.
+func (c *coalescer) wanted(f *flight, answer *http.Response) bool {
+	if _, whole := answer.Body.(*wholeBody); whole || c.ttl > 0 {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f.followers > 0
+}
+
+// mayShare reports whether an answer is for everybody who asks the same.
+func mayShare(answer *http.Response) bool {
+	if len(answer.Header["Set-Cookie"]) > 0 || answer.ContentLength > maxShared {
+		return false
+	}
+	vary, control := strings.Join(answer.Header["Vary"], ","), strings.ToLower(strings.Join(answer.Header["Cache-Control"], ","))
+	return !strings.Contains(vary, "*") && !strings.Contains(control, "no-store")
+}
+
+// readShared reads an answer to its end and leaves it readable. It isn't whole where it is too long to be shared.
+func readShared(answer *http.Response) (text []byte, whole bool, err error) {
+	if body, ok := answer.Body.(*wholeBody); ok {
+		return body.text, true, nil
+	}
+	text, err = io.ReadAll(io.LimitReader(answer.Body, maxShared+1))
+	if err != nil {
+		_ = answer.Body.Close()
+		return nil, false, err
+	}
+	if len(text) > maxShared {
+		answer.Body = readCloser{io.MultiReader(bytes.NewReader(text), answer.Body), answer.Body}
+		return nil, false, nil
+	}
+	_ = answer.Body.Close()
+	answer.Body, answer.ContentLength = newWholeBody(text), int64(len(text))
+	return text, true, nil
+}
+
+// own makes the call for one.
+func (c *coalescer) own(r *http.Request) (*http.Response, error) {
+	answer, err := c.next.RoundTrip(r)
+	if err == nil {
+		c.sources.WithLabelValues("upstream").Inc()
+	}
+	return answer, err
+}
+
+// hand makes a response of a shared answer.
+func (c *coalescer) hand(r *http.Request, a *sharedAnswer, source string) *http.Response {
+	ex := exchangeOf(r)
+	ex.upstream, ex.tokenSource = upstreamInterwater, a.tokenSource
+	c.sources.WithLabelValues(source).Inc()
+	return &http.Response{
+		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: maps.Clone(a.header), Body: newWholeBody(a.text), ContentLength: int64(len(a.text)), Request: r,
+	}
+}
+
+// write passes on what may change something. No answer from before it is given to those who ask after it.
+func (c *coalescer) write(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodHead {
+		return c.own(r)
+	}
+	c.forget()
+	defer c.forget()
+	return c.own(r)
+}
+
+func (c *coalescer) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writes++
+	clear(c.flights)
+	c.kept.Purge()
+}
