@@ -1,0 +1,130 @@
+package main
+
+// This file runs a real browser, for the tests of the pages that people open. It sees what the page asks of the network
+// and what it complains about.
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browser is a headless Chromium with one page and a profile of its own. It reaches loopback alone.
+type browser struct {
+	ctx context.Context // for chromedp.Run
+
+	mu         sync.Mutex
+	requested  []string // hosts, with port
+	complained []string
+}
+
+// newBrowser starts one, which ends with the test. Without Chromium the test is skipped, or fails where CI wants it.
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	program := findBrowser()
+	if program == "" {
+		const missing = "Chromium is not installed; the tests of pages in a browser are skipped"
+		if os.Getenv("ROOMGATE_REQUIRE_BROWSER") != "" {
+			t.Fatal(missing)
+		}
+		sayAloud("roomgate: " + missing)
+		t.Skip(missing)
+	}
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(program),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	)
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium refuses root with it
+	}
+	bounded, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	t.Cleanup(cancel)
+	allocator, stop := chromedp.NewExecAllocator(bounded, options...)
+	t.Cleanup(stop) // kills the process and waits for its end
+	b := &browser{}
+	page, closePage := chromedp.NewContext(allocator, chromedp.WithListener(b.hear))
+	t.Cleanup(closePage)
+	b.ctx = page
+	b.run(t) // starts it
+	return b
+}
+
+// findBrowser returns "" where there is none.
+func findBrowser() string {
+	for _, name := range []string{"chromium", "chromium-browser", "chrome", "google-chrome", "headless-shell"} {
+		if program, err := exec.LookPath(name); err == nil {
+			return program
+		}
+	}
+	return ""
+}
+
+// run does what a person would, one after the other, and fails the test if something can't be done.
+func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		t.Fatalf("browser: %v; complaints: %q", err, b.complaints())
+	}
+}
+
+// hosts are those that the page has sent a request to, each once.
+func (b *browser) hosts() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	sorted := slices.Sorted(slices.Values(b.requested))
+	return slices.Compact(sorted)
+}
+
+// complaints are the console's errors: of scripts, of the content security policy, and of requests that failed.
+func (b *browser) complaints() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.complained)
+}
+
+// hear takes down an event of the page.
+func (b *browser) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		b.requests(e.Request.URL)
+	case *network.EventWebSocketCreated:
+		b.requests(e.URL)
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError {
+			b.complained = append(b.complained, e.Entry.Text+" "+e.Entry.URL)
+		}
+	case *runtime.EventExceptionThrown:
+		text := e.ExceptionDetails.Text
+		if thrown := e.ExceptionDetails.Exception; thrown != nil {
+			text += " " + thrown.Description
+		}
+		b.complained = append(b.complained, text)
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeAssert {
+			text := "console:"
+			for _, arg := range e.Args {
+				text += " " + string(arg.Value) + arg.Description
+			}
+			b.complained = append(b.complained, text)
+		}
+	}
+}
+
+// requests takes down a URL's host; a data: or blob: URL has none and leaves the page nowhere.
+func (b *browser) requests(address string) {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		b.requested = append(b.requested, u.Host)
+	}
+}
