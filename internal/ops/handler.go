@@ -18,11 +18,15 @@ type Options struct {
 	// Status is called for each /status and /readyz. Its Counters are filled in by the handler.
 	Status   func() Status
 	Registry *prometheus.Registry
+	// History is what the status page plots. Whoever made it runs it.
+	History *History
 }
 
 // NewHandler returns the operations listener's handler. None of its answers may be cached.
 func NewHandler(o Options) http.Handler {
-	mux := http.NewServeMux()
+	mux, page := http.NewServeMux(), newPage(o)
+	mux.HandleFunc("GET /{$}", page.show)
+	mux.HandleFunc("GET /events", page.stream)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
