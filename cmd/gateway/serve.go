@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,8 @@ type gateway struct {
 	public   net.Listener
 	admin    net.Listener // nil: off
 	ops      http.Handler
+	history  *ops.History
+	roster   *tokencache.Roster
 	tls      *tls.Config // nil: in clear
 	started  time.Time
 	draining atomic.Bool
@@ -113,8 +116,19 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 			return nil, err
 		}
 	}
-	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry})
+	if g.roster, err = g.cache.Roster(g.self()); err != nil {
+		return nil, err
+	}
+	g.history = ops.NewHistory(registry)
+	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry, History: g.history})
 	return g, g.listen(ctx)
+}
+
+// self is how the other replicas know this one.
+func (g *gateway) self() tokencache.Replica {
+	v, _ := build()
+	host, _ := os.Hostname() // a name that can't be had is left out
+	return tokencache.Replica{Version: v, Host: host, Started: g.started}
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.
@@ -198,7 +212,10 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
 	group.Go(func() error { return g.followFiles(failed) })
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the drain is to be seen too
+	group.Go(func() error { return g.history.Run(watching) })
 	group.Go(func() error {
+		defer stopWatching()
 		<-failed.Done() // told to stop, or a server gave up
 		g.drain(ctx, public)
 		return orderly(admin.Close())

@@ -5,9 +5,12 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/config"
 	"roomgate/internal/ops"
 	"roomgate/internal/tokencache"
 )
@@ -32,16 +35,19 @@ func (g *gateway) status() ops.Status {
 		Redis:    ops.Redis{State: "up"},
 		Degraded: []string{},
 	}
+	degraded := func(reason, text string) {
+		s.Degraded, s.Reasons = append(s.Degraded, text), append(s.Reasons, reason)
+	}
 	if down, reason := g.cache.RedisDown(); down {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
-		s.Degraded = append(s.Degraded, "redis is down")
+		degraded("redis", "redis is down")
 	}
 	if reason := g.reloadFailed.Load(); reason != nil {
-		s.Degraded = append(s.Degraded, *reason)
+		degraded("secrets", *reason)
 	}
 	for _, u := range s.Upstreams {
 		if u.Circuit == "open" {
-			s.Degraded = append(s.Degraded, u.Name+" is failing; its circuit is open")
+			degraded("circuit", u.Name+" is failing; its circuit is open")
 		}
 	}
 	for _, t := range g.tokens() {
@@ -51,12 +57,49 @@ func (g *gateway) status() ops.Status {
 		})
 		switch {
 		case t.LastError != "":
-			s.Degraded = append(s.Degraded, fmt.Sprintf("license %s (%s): no new access token: %s", t.License, t.Role, t.LastError))
+			degraded("token", fmt.Sprintf("license %s (%s): no new access token: %s", t.License, t.Role, t.LastError))
 		case t.Refused:
-			s.Degraded = append(s.Degraded, fmt.Sprintf("license %s (%s): access token refused", t.License, t.Role))
+			degraded("refused_token", fmt.Sprintf("license %s (%s): access token refused", t.License, t.Role))
 		}
 	}
+	s.Limits, s.Replicas = g.limits(), g.replicas()
 	return s
+}
+
+// limits is what keeps clients within bounds, by the reason that metrics give for their refusals.
+func (g *gateway) limits() []ops.Limit {
+	return []ops.Limit{
+		{Name: "login_limit", Setting: "LOGIN_RATE_LIMIT", Value: rateText(g.cfg.LoginRateLimit)},
+		{Name: "account_limit", Setting: "ACCOUNT_RATE_LIMIT", Value: rateText(g.cfg.AccountRateLimit)},
+		{Name: "member_limit", Setting: "MEMBER_RATE_LIMIT", Value: rateText(g.cfg.MemberRateLimit)},
+		{Name: "overload", Setting: "MAX_IN_FLIGHT", Value: strconv.Itoa(g.cfg.MaxInFlight)},
+		{Name: "body", Setting: "MAX_BODY_BYTES", Value: strconv.FormatInt(g.cfg.MaxBodyBytes, 10)},
+		{Name: "header", Setting: "MAX_HEADER_BYTES", Value: strconv.Itoa(g.cfg.MaxHeaderBytes)},
+	}
+}
+
+// rateText writes a limit as people do: 10/1m, not 10/1m0s.
+func rateText(r config.RateLimit) string {
+	text := strings.TrimSuffix(r.String(), "0s")
+	if !strings.HasSuffix(text, "m") { // 10/1s or 10/10s, whose seconds are no rest
+		text = r.String()
+	}
+	if short := strings.TrimSuffix(text, "h0m"); short != text {
+		text = short + "h"
+	}
+	return text
+}
+
+// replicas is the fleet as Redis shows it, this replica first.
+func (g *gateway) replicas() []ops.Replica {
+	list := []ops.Replica{}
+	for _, r := range g.roster.All() {
+		list = append(list, ops.Replica{
+			ID: r.ID, Host: r.Host, Version: r.Version, Self: r.Self,
+			UptimeSeconds: max(0, time.Since(r.Started).Seconds()), SeenSecondsAgo: max(0, time.Since(r.Seen).Seconds()),
+		})
+	}
+	return list
 }
 
 // tokens is where every license's token stands, also of those that nobody has asked for yet.
