@@ -34,7 +34,10 @@ func look[T any](t *testing.T, b *browser, expression string) T {
 func seen(t *testing.T, b *browser, what, expression string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	eventually(t, what, func() bool { return look[bool](t, b, expression) })
+	eventually(t, what, func() bool {
+		holds, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		return err == nil && holds // between two pages there may be nothing to look at
+	})
 	return time.Since(began)
 }
 
@@ -50,7 +53,8 @@ func scheme(name string) chromedp.Action[chromedp.Void] {
 
 // What the page says, as expressions.
 const (
-	pageRate     = `parseFloat([...document.querySelectorAll("#routes tbody tr")].find(r => r.textContent.includes("/v1/info"))?.children[1].querySelector("b").textContent)`
+	pageRate = `parseFloat([...document.querySelectorAll("#routes tbody tr")]
+		.find(r => r.textContent.includes("/v1/info"))?.children[1].querySelector("b").textContent)`
 	pageIsLive   = `document.body.className === "live"`
 	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
 )
@@ -119,7 +123,8 @@ func byKeyboard(t *testing.T, b *browser) {
 	if want := []string{"English", "한국어", "status", "metrics", "readyz"}; !slices.Equal(reached, want) {
 		t.Fatalf("the tab key reaches %q, want %q", reached, want)
 	}
-	b.run(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("nav a").focus()`), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	b.run(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("nav a").focus()`))
+	b.run(t, chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	seen(t, b, "the page is Korean", `document.documentElement.lang === "ko" && document.querySelector("h2").textContent === "경로"`)
 	seen(t, b, "it is live in Korean", pageIsLive+` && document.getElementById("live").textContent === "실시간"`)
 }
@@ -152,7 +157,9 @@ func TestPicturesOfTheStatusPage(t *testing.T) {
 		name, scheme, lang string
 		width, height      int64
 	}{
-		{"status-light", "light", "en", 1200, 900}, {"status-dark", "dark", "en", 1200, 900}, {"status-narrow", "light", "ko", 400, 1300},
+		{"status-light", "light", "en", 1200, 900},
+		{"status-dark", "dark", "en", 1200, 900},
+		{"status-narrow", "light", "ko", 400, 1300},
 	} {
 		b.run(t, chromedp.EmulateViewport(p.width, p.height), scheme(p.scheme), chromedp.Navigate(admin+"/?lang="+p.lang))
 		seen(t, b, "the page is live", pageIsLive)

@@ -27,7 +27,8 @@ func newGauged() *gauged {
 	}
 	histogram := func(name, label string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: name, NativeHistogramBucketFactor: 1.1, Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			Name: name, NativeHistogramBucketFactor: 1.1,
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{label})
 	}
 	g := &gauged{

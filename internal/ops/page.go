@@ -45,8 +45,8 @@ func newPage(o Options) *page {
 	return &page{
 		Options:  o,
 		template: template.Must(template.New("page").Parse(pageHTML)), // a part of the program
-		policy: "default-src 'none'; connect-src 'self'; img-src data:; script-src " + sourceHash(pageJS) + "; style-src " + sourceHash(pageCSS) +
-			"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		policy: "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+			"script-src " + sourceHash(pageJS) + "; style-src " + sourceHash(pageCSS),
 		streams: semaphore.NewWeighted(streamMost),
 	}
 }

@@ -50,13 +50,14 @@ type cell struct {
 
 // newView describes a moment.
 func newView(w words, s Status, ready bool, past Past) view {
-	v := view{About: about(w, s), AsOf: w.Say("as of", time.Now().UTC().Format(time.TimeOnly)), State: cell{w.Say("well"), "", "good", nil}}
+	v := view{About: about(w, s), AsOf: w.Say("as of", time.Now().UTC().Format(time.TimeOnly))}
+	v.State = cell{Text: w.Say("well"), Mood: "good"}
 	v.Problems = problems(w, s)
 	switch {
 	case !ready:
-		v.State = cell{w.Say("draining"), "", "warn", nil}
+		v.State = cell{Text: w.Say("draining"), Mood: "warn"}
 	case len(s.Reasons) > 0:
-		v.State = cell{w.Say("degraded"), "", "bad", nil}
+		v.State = cell{Text: w.Say("degraded"), Mood: "bad"}
 	}
 	v.Tiles = tiles(w, s, past)
 	v.Tables = []table{

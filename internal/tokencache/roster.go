@@ -127,7 +127,8 @@ func (r *Roster) refresh(ctx context.Context) error {
 	before := time.Now()
 	var reply []any
 	err := r.store.do(ctx, func(ctx context.Context) (err error) {
-		reply, err = rosterScript.Run(ctx, r.store.client, r.key(), r.member, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
+		reply, err = rosterScript.Run(ctx, r.store.client, r.key(),
+			r.member, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
 		return err
 	})
 	if err != nil {

@@ -50,7 +50,8 @@ func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 		t.Fatalf("the roster is %q, want itself first: %q", got, want)
 	}
 	for i, replica := range first.All() {
-		if replica.Self != (i == 0) || replica.Version != "v1" || time.Since(replica.Seen) > rosterKeep || time.Since(replica.Started) > time.Minute {
+		if replica.Self != (i == 0) || replica.Version != "v1" ||
+			time.Since(replica.Seen) > rosterKeep || time.Since(replica.Started) > time.Minute {
 			t.Errorf("%+v", replica)
 		}
 	}
