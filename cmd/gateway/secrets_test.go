@@ -63,7 +63,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		}
 	}
 	secrets["second access token"] = stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt")
-	for _, path := range []string{"/status", "/metrics", "/readyz", "/livez", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {
+	for _, path := range []string{"/", "/status", "/metrics", "/readyz", "/livez", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {
 		note(get(t, client, r.admin+path, ""))
 	}
 	r.stop()

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,8 @@ type gateway struct {
 	admin    net.Listener // nil: off
 	ops      http.Handler
 	tls      *proxy.Certificate // nil: in clear
+	history  *ops.History
+	roster   *tokencache.Roster
 	started  time.Time
 	draining atomic.Bool
 	closers  []func()
@@ -111,7 +114,11 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 			return nil, err
 		}
 	}
-	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry, Level: level})
+	if g.roster, err = g.cache.Roster(g.self()); err != nil {
+		return nil, err
+	}
+	g.history = ops.NewHistory(registry)
+	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry, Level: level, History: g.history})
 	return g, g.listen(ctx)
 }
 
@@ -149,6 +156,13 @@ func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvid
 		}
 	})
 	return spans, nil
+}
+
+// self is how the other replicas know this one.
+func (g *gateway) self() tokencache.Replica {
+	v, _ := build()
+	host, _ := os.Hostname() // a name that can't be had is left out
+	return tokencache.Replica{Version: v, Host: host, Started: g.started}
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.
@@ -235,7 +249,10 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
 	group.Go(func() error { return g.followFiles(failed) })
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the drain is to be seen too
+	group.Go(func() error { return g.history.Run(watching) })
 	group.Go(func() error {
+		defer stopWatching()
 		<-failed.Done() // told to stop, or a server gave up
 		g.drain(ctx, public)
 		return orderly(admin.Close())

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/config"
 	"roomgate/internal/ops"
 	"roomgate/internal/tokencache"
 )
@@ -39,7 +42,7 @@ func (g *gateway) status() ops.Status {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
 	}
 	for _, d := range g.degraded() {
-		s.Degraded = append(s.Degraded, d.text)
+		s.Degraded, s.Reasons = append(s.Degraded, d.text), append(s.Reasons, d.reason)
 	}
 	for _, t := range g.tokens() {
 		s.Licenses = append(s.Licenses, ops.License{
@@ -47,6 +50,7 @@ func (g *gateway) status() ops.Status {
 			AgeSeconds: t.Age.Seconds(), ExpiresInSeconds: t.ExpiresIn.Seconds(), LastError: t.LastError,
 		})
 	}
+	s.Limits, s.Replicas = g.limits(), g.replicas()
 	return s
 }
 
@@ -101,6 +105,42 @@ func degradedDesc() *prometheus.Desc {
 	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, secrets: "+
 		"changed ones are not used, circuit: one is open, token: a license gets none, refused_token: Interwater refuses a fresh one).",
 		[]string{"reason"}, nil)
+}
+
+// limits is what keeps clients within bounds, by the reason that metrics give for their refusals.
+func (g *gateway) limits() []ops.Limit {
+	return []ops.Limit{
+		{Name: "login_limit", Setting: "LOGIN_RATE_LIMIT", Value: rateText(g.cfg.LoginRateLimit)},
+		{Name: "account_limit", Setting: "ACCOUNT_RATE_LIMIT", Value: rateText(g.cfg.AccountRateLimit)},
+		{Name: "member_limit", Setting: "MEMBER_RATE_LIMIT", Value: rateText(g.cfg.MemberRateLimit)},
+		{Name: "overload", Setting: "MAX_IN_FLIGHT", Value: strconv.Itoa(g.cfg.MaxInFlight)},
+		{Name: "body", Setting: "MAX_BODY_BYTES", Value: strconv.FormatInt(g.cfg.MaxBodyBytes, 10)},
+		{Name: "header", Setting: "MAX_HEADER_BYTES", Value: strconv.Itoa(g.cfg.MaxHeaderBytes)},
+	}
+}
+
+// rateText writes a limit as people do: 10/1m, not 10/1m0s.
+func rateText(r config.RateLimit) string {
+	text := strings.TrimSuffix(r.String(), "0s")
+	if !strings.HasSuffix(text, "m") { // 10/1s or 10/10s, whose seconds are no rest
+		text = r.String()
+	}
+	if short := strings.TrimSuffix(text, "h0m"); short != text {
+		text = short + "h"
+	}
+	return text
+}
+
+// replicas is the fleet as Redis shows it, this replica first.
+func (g *gateway) replicas() []ops.Replica {
+	list := []ops.Replica{}
+	for _, r := range g.roster.All() {
+		list = append(list, ops.Replica{
+			ID: r.ID, Host: r.Host, Version: r.Version, Self: r.Self,
+			UptimeSeconds: max(0, time.Since(r.Started).Seconds()), SeenSecondsAgo: max(0, time.Since(r.Seen).Seconds()),
+		})
+	}
+	return list
 }
 
 // tokens is where every license's token stands, also of those that nobody has asked for yet.

@@ -23,11 +23,15 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Level is that of the log. PUT /loglevel changes it, until the process ends.
 	Level *slog.LevelVar
+	// History is what the status page plots. Whoever made it runs it.
+	History *History
 }
 
 // NewHandler returns the operations listener's handler. None of its answers may be cached.
 func NewHandler(o Options) http.Handler {
-	mux := http.NewServeMux()
+	mux, page := http.NewServeMux(), newPage(o)
+	mux.HandleFunc("GET /{$}", page.show)
+	mux.HandleFunc("GET /events", page.stream)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})

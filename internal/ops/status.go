@@ -10,8 +10,32 @@ type Status struct {
 	Licenses      []License          `json:"licenses"`
 	Upstreams     []Upstream         `json:"upstreams"`
 	Redis         Redis              `json:"redis"`
+	Limits        []Limit            `json:"limits"`
+	Replicas      []Replica          `json:"replicas"` // seen in Redis; empty while it is down
 	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
 	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
+	// Reasons are the kinds of what Degraded tells, for the status page, which has its own words for them: redis, secrets,
+	// circuit, token or refused_token.
+	Reasons []string `json:"-"`
+}
+
+// Limit is a limit of the public listener.
+type Limit struct {
+	// Name is the reason of its refusals in roomgate_refusals_total.
+	Name    string `json:"name"`
+	Setting string `json:"setting"`
+	Value   string `json:"value"` // as in the setting; 0 is no limit
+}
+
+// Replica is a process of the fleet.
+type Replica struct {
+	ID      string `json:"id"`
+	Host    string `json:"host"`
+	Version string `json:"version"`
+	// UptimeSeconds is by its own clock against this replica's.
+	UptimeSeconds  float64 `json:"uptime_seconds"`
+	SeenSecondsAgo float64 `json:"seen_seconds_ago"`
+	Self           bool    `json:"self"` // the one that answers
 }
 
 // License is where one license's access token of one role stands on this replica.

@@ -43,6 +43,7 @@ type Cache struct {
 	refusedTTL   time.Duration
 	log          *slog.Logger
 	metrics      *metrics
+	registerer   prometheus.Registerer // nil: nothing is registered
 	flights      singleflight.Group
 	started      time.Time
 
@@ -62,6 +63,7 @@ func New(o Options) (*Cache, error) {
 		redisTimeout: orDefault(o.RedisTimeout, 250*time.Millisecond),
 		refusedTTL:   orDefault(o.RefusedTTL, time.Minute),
 		log:          o.Log,
+		registerer:   o.Metrics,
 		started:      time.Now(),
 		entries:      make(map[string]*entry),
 	}

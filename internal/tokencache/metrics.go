@@ -103,3 +103,11 @@ func expiryDesc() *prometheus.Desc {
 	return prometheus.NewDesc("roomgate_token_expiry_seconds",
 		"Seconds until this replica's access token expires, by license and role; 0 without one.", []string{"license", "role"}, nil)
 }
+
+// newReplicas is the roster's gauge.
+func newReplicas(r *Roster) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "roomgate_replicas",
+		Help: "Replicas seen in Redis, this one included; 0 while Redis is down.",
+	}, func() float64 { return float64(len(r.All())) })
+}

@@ -1,0 +1,201 @@
+package main
+
+// The status page in a real browser, on a gateway under load.
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// look evaluates an expression on the page.
+func look[T any](t *testing.T, b *browser, expression string) T {
+	t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// seen waits until an expression holds on the page, and gives how long that took.
+func seen(t *testing.T, b *browser, what, expression string) time.Duration {
+	t.Helper()
+	began := time.Now()
+	eventually(t, what, func() bool {
+		holds, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
+		return err == nil && holds // between two pages there may be nothing to look at
+	})
+	return time.Since(began)
+}
+
+// scheme is dark or light, as the system of whoever looks is set.
+func scheme(name string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+		})
+		return err
+	})
+}
+
+// What the page says, as expressions.
+const (
+	pageRate = `parseFloat([...document.querySelectorAll("#routes tbody tr")]
+		.find(r => r.textContent.includes("/v1/info"))?.children[1].querySelector("b").textContent)`
+	pageIsLive   = `document.body.className === "live"`
+	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
+)
+
+func TestTheStatusPageInABrowser(t *testing.T) {
+	redisServer, stands, b := newRedis(t), newStands(t), newBrowser(t)
+	r := startReplica(t, settings(stands, redisServer.Addr, "MEMBER_RATE_LIMIT=0"))
+	token := stands.Glory.MintToken("1", time.Hour)
+	_, stop := openLoad(t, 50, []string{r.url + "/v1/info"}, token)
+	defer stop()
+	b.run(t, chromedp.EmulateViewport(1200, 900), chromedp.Navigate(r.admin+"/?lang=en"))
+
+	seen(t, b, "the page is live", pageIsLive)
+	seen(t, b, "the route is there", pageRate+" > 0")
+	first := look[float64](t, b, pageRate)
+	seen(t, b, "the rate moves", fmt.Sprintf("%s !== %v", pageRate, first))
+	seen(t, b, "the rate is that of the load", pageRate+" > 35")
+	seen(t, b, "a plot is drawn", `document.querySelector("#routes .plot path:nth-child(2)").getAttribute("d").length > 10`)
+	seen(t, b, "this replica is listed", `document.querySelectorAll("#replicas tbody tr").length === 1`)
+	seen(t, b, "the license's token is there", `document.querySelector("#licenses tbody tr").innerText.includes("fresh")`)
+	if look[bool](t, b, pageRedisOut) {
+		t.Error("Redis is said to be down")
+	}
+
+	if err := redisServer.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	shown := seen(t, b, "the outage is shown", pageRedisOut)
+	if err := redisServer.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	gone := seen(t, b, "the outage is over", "!"+pageRedisOut)
+	t.Logf("the outage was shown after %v, its end after %v", shown, gone)
+	if max(shown, gone) > 3*time.Second {
+		t.Error("that is too late")
+	}
+
+	for _, width := range []int64{1200, 400} {
+		b.run(t, chromedp.EmulateViewport(width, 900))
+		if wide := look[int](t, b, "document.documentElement.scrollWidth"); int64(wide) > width {
+			t.Errorf("at %d px the page is %d px wide", width, wide)
+		}
+	}
+	byKeyboard(t, b)
+
+	if complaints := b.complaints(); len(complaints) > 0 {
+		t.Errorf("the browser complains: %q", complaints)
+	}
+	admin, _ := url.Parse(r.admin)
+	if got := b.hosts(); !slices.Equal(got, []string{admin.Host}) {
+		t.Errorf("the page asked %q, want %q alone", got, admin.Host)
+	}
+}
+
+// byKeyboard goes through all that can be reached, and changes the language on the way.
+func byKeyboard(t *testing.T, b *browser) {
+	t.Helper()
+	reached := []string{}
+	for range 5 {
+		b.run(t, chromedp.KeyEvent(kb.Tab))
+		reached = append(reached, look[string](t, b, "document.activeElement.textContent"))
+		if outline := look[string](t, b, "getComputedStyle(document.activeElement).outlineStyle"); outline == "none" {
+			t.Errorf("%s has the focus, and nothing shows it", reached[len(reached)-1])
+		}
+	}
+	if want := []string{"English", "한국어", "status", "metrics", "readyz"}; !slices.Equal(reached, want) {
+		t.Fatalf("the tab key reaches %q, want %q", reached, want)
+	}
+	b.run(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("nav a").focus()`))
+	b.run(t, chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	seen(t, b, "the page is Korean", `document.documentElement.lang === "ko" && document.querySelector("h2").textContent === "경로"`)
+	seen(t, b, "it is live in Korean", pageIsLive+` && document.getElementById("live").textContent === "실시간"`)
+}
+
+// Who looks must not take old numbers for new ones.
+func TestThePageSaysWhenItIsNotLive(t *testing.T) {
+	redisServer, stands, b := newRedis(t), newStands(t), newBrowser(t)
+	environ := settings(stands, redisServer.Addr, "ADMIN_ADDR=127.0.0.1:"+freePort(t))
+	r := startReplica(t, environ)
+	b.run(t, chromedp.Navigate(r.admin+"/?lang=en"))
+	seen(t, b, "the page is live", pageIsLive)
+	r.stop()
+	if err := r.ended(); err != nil {
+		t.Fatal(err)
+	}
+	seen(t, b, "the page is not live", `document.getElementById("live").textContent.startsWith("not live since ")`)
+	startReplica(t, environ)
+	seen(t, b, "the page is live again", pageIsLive)
+}
+
+// Takes the pictures in docs/ of the page at ROOMGATE_PICTURE=http://HOST:PORT, a gateway that has been under load for a
+// while.
+func TestPicturesOfTheStatusPage(t *testing.T) {
+	admin := os.Getenv("ROOMGATE_PICTURE")
+	if admin == "" {
+		t.Skip("ROOMGATE_PICTURE names no gateway")
+	}
+	b := newBrowser(t)
+	for _, p := range []struct {
+		name, scheme, lang string
+		width, height      int64
+	}{
+		{"status-light", "light", "en", 1200, 900},
+		{"status-dark", "dark", "en", 1200, 900},
+		{"status-narrow", "light", "ko", 400, 1300},
+	} {
+		b.run(t, chromedp.EmulateViewport(p.width, p.height), scheme(p.scheme), chromedp.Navigate(admin+"/?lang="+p.lang))
+		seen(t, b, "the page is live", pageIsLive)
+		shoot := chromedp.FullScreenshot(100)
+		if p.width < 1000 {
+			shoot = chromedp.CaptureScreenshot() // without what is below
+		}
+		picture, err := chromedp.Run(b.ctx, shoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join("..", "..", "docs", p.name+".png"), picture, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A stream ends with the program: it must not keep it from ending.
+func TestAStreamDoesNotHoldTheEndUp(t *testing.T) {
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	r := startReplica(t, settings(stands, redisServer.Addr))
+	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, r.admin+"/events", nil)
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	began := time.Now()
+	r.stop()
+	if err := r.ended(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the end took %v with a stream open", took)
+	}
+	if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+		t.Errorf("%v", response.Header)
+	}
+}

@@ -1,0 +1,354 @@
+package ops
+
+// This file tests the status page without a browser: what it says, in which language, and how its stream ends.
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// evil stands where a name or an error of somebody else's is shown.
+const evil = `<img src=x onerror="alert(1)">`
+
+// troubled is a status with something in every part of the page.
+func troubled() Status {
+	return Status{
+		Version: "v1", UptimeSeconds: 3723,
+		Licenses: []License{
+			{Name: "campus", Role: "member", State: "fresh", AgeSeconds: 61, ExpiresInSeconds: 3539},
+			{Name: evil, Role: "owner", State: "failing", LastError: "refused"},
+		},
+		Upstreams: []Upstream{{"glory", "http://g", "closed"}, {"interwater", "http://i", "open"}},
+		Redis:     Redis{State: "down", LastError: evil},
+		Limits:    []Limit{{"login_limit", "LOGIN_RATE_LIMIT", "0"}, {"overload", "MAX_IN_FLIGHT", "4096"}},
+		Replicas:  []Replica{{ID: "ABCDEFGH", Host: evil, Version: "v1", UptimeSeconds: 90061, Self: true}},
+		Degraded:  []string{"redis is down", "token", "circuit"}, Reasons: []string{"redis", "token", "circuit"},
+	}
+}
+
+func troubledHandler() http.Handler {
+	g := newGauged()
+	g.request(evil, .1)
+	h := NewHistory(g.registry)
+	h.look(time.Now().Add(-time.Second))
+	g.request(evil, .1)
+	g.refused.WithLabelValues("bad_token").Inc()
+	h.look(time.Now())
+	return NewHandler(Options{
+		Ready: func() (bool, string) { return true, "" }, Status: troubled, Registry: g.registry, History: h,
+	})
+}
+
+func visit(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
+	r, w := httptest.NewRequest(http.MethodGet, path, nil), httptest.NewRecorder()
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestThePageSaysEverythingWithoutAScript(t *testing.T) {
+	h := troubledHandler()
+	for lang, want := range map[string][]string{
+		"en": {"Degraded", "Redis is down", "circuit open: interwater", "no new access token: ", "up 1h 02m", "1m 01s", "58m 59s",
+			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "<html lang=\"en\">"},
+		"ko": {"성능 저하", "Redis 연결 끊김", "서킷 열림: interwater", "가동 1시간 2분", "1분 1초", "58분 59초",
+			"라이선스 거부됨", "꺼짐", "4,096", "잘못된 멤버 토큰", "1일 1시간", "<html lang=\"ko\">"},
+	} {
+		w := visit(h, "/?lang="+lang)
+		for _, text := range want {
+			if !strings.Contains(w.Body.String(), text) {
+				t.Errorf("%s: the page doesn't say %q", lang, text)
+			}
+		}
+		if w.Header().Get("Content-Language") != lang || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%v", w.Header())
+		}
+	}
+}
+
+func TestWhatOthersWroteIsTextOnThePage(t *testing.T) {
+	body := visit(troubledHandler(), "/").Body.String()
+	if strings.Contains(body, "<img") {
+		t.Error("a name has become HTML")
+	}
+	if n := strings.Count(body, "&lt;img src=x onerror="); n < 4 {
+		t.Errorf("the name stands on the page %d times: as license, error, replica and route it should be there", n)
+	}
+	// The script has no way to make HTML of a text.
+	for _, way := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("} {
+		if strings.Contains(pageJS, way) {
+			t.Errorf("page.js uses %s", way)
+		}
+	}
+}
+
+func TestTheLanguageIsAskedForOrPreferred(t *testing.T) {
+	h := troubledHandler()
+	for _, tt := range []struct{ query, accept, want string }{
+		{"", "", "en"}, {"", "ko", "ko"}, {"", "ko-KR,ko;q=0.9,en;q=0.5", "ko"}, {"", "fr,ko;q=0.5", "ko"}, {"", "fr", "en"},
+		{"", "en-GB", "en"}, {"?lang=ko", "en", "ko"}, {"?lang=en", "ko", "en"}, {"?lang=%3Cscript%3E", "ko", "ko"},
+		{"?lang=", "ko", "ko"}, {"", ",,;q=", "en"},
+	} {
+		if got := visit(h, "/"+tt.query, "Accept-Language", tt.accept).Header().Get("Content-Language"); got != tt.want {
+			t.Errorf("lang %q, Accept-Language %q: %s, want %s", tt.query, tt.accept, got, tt.want)
+		}
+	}
+}
+
+func TestBothLanguagesAreComplete(t *testing.T) {
+	verbs := regexp.MustCompile(`%(\[\d\])?0?\d?[sd]`)
+	for key, text := range texts() {
+		if text[0] == "" || text[1] == "" {
+			t.Errorf("%s: %q", key, text)
+		}
+		if en, ko := verbs.FindAllString(text[0], -1), verbs.FindAllString(text[1], -1); len(en) != len(ko) {
+			t.Errorf("%s: %q and %q hold different things", key, text[0], text[1])
+		}
+	}
+	// What is asked for by name is there. A language that lacks it would show the name.
+	asked := regexp.MustCompile(`\.Say(?: |\()"([^"]+)"`)
+	for _, m := range asked.FindAllStringSubmatch(pageHTML, -1) {
+		if _, ok := texts()[m[1]]; !ok {
+			t.Errorf("there is no text %q", m[1])
+		}
+	}
+	w := wordsFor(httptest.NewRequest(http.MethodGet, "/", nil))
+	for _, table := range newView(w, troubled(), true, Past{}).Tables {
+		labels := []string{table.Title, table.Empty}
+		for _, c := range table.Columns {
+			labels = append(labels, c.Label)
+		}
+		for _, label := range labels {
+			if strings.HasPrefix(label, "column ") || strings.HasPrefix(label, "none ") || label == table.ID {
+				t.Errorf("there is no text %q", label)
+			}
+		}
+	}
+}
+
+func TestABrowserMayLoadNothingButThePage(t *testing.T) {
+	w := visit(troubledHandler(), "/")
+	policy := w.Header().Get("Content-Security-Policy")
+	for _, part := range []string{
+		"default-src 'none'", "connect-src 'self'", "script-src 'sha256-", "style-src 'sha256-", "frame-ancestors 'none'",
+	} {
+		if !strings.Contains(policy, part) {
+			t.Errorf("the policy lacks %q: %s", part, policy)
+		}
+	}
+	if strings.Contains(policy, "unsafe") {
+		t.Error(policy)
+	}
+	elsewhere := regexp.MustCompile(`(?:src|href)="(?:https?:)?//[^"]*"| on\w+="| style="`)
+	if m := elsewhere.FindString(w.Body.String()); m != "" {
+		t.Errorf("the page has %q", m)
+	}
+}
+
+func TestOnlyTheRootIsThePage(t *testing.T) {
+	h := troubledHandler()
+	for _, path := range []string{"/index.html", "/page.js", "/events/", "/x"} {
+		if w := visit(h, path); w.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", w.Code)
+	}
+}
+
+// pipes is a listener in memory, so that time can stand still around it.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+// Accept implements net.Listener.
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (p *pipes) Close() error { close(p.done); return nil }
+
+// Addr implements net.Listener.
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// served runs a handler in the bubble; watch opens a stream on it.
+func served(t *testing.T, h http.Handler) (server *http.Server, watch func() (net.Conn, *http.Response)) {
+	t.Helper()
+	listener := &pipes{make(chan net.Conn), make(chan struct{})}
+	server = &http.Server{Handler: h}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return server, func() (net.Conn, *http.Response) {
+		near, far := net.Pipe()
+		listener.conns <- far
+		go func() { _, _ = io.WriteString(near, "GET /events?lang=ko HTTP/1.1\r\nHost: x\r\n\r\n") }()
+		response, err := http.ReadResponse(bufio.NewReader(near), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return near, response
+	}
+}
+
+func TestTheStreamSendsTheWholeViewEachSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, watch := served(t, troubledHandler())
+		conn, response := watch()
+		defer conn.Close()
+		if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
+			t.Errorf("Content-Type %q", got)
+		}
+		began, events := time.Now(), 0
+		for lines := bufio.NewScanner(response.Body); events < 4 && lines.Scan(); {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok {
+				continue
+			}
+			if want := time.Duration(events) * time.Second; time.Since(began) != want {
+				t.Errorf("event %d came after %v, want %v", events, time.Since(began), want)
+			}
+			events++
+			var v view
+			if err := json.Unmarshal([]byte(data), &v); err != nil {
+				t.Fatal(err)
+			}
+			if v.State.Text != "성능 저하" || len(v.Tables) != 7 || len(v.Problems) != 3 {
+				t.Errorf("%+v", v)
+			}
+		}
+		if events != 4 {
+			t.Errorf("%d events", events)
+		}
+	})
+}
+
+func TestStreamsAreFewAndEndWithTheirReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := troubledHandler()
+		_, watch := served(t, h)
+		var conns []net.Conn
+		for range streamMost {
+			conn, _ := watch() // nobody reads on: each is stuck in its first event
+			conns = append(conns, conn)
+		}
+		if w := visit(h, "/events"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+			t.Errorf("one too many: %d %v", w.Code, w.Header())
+		}
+		conns[0].Close() // leaves
+		after(streamEvery)
+		_, response := watch()
+		var read atomic.Int64
+		go func() { _, _ = io.Copy(&counting{&read}, response.Body) }()
+		after(streamWrite) // the others are cut off, all their places free
+		for range streamMost - 1 {
+			if _, next := watch(); next.StatusCode != http.StatusOK {
+				t.Fatalf("a place isn't free: %d", next.StatusCode)
+			}
+		}
+		before := read.Load() // who reads goes on
+		after(streamEvery)
+		if read.Load() == before {
+			t.Error("the one who reads was cut off too")
+		}
+	})
+}
+
+// counting is a writer that only counts.
+type counting struct{ n *atomic.Int64 }
+
+// Write implements io.Writer.
+func (c *counting) Write(p []byte) (int, error) { c.n.Add(int64(len(p))); return len(p), nil }
+
+func TestClosingTheServerEndsTheStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, watch := served(t, troubledHandler())
+		_, response := watch()
+		read := make(chan error)
+		go func() { _, err := io.Copy(io.Discard, response.Body); read <- err }()
+		after(3 * time.Second)
+		_ = server.Close()
+		if err := <-read; err == nil {
+			t.Error("the stream ended in good order; a page would not know that it isn't live")
+		}
+		synctest.Wait()
+	})
+}
+
+func TestPlotsHaveGapsAndStandAtTheRight(t *testing.T) {
+	nan := Point{}.Rate / Point{}.Rate
+	points := []Point{{Rate: 0}, {Rate: 5}, {Rate: nan}, {Rate: 10}}
+	if got, want := outline(points, rateOf, most(points, rateOf)), "M176 100 176 100 177 50M179 0 179 0"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := area("M178 0 178 0 179 50", 2), "M178 0 178 0 179 50V100H178Z"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := outline([]Point{{}, {}}, rateOf, 0); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+}
+
+// What one reader of the stream costs a second.
+func BenchmarkView(b *testing.B) {
+	h, w := busyHistory(), wordsFor(httptest.NewRequest(http.MethodGet, "/?lang=ko", nil))
+	size := 0
+	for b.Loop() {
+		text, err := json.Marshal(newView(w, troubled(), true, h.Past()))
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(text)
+	}
+	b.ReportMetric(float64(size), "bytes/event")
+}
+
+// busyHistory is a full one of ten routes.
+func busyHistory() *History {
+	g := newGauged()
+	h := NewHistory(g.registry)
+	for i := range historyPoints * historyStep {
+		for _, route := range slices.Collect(strings.SplitSeq("abcdefghij", "")) {
+			g.request(route, float64(i%100)/100)
+		}
+		h.look(time.Unix(int64(i), 0))
+	}
+	return h
+}
+
+// The stream goes on through a drain, which is to be seen, and says so.
+func TestADrainIsSeen(t *testing.T) {
+	o := Options{Ready: func() (bool, string) { return false, "draining" }, Status: troubled, Registry: newGauged().registry}
+	o.History = NewHistory(o.Registry)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := o.History.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if body := visit(NewHandler(o), "/").Body.String(); !strings.Contains(body, "Draining: no new traffic is wanted") {
+		t.Error("the page doesn't say that it drains")
+	}
+}

@@ -1,0 +1,122 @@
+package ops
+
+// This file lays out the status page's tables.
+
+import (
+	"math"
+	"strconv"
+)
+
+// newTable is one without rows. A column's kind is the letter before its name: t for text, n for numbers, p for plots.
+func newTable(w words, id string, columns ...string) table {
+	t := table{ID: id, Title: w.Say(id), Empty: w.Say("none " + id), Rows: [][]cell{}}
+	kinds := map[byte]string{'t': "text", 'n': "num", 'p': "plot"}
+	for _, c := range columns {
+		t.Columns = append(t.Columns, column{w.Say("column " + c[2:]), kinds[c[0]]})
+	}
+	return t
+}
+
+// traffic is rates and latencies by name.
+func traffic(w words, id, label string, list []Series) table {
+	t := newTable(w, id, "t "+label, "n rate", "p rates", "n p50", "n p95", "n p99", "p latencies")
+	for _, s := range list {
+		name := s.Name
+		if name == "none" {
+			name = w.Say("no route")
+		}
+		t.Rows = append(t.Rows, []cell{
+			{Text: name}, {Text: w.rate(s.Now.Rate)}, {Plot: ratePlot(w, s.Points)},
+			{Text: w.latency(s.Now.P50)}, {Text: w.latency(s.Now.P95)}, {Text: w.latency(s.Now.P99)}, {Plot: latencyPlot(w, s.Points)},
+		})
+	}
+	return t
+}
+
+func licenseTable(w words, list []License) table {
+	t := newTable(w, "licenses", "t license", "t state", "n age", "n expiry", "t error")
+	for _, l := range list {
+		age, expiry, failure := cell{Text: "–"}, cell{Text: "–"}, cell{Text: "–"}
+		if l.ExpiresInSeconds > 0 {
+			age.Text, expiry.Text = w.span(l.AgeSeconds), w.span(l.ExpiresInSeconds)
+		}
+		if l.LastError != "" {
+			failure = cell{Text: w.known("error", l.LastError), Mood: "bad"}
+		}
+		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, state(w, l.State), age, expiry, failure})
+	}
+	return t
+}
+
+func dependencyTable(w words, s Status) table {
+	t := newTable(w, "dependencies", "t dependency", "t state", "t detail")
+	t.Rows = append(t.Rows, []cell{{Text: "Redis"}, state(w, s.Redis.State), {Text: or(s.Redis.LastError, "–")}})
+	for _, u := range s.Upstreams {
+		t.Rows = append(t.Rows, []cell{{Text: u.Name}, state(w, u.Circuit), {Text: u.URL}})
+	}
+	return t
+}
+
+func limitTable(w words, list []Limit, past Past) table {
+	t := newTable(w, "limits", "t limit", "n setting", "n now", "n refused")
+	refused := make(map[string]float64)
+	for _, r := range past.Refusals {
+		refused[r.Name] = r.Total
+	}
+	for _, l := range list {
+		now, value := "–", l.Value
+		if l.Name == "overload" {
+			now = w.inFlight(past)
+		}
+		if value == "0" {
+			value = w.Say("off")
+		} else if n, err := strconv.ParseFloat(value, 64); err == nil {
+			value = w.count(n)
+		}
+		t.Rows = append(t.Rows, []cell{
+			{Text: w.known("limit", l.Name), Note: l.Setting}, {Text: value}, {Text: now}, {Text: w.count(refused[l.Name])},
+		})
+	}
+	return t
+}
+
+func refusalTable(w words, list []Series) table {
+	t := newTable(w, "refusals", "t reason", "n count", "p rates")
+	for _, s := range list {
+		if s.Total > 0 {
+			t.Rows = append(t.Rows, []cell{
+				{Text: w.known("reason", s.Name), Note: s.Name}, {Text: w.count(s.Total)}, {Plot: ratePlot(w, s.Points)},
+			})
+		}
+	}
+	return t
+}
+
+func replicaTable(w words, list []Replica) table {
+	t := newTable(w, "replicas", "t replica", "t version", "n uptime", "n seen")
+	for _, r := range list {
+		seen := w.Say("ago", w.span(r.SeenSecondsAgo))
+		if r.Self {
+			seen = w.Say("this one")
+		}
+		t.Rows = append(t.Rows, []cell{
+			{Text: or(r.Host, "–"), Note: r.ID[:min(6, len(r.ID))]}, {Text: r.Version}, {Text: w.span(r.UptimeSeconds)}, {Text: seen},
+		})
+	}
+	return t
+}
+
+// inFlight is the requests being served, where that is measured.
+func (w words) inFlight(past Past) string {
+	if math.IsNaN(past.InFlight) {
+		return "–"
+	}
+	return w.count(past.InFlight)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,91 @@
+package ops
+
+// This file chooses the status page's language, and writes numbers and times as it does.
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+	"golang.org/x/text/number"
+)
+
+// words is one language of the page.
+type words struct {
+	Lang    string
+	numbers *message.Printer
+	table   map[string][2]string
+	column  int
+}
+
+// wordsFor takes the language from ?lang=, else from Accept-Language, else English.
+func wordsFor(r *http.Request) words {
+	offered := []language.Tag{language.English, language.Korean}
+	_, i := language.MatchStrings(language.NewMatcher(offered), r.URL.Query().Get("lang"), r.Header.Get("Accept-Language"))
+	return words{Lang: offered[i].String(), numbers: message.NewPrinter(offered[i]), table: texts(), column: i}
+}
+
+// Say returns a text, with what is to stand in it. One that nobody has translated is its own name.
+func (w words) Say(key string, args ...any) string {
+	text, ok := w.table[key]
+	if !ok {
+		return key
+	}
+	if len(args) == 0 {
+		return text[w.column]
+	}
+	return fmt.Sprintf(text[w.column], args...)
+}
+
+// known is Say for what a table of ours may not have: of is the kind of text.
+func (w words) known(of, name string) string {
+	if text, ok := w.table[of+" "+name]; ok {
+		return text[w.column]
+	}
+	return name
+}
+
+// count writes a whole number.
+func (w words) count(n float64) string {
+	return w.numbers.Sprint(number.Decimal(n, number.MaxFractionDigits(0)))
+}
+
+// rate writes events per second; small ones with a decimal.
+func (w words) rate(n float64) string {
+	digits := 0
+	if n < 100 {
+		digits = 1
+	}
+	return w.numbers.Sprint(number.Decimal(n, number.MaxFractionDigits(digits), number.MinFractionDigits(digits)))
+}
+
+// latency writes seconds in milliseconds, or a dash for what wasn't measured.
+func (w words) latency(seconds float64) string {
+	if math.IsNaN(seconds) {
+		return "–"
+	}
+	digits := 0
+	if seconds < .00995 { // 10 ms, not 10.0 ms
+		digits = 1
+	}
+	return w.numbers.Sprint(number.Decimal(seconds*1000, number.MaxFractionDigits(digits), number.MinFractionDigits(digits))) + " ms"
+}
+
+// span writes a duration with its two greatest units.
+func (w words) span(seconds float64) string {
+	d := time.Duration(max(0, seconds) * float64(time.Second)).Truncate(time.Second)
+	days, hours := int(d.Hours())/24, int(d.Hours())%24
+	minutes, rest := int(d.Minutes())%60, int(d.Seconds())%60
+	switch {
+	case days > 0:
+		return w.Say("days hours", days, hours)
+	case hours > 0:
+		return w.Say("hours minutes", hours, minutes)
+	case minutes > 0:
+		return w.Say("minutes seconds", minutes, rest)
+	}
+	return w.Say("seconds", rest)
+}

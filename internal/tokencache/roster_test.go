@@ -1,0 +1,179 @@
+package tokencache
+
+// This file tests the roster: who is on it, for how long, what is believed of Redis, and that a dead Redis costs nothing.
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+)
+
+// enlist puts a cache on the roster as a host.
+func enlist(t *testing.T, c *Cache, host string) *Roster {
+	t.Helper()
+	r, err := c.Roster(Replica{Host: host, Version: "v1", Started: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, host+" is on its own roster", func() bool { return len(r.All()) > 0 })
+	return r
+}
+
+// hosts takes a look and gives the names on the roster.
+func hosts(t *testing.T, r *Roster) []string {
+	t.Helper()
+	if err := r.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, replica := range r.All() {
+		names = append(names, replica.Host)
+	}
+	return names
+}
+
+func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
+	t.Parallel()
+	replicas := fleet(t, 3, sharedRedis(t), Options{})
+	first := enlist(t, replicas[0], "c")
+	enlist(t, replicas[1], "b")
+	enlist(t, replicas[2], "a")
+	if got, want := hosts(t, first), []string{"c", "a", "b"}; !slices.Equal(got, want) {
+		t.Fatalf("the roster is %q, want itself first: %q", got, want)
+	}
+	for i, replica := range first.All() {
+		if replica.Self != (i == 0) || replica.Version != "v1" ||
+			time.Since(replica.Seen) > rosterKeep || time.Since(replica.Started) > time.Minute {
+			t.Errorf("%+v", replica)
+		}
+	}
+	replicas[1].Close()
+	if got, want := hosts(t, first), []string{"c", "a"}; !slices.Equal(got, want) {
+		t.Errorf("after one has left the roster is %q, want %q", got, want)
+	}
+}
+
+func TestAReplicaThatIsSilentVanishesAfterFifteenSeconds(t *testing.T) {
+	t.Parallel()
+	server := unitRedis(t)
+	began := time.Now()
+	server.SetTime(began)
+	c := fleet(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	r := enlist(t, c, "here")
+	dead, _ := json.Marshal(Replica{ID: "DEAD", Host: "dead", Version: "v1"})
+	for _, tt := range []struct {
+		silent time.Duration
+		there  bool
+	}{{0, true}, {rosterKeep - time.Millisecond, true}, {rosterKeep, false}, {-time.Millisecond, false}, {-time.Hour, false}} {
+		announced := began.Add(time.Hour - tt.silent).UnixMilli()
+		server.SetTime(began.Add(time.Hour))
+		if _, err := server.ZAdd("p:replicas", float64(announced), string(dead)); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(hosts(t, r), "dead"); got != tt.there {
+			t.Errorf("silent for %v: on the roster is %v, want %v", tt.silent, got, tt.there)
+		}
+		if left, err := server.ZMembers("p:replicas"); err != nil || slices.Contains(left, string(dead)) != tt.there {
+			t.Errorf("silent for %v: in Redis is %q (%v), want it there: %v", tt.silent, left, err, tt.there)
+		}
+	}
+	if ttl := server.TTL("p:replicas"); ttl != rosterKeep {
+		t.Errorf("the key lives for %v, want %v", ttl, rosterKeep)
+	}
+}
+
+func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	server := unitRedis(t)
+	c := fleet(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	r := enlist(t, c, "here")
+	own := r.All()[0]
+	spoil := func(members ...string) {
+		for _, m := range members {
+			if _, err := server.ZAdd("p:replicas", float64(time.Now().Add(-time.Second).UnixMilli()), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	spoil("", "garbage", "\xff\x00", `null`, `[]`, `{"id":""}`, `{"id":"<script>"}`, `{"id":"A B"}`, `{"id":7}`,
+		`{"id":"`+strings.Repeat("A", 65)+`"}`, `{"id":"LONG","host":"`+strings.Repeat("x", rosterEntry)+`"}`,
+		`{"id":"TIME","started":"never"}`, `{"id":"`+own.ID+`","host":"an impostor"}`)
+	spoil(`{"id":"ODD","host":"\u0000\u001b[31m\u202ehost\ufffd` + strings.Repeat("é", 70) + `"}`)
+	got := hosts(t, r)
+	if want := []string{"here", "[31mhost" + strings.Repeat("é", 56)}; !slices.Equal(got, want) {
+		t.Errorf("the roster is %q, want %q", got, want)
+	}
+	for i := range 3 * rosterMost {
+		spoil(`{"id":"FLOOD` + strconv.Itoa(i) + `"}`)
+	}
+	if got := len(hosts(t, r)); got > rosterMost {
+		t.Errorf("%d replicas are kept, want at most %d", got, rosterMost)
+	}
+}
+
+// A key of another type is an error that Redis answers: taken for an outage it would switch Redis off for good.
+func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
+	t.Parallel()
+	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	r := enlist(t, c, "here")
+	if err := c.store.client.Set(t.Context(), r.key()[0], "foreign", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := hosts(t, r); !slices.Equal(got, []string{"here"}) {
+		t.Errorf("the roster is %q", got)
+	}
+	if down, why := c.RedisDown(); down {
+		t.Errorf("Redis is considered down: %s", why)
+	}
+	if ttl := c.store.client.PTTL(t.Context(), r.key()[0]).Val(); ttl <= 0 || ttl > rosterKeep {
+		t.Errorf("the key lives for %v", ttl)
+	}
+}
+
+func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
+	t.Parallel()
+	server, registry := unitRedis(t), prometheus.NewRegistry()
+	c := newCache(t, Options{Redis: connect(t, server.Addr(), patient), Prefix: "p:", RedisTimeout: patient, Metrics: registry})
+	r := enlist(t, c, "here")
+	expect(t, scrape(t, registry), map[string]float64{"roomgate_replicas": 1})
+	server.SetError("LOADING")
+	openCircuit(t, c)
+	expect(t, scrape(t, registry), map[string]float64{"roomgate_replicas": 0})
+	watch(c, func(_ context.Context, cmd redis.Cmder) error {
+		if runs(cmd, rosterScript) {
+			t.Error("the roster asks a dead Redis")
+		}
+		return nil
+	})
+	if err := r.refresh(t.Context()); err == nil {
+		t.Error("a look while Redis is down succeeded")
+	}
+	c.Close()
+	revived(t, server)
+}
+
+// revived shows that what a closed replica could not take off is gone by the key's own end.
+func revived(t *testing.T, server *miniredis.Miniredis) {
+	t.Helper()
+	server.SetError("")
+	server.FastForward(rosterKeep)
+	if server.Exists("p:replicas") {
+		t.Error("the roster outlives its replicas")
+	}
+}
+
+func TestARosterWithoutRedisIsEmpty(t *testing.T) {
+	t.Parallel()
+	r, err := newCache(t, Options{}).Roster(Replica{})
+	if err != nil || r.All() != nil {
+		t.Errorf("%v %v", r.All(), err)
+	}
+}
