@@ -96,6 +96,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	g.handler, err = proxy.New(proxy.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
+		UpstreamSync: cfg.UpstreamSync,
 		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,

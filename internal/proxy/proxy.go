@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"roomgate/internal/bridge"
 )
 
 // gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
@@ -26,6 +24,8 @@ type gatekeeper interface {
 type Options struct {
 	Glory, Interwater               *url.URL
 	GloryTimeout, InterwaterTimeout time.Duration
+	// UpstreamSync sends bodiless GETs and HEADs in the goroutine of the request. False: all go through http.Transport.
+	UpstreamSync bool
 	// RoomRoutes are the ServeMux patterns that lead to Interwater.
 	RoomRoutes []string
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
@@ -57,7 +57,7 @@ type Options struct {
 // Proxy is the handler of the public listener.
 type Proxy struct {
 	http.Handler
-	transports []*http.Transport
+	transports []transport
 	gates      []*gate
 }
 
@@ -78,7 +78,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	share := upstreamShare(o.MaxInFlight)
-	toGlory, toInterwater := repeatOnce(bridge.NewTransport()), repeatOnce(bridge.NewTransport())
+	toGlory, toInterwater := newTransport(o.Glory, o.UpstreamSync), newTransport(o.Interwater, o.UpstreamSync)
 	gloryGate := newGate(upstreamGlory, share, timeLimit{next: toGlory, limit: o.GloryTimeout, upstream: upstreamGlory})
 	roomGate := newGate(upstreamInterwater, share, newGuard(o.Interwater, o.RoomRoutes,
 		timeLimit{next: toInterwater, limit: o.InterwaterTimeout, upstream: upstreamInterwater}))
@@ -93,7 +93,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	return &Proxy{
 		Handler:    observe(o, m, origins, recovered(o.Log, limits(o, routes))),
-		transports: []*http.Transport{toGlory, toInterwater},
+		transports: []transport{toGlory, toInterwater},
 		gates:      []*gate{gloryGate, roomGate},
 	}, nil
 }
