@@ -86,7 +86,7 @@ func (t *synchronous) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	head := t.heads.Get().(*bytes.Buffer)
-	defer func() { head.Reset(); t.heads.Put(head) }()
+	defer t.putHead(head)
 	if err := r.Write(head); err != nil {
 		return nil, err
 	}
@@ -104,6 +104,14 @@ func (t *synchronous) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer, _, err := c.roundTrip(r, head.Bytes(), limit, t.idle.put)
 	return answer, err
+}
+
+// putHead keeps a buffer for the next request, unless it is a giant.
+func (t *synchronous) putHead(head *bytes.Buffer) {
+	if head.Cap() <= 16<<10 {
+		head.Reset()
+		t.heads.Put(head)
+	}
 }
 
 // dial makes a new connection.
