@@ -138,7 +138,7 @@ func (c *upstreamConn) exchange(r *http.Request, head []byte, limit int64) (_ *h
 type connBody struct {
 	body  io.Reader
 	conn  *upstreamConn
-	ctx   context.Context //nolint:containedctx // the request's, which bounds the body too
+	ctx   context.Context // the request's, which bounds the body too
 	stop  func() bool     // of the context's hold on the connection
 	done  func(*upstreamConn)
 	alive bool // as far as its header says, another request may follow

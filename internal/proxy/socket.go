@@ -1,19 +1,15 @@
-//go:build unix
-
 package proxy
 
 // This file reads from a socket without waiting, which net has no way to do: a deadline that is over fails before
 // anything is read.
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
 	"syscall"
 )
-
-// canProbe tells whether idle connections can be looked at. Where they can't, none may be reused.
-const canProbe = true
 
 // errNothing is the answer of a probing socket that has nothing to read. TLS takes it for temporary and goes on later.
 var errNothing = os.ErrDeadlineExceeded
@@ -36,7 +32,7 @@ func newSocket(conn net.Conn) *socket {
 		s.raw, _ = c.SyscallConn() // fails where it is closed, and then it is not reused
 	}
 	s.try = func(fd uintptr) bool {
-		for s.err = syscall.EINTR; s.err == syscall.EINTR; {
+		for s.err = syscall.EINTR; errors.Is(s.err, syscall.EINTR); {
 			s.n, s.err = syscall.Read(int(fd), s.p)
 		}
 		return true // don't wait for more
@@ -55,7 +51,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 	s.p = nil
 	switch {
-	case s.err == syscall.EAGAIN:
+	case errors.Is(s.err, syscall.EAGAIN):
 		return 0, errNothing
 	case s.err != nil:
 		return 0, s.err

@@ -27,7 +27,7 @@ type transport interface {
 // newTransport returns the transport for the upstream at base. It repeats a request once at most.
 func newTransport(base *url.URL, synchronous bool) transport {
 	t := repeatOnce(bridge.NewTransport())
-	if !synchronous || !canProbe || !isASCII(base.Host) { // other names want IDNA
+	if !synchronous || !isASCII(base.Host) { // other names want IDNA
 		return t
 	}
 	return newSynchronous(base, t)
@@ -151,14 +151,14 @@ func isPlain(h http.Header) bool {
 		case "", "Connection", "Expect", "Upgrade":
 			return false
 		}
-		for _, c := range []byte(name) {
-			if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		for i := range len(name) {
+			if c := name[i] | 0x20; (c < 'a' || c > 'z') && (name[i] < '0' || name[i] > '9') && name[i] != '-' {
 				return false
 			}
 		}
 		for _, value := range values {
-			for _, c := range []byte(value) {
-				if c < ' ' && c != '\t' || c == 0x7f {
+			for i := range len(value) {
+				if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
 					return false
 				}
 			}
