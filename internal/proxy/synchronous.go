@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"unicode"
@@ -125,10 +126,13 @@ func (t *synchronous) dial(ctx context.Context) (*upstreamConn, error) {
 		return newUpstreamConn(s, s), nil
 	}
 	encrypted := tls.Client(s, t.tls)
-	ctx, cancel := context.WithTimeout(ctx, t.next.TLSHandshakeTimeout)
+	limited, cancel := context.WithTimeout(ctx, t.next.TLSHandshakeTimeout)
 	defer cancel()
-	if err := encrypted.HandshakeContext(ctx); err != nil {
+	if err := encrypted.HandshakeContext(limited); err != nil {
 		_ = conn.Close()
+		if limited.Err() != nil { // not the caller's deadline, and not to be taken for it
+			err = &net.OpError{Op: "handshake", Net: "tcp", Addr: conn.RemoteAddr(), Err: os.ErrDeadlineExceeded}
+		}
 		return nil, err
 	}
 	return newUpstreamConn(encrypted, s), nil
