@@ -112,6 +112,9 @@ type Config struct {
 	// InterwaterRejectStatuses are from 400 to 599. Never empty.
 	InterwaterRejectStatuses []int `env:"INTERWATER_REJECT_STATUSES" envDefault:"401,403" doc:"answers to a room request that mean \"token rejected\""`
 
+	// UpstreamSync is about both upstreams.
+	UpstreamSync bool `env:"UPSTREAM_SYNC" envDefault:"true" doc:"send bodiless GET and HEAD to the upstreams without a goroutine pair per connection, for less CPU; false: everything goes through net/http's own transport"`
+
 	// TokenFetchTimeout bounds one call of /v1/auth.
 	TokenFetchTimeout time.Duration `env:"TOKEN_FETCH_TIMEOUT" envDefault:"5s" min:"1ms" max:"5m" doc:"one call of /v1/auth; the fleet lock outlives it"`
 	// TokenRefusedTTL is how long no further access token is fetched in place of a fresh one that

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,8 @@ const (
 	patience = 20 * time.Second
 	asMember = "Authorization: Bearer good"
 )
+
+var upstreamSync = flag.Bool("upstream-sync", true, "run the gateway with UPSTREAM_SYNC")
 
 // fakeBridge is a bridge without cryptography: it knows one member, and takes access tokens from issue, each until it is
 // rejected. What is set before a request is what that step answers.
@@ -135,7 +138,7 @@ func start(t *testing.T, change ...func(*Options)) *gateway {
 	g.issue = func() string { return issueToken(t, upstreams) }
 	o := Options{
 		Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL),
-		GloryTimeout: patience, InterwaterTimeout: patience,
+		GloryTimeout: patience, InterwaterTimeout: patience, UpstreamSync: *upstreamSync,
 		RoomRoutes:     []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"},
 		RejectStatuses: []int{401, 403},
 		Bridge:         g.fakeBridge, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,

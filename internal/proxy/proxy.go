@@ -13,8 +13,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
-
-	"roomgate/internal/bridge"
 )
 
 // gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
@@ -27,6 +25,8 @@ type gatekeeper interface {
 type Options struct {
 	Glory, Interwater               *url.URL
 	GloryTimeout, InterwaterTimeout time.Duration
+	// UpstreamSync sends bodiless GETs and HEADs in the goroutine of the request. False: all go through http.Transport.
+	UpstreamSync bool
 	// RoomRoutes are the ServeMux patterns that lead to Interwater.
 	RoomRoutes []string
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
@@ -68,7 +68,7 @@ type Options struct {
 // Proxy is the handler of the public listener.
 type Proxy struct {
 	http.Handler
-	transports []*http.Transport
+	transports []transport
 	gates      []*gate
 }
 
@@ -86,7 +86,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	share := upstreamShare(o.MaxInFlight)
-	toGlory, toInterwater := repeatOnce(bridge.NewTransport()), repeatOnce(bridge.NewTransport())
+	toGlory, toInterwater := newTransport(o.Glory, o.UpstreamSync), newTransport(o.Interwater, o.UpstreamSync)
 	gloryGate := newGate(upstreamGlory, share, m, timeLimit{
 		next: Traced(o.Tracing, upstreamGlory, toGlory), limit: o.GloryTimeout, upstream: upstreamGlory,
 	})
@@ -112,7 +112,7 @@ func New(o Options) (*Proxy, error) {
 	}
 	return &Proxy{
 		Handler:    t.server(observe(o, m, origins, recovered(o.Log, limits(o, routes)))),
-		transports: []*http.Transport{toGlory, toInterwater},
+		transports: []transport{toGlory, toInterwater},
 		gates:      []*gate{gloryGate, roomGate},
 	}, nil
 }
