@@ -39,6 +39,20 @@ func statusAnswer(status int) *http.Response {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("body"))}
 }
 
+// Whatever an answer is, its place is given back.
+func TestPlacesAreGivenBack(t *testing.T) {
+	for _, coalesce := range []bool{false, true} {
+		g := start(t, func(o *Options) { o.MaxInFlight, o.RoomCoalesce, o.RoomCacheTTL = 2, coalesce, 0 })
+		for i := range 10 {
+			for _, target := range []string{"/v1/info", "/v1/sessions", "/v1/sessions/nowhere", "/public-api/v1/health"} {
+				if answer := g.get(t, target); answer.status != 200 && answer.status != 404 {
+					t.Fatalf("coalescing %v: %s has status %d the %dth time", coalesce, target, answer.status, i+1)
+				}
+			}
+		}
+	}
+}
+
 func TestPlacesComeBack(t *testing.T) {
 	answer := statusAnswer(200)
 	var failure error

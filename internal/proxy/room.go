@@ -83,9 +83,10 @@ func completeSmall(answer *http.Response, credential bridge.Credential) error {
 	if answer.ContentLength <= 0 || answer.ContentLength > smallAnswer || answer.Request.Method == http.MethodHead {
 		return nil
 	}
-	defer func() { _ = answer.Body.Close() }()
+	body := answer.Body
+	defer func() { _ = body.Close() }()
 	text := make([]byte, answer.ContentLength)
-	if _, err := io.ReadFull(answer.Body, text); err != nil {
+	if _, err := io.ReadFull(body, text); err != nil {
 		return fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
 	}
 	if bytes.Contains(text, []byte(credential.Value())) {
