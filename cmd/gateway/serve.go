@@ -136,7 +136,7 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 
 // trace sets tracing up; nil is off.
 func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvider, error) {
-	spans, err := ops.NewTracing(ctx, g.environ, version)
+	spans, err := ops.NewTracing(ctx, g.environ, version, g.log)
 	if err != nil {
 		return nil, usageError(err.Error())
 	}
