@@ -101,7 +101,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	g.onClose(g.cache.Close)
 	members := bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)
 	members.GloryTransport = proxy.Traced(spans, "glory", bridge.NewTransport())
-	members.InterwaterTransport = proxy.Traced(spans, "interwater", bridge.NewTransport())
+	members.InterwaterTransport = proxy.Traced(spans, "interwater v1/auth", bridge.NewTransport())
 	if g.members, err = bridge.New(members); err != nil {
 		return nil, ruleProblems(cfg, err)
 	}
