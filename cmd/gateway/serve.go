@@ -53,6 +53,7 @@ type gateway struct {
 	public   net.Listener
 	admin    net.Listener // nil: off
 	ops      http.Handler
+	registry *prometheus.Registry
 	tls      *proxy.Certificate // nil: in clear
 	started  time.Time
 	draining atomic.Bool
@@ -79,6 +80,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	}()
 	version, commit := build()
 	registry := ops.NewRegistry(version, commit)
+	g.registry = registry
 	g.reloads = newReloads(registry)
 	registry.MustRegister(degradations{g})
 	spans, err := g.trace(ctx, version)
