@@ -46,7 +46,8 @@ func registered(t *testing.T) []described {
 	descs := make(chan *prometheus.Desc)
 	go func() { defer close(descs); g.registry.Describe(descs) }()
 	// A Desc has no accessors; this is how it prints itself.
-	form := regexp.MustCompile(`^Desc\{fqName: ("(?:[^"\\]|\\.)*"), help: ("(?:[^"\\]|\\.)*"), unit: "[^"]*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
+	const quoted = `("(?:[^"\\]|\\.)*")`
+	form := regexp.MustCompile(`^Desc\{fqName: ` + quoted + `, help: ` + quoted + `, unit: "[^"]*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 	var all []described
 	for desc := range descs {
 		parts := form.FindStringSubmatch(desc.String())

@@ -136,7 +136,8 @@ func checkSpans(t *testing.T, c *collector, trace, parent, told string) {
 	}
 	// The token is fetched for everybody who waits and for nobody in particular: a trace of its own.
 	auth := byName["interwater v1/auth"]
-	if auth == nil || len(auth.GetParentSpanId()) > 0 || hex.EncodeToString(auth.GetTraceId()) == trace || attribute(auth, "http.response.status_code") != "200" {
+	if auth == nil || len(auth.GetParentSpanId()) > 0 || hex.EncodeToString(auth.GetTraceId()) == trace ||
+		attribute(auth, "http.response.status_code") != "200" {
 		t.Errorf("the token call has the span %v", auth)
 	}
 	if unclean := byName["request"]; unclean == nil || attribute(unclean, "roomgate.refusal") != "malformed" {

@@ -71,7 +71,7 @@ func TestSpansSayWhoMakesThem(t *testing.T) {
 		span.End()
 		got := map[string]string{}
 		for _, a := range exported.GetSpans()[0].Resource.Attributes() {
-			got[string(a.Key)] = a.Value.Emit()
+			got[string(a.Key)] = a.Value.String()
 		}
 		if got["service.name"] != want || got["service.version"] != "v1" {
 			t.Errorf("%q: %v", environ, got)

@@ -34,6 +34,7 @@ func (g *gateway) audited(t *testing.T) []map[string]any {
 
 func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 	owner := func(g *gateway) { g.role = bridge.RoleOwner }
+	refused := func(err error) func(*gateway) { return func(g *gateway) { g.authorize = always(err) } }
 	login := []string{"Content-Type: application/json", "Content-Length: 0"}
 	for _, tt := range []struct {
 		event, reason  string
@@ -43,8 +44,8 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 		sub, license   string
 	}{
 		{"verification_failure", "bad_token", nil, "GET", "/v1/info?QUERY", []string{"Authorization: Bearer SECRET"}, "", ""},
-		{"license_refusal", "forbidden", func(g *gateway) { g.authorize = always(bridge.ErrForbidden) }, "GET", "/v1/info?QUERY", []string{asMember}, "7", ""},
-		{"license_refusal", "denied", func(g *gateway) { g.authorize = always(bridge.ErrDenied) }, "GET", "/v1/info?QUERY", []string{asMember}, "7", ""},
+		{"license_refusal", "forbidden", refused(bridge.ErrForbidden), "GET", "/v1/info?QUERY", []string{asMember}, "7", ""},
+		{"license_refusal", "denied", refused(bridge.ErrDenied), "GET", "/v1/info?QUERY", []string{asMember}, "7", ""},
 		{"owner_use", "", owner, "GET", "/v1/sessions/a?QUERY", []string{asMember}, "7", "default"},
 		{"limit_hit", "member_limit", nil, "GET", "/v1/info?QUERY", []string{asMember}, "7", ""},
 		{"limit_hit", "login_limit", nil, "POST", "/public-api/v1/join?QUERY", login, "", ""},
