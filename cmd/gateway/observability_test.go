@@ -86,16 +86,13 @@ func everyMetric(t *testing.T) string {
 
 // A metric that is renamed leaves no alert or panel behind that is silent for ever.
 func TestEveryMetricOfAlertsAndDashboardExists(t *testing.T) {
-	kinds := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\w+) (\w+)$`).FindAllStringSubmatch(everyMetric(t), -1) {
-		kinds[m[1]] = m[2]
-	}
+	kind := kinds(everyMetric(t))
 	for _, file := range []string{"alerts.yaml", "alerts_test.yaml", "dashboard.json"} {
 		named := regexp.MustCompile(`\b(roomgate|go|process)_\w+`).FindAllString(readText(t, observability+file), -1)
 		slices.Sort(named)
 		for _, name := range slices.Compact(named) {
 			base := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, "")
-			if kinds[name] == "" && kinds[base] != "histogram" {
+			if kind[name] == "" && kind[base] != "histogram" {
 				t.Errorf("%s: the gateway has no %s", file, name)
 			}
 		}

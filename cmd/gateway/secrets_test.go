@@ -6,6 +6,7 @@ package main
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -32,7 +33,10 @@ func TestNoSecretLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stands.Close() })
-	r := startReplica(t, settings(stands, "", "REDIS_URL=redis://:marker-redis-password@"+redisServer.Addr, "LOG_LEVEL=debug"))
+	collector := newCollector(t)
+	r, _ := startProcess(t, settings(stands, "", "REDIS_URL=redis://:marker-redis-password@"+redisServer.Addr, "LOG_LEVEL=debug", "SERVER_TIMING=true",
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_EXPORTER_OTLP_HEADERS=authorization=marker-collector-key"))
+	secrets["collector's key"] = "marker-collector-key"
 
 	seen := &strings.Builder{}
 	note := func(a answer) {
@@ -52,6 +56,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	secrets["query"] = "marker-in-query"
 	secrets["access token"] = stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt")
 	note(get(t, client, r.url+"/v1/sessions", secrets["forged member token"]).want(t, 401))
+	note(get(t, client, r.url+"//v1/auth?token=marker-in-query", member).want(t, 400))
 	for _, fault := range []sandbox.Fault{
 		{Kind: sandbox.KindReset}, {Kind: sandbox.KindCut}, {Kind: sandbox.KindGarbage, Status: 500}, {Status: 401},
 		{Redirect: "http://127.0.0.1:1/"}, {Kind: sandbox.KindTrailer}, {Kind: sandbox.KindEarlyHints}, {Kind: sandbox.KindCookie},
@@ -66,12 +71,37 @@ func TestNoSecretLeaves(t *testing.T) {
 	for _, path := range []string{"/", "/status", "/metrics", "/readyz", "/livez", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {
 		note(get(t, client, r.admin+path, ""))
 	}
+	openMetrics := openMetricsOf(t, client, r.admin)
 	r.stop()
 	if err := r.ended(); err != nil {
 		t.Error(err)
 	}
-	sinks := map[string]string{"answers": seen.String(), "log": r.log.String(), "redis": dumpRedis(t, ":marker-redis-password@"+redisServer.Addr)}
+	spans, sent := collector.received()
+	if len(spans) < 30 || !strings.Contains(openMetrics, "trace_id=") {
+		t.Errorf("%d spans; exemplars: %v", len(spans), strings.Contains(openMetrics, "trace_id="))
+	}
+	sinks := map[string]string{
+		"answers": seen.String(), "log": r.log.String(), "redis": dumpRedis(t, ":marker-redis-password@"+redisServer.Addr),
+		"OpenMetrics": openMetrics, "spans": sent,
+	}
 	scan(t, sinks, secrets)
+}
+
+// openMetricsOf is /metrics in the form that has exemplars.
+func openMetricsOf(t *testing.T, client *http.Client, admin string) string {
+	t.Helper()
+	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, admin+"/metrics", nil)
+	request.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || !strings.HasSuffix(string(text), "# EOF\n") {
+		t.Fatalf("no OpenMetrics: %v: %.200s", err, text)
+	}
+	return string(text)
 }
 
 // scan looks for each secret as it is and in the encodings that it could have slipped through in.

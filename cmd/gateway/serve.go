@@ -54,6 +54,7 @@ type gateway struct {
 	public   net.Listener
 	admin    net.Listener // nil: off
 	ops      http.Handler
+	registry *prometheus.Registry
 	tls      *proxy.Certificate // nil: in clear
 	history  *ops.History
 	roster   *tokencache.Roster
@@ -79,6 +80,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	}()
 	version, commit := build()
 	registry := ops.NewRegistry(version, commit)
+	g.registry = registry
 	g.reloads = newReloads(registry)
 	registry.MustRegister(degradations{g})
 	spans, err := g.trace(ctx, version)
@@ -101,7 +103,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	g.onClose(g.cache.Close)
 	members := bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)
 	members.GloryTransport = proxy.Traced(spans, "glory", bridge.NewTransport())
-	members.InterwaterTransport = proxy.Traced(spans, "interwater", bridge.NewTransport())
+	members.InterwaterTransport = proxy.Traced(spans, "interwater v1/auth", bridge.NewTransport())
 	if g.members, err = bridge.New(members); err != nil {
 		return nil, ruleProblems(cfg, err)
 	}
@@ -142,7 +144,7 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 
 // trace sets tracing up; nil is off.
 func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvider, error) {
-	spans, err := ops.NewTracing(ctx, g.environ, version)
+	spans, err := ops.NewTracing(ctx, g.environ, version, g.log)
 	if err != nil {
 		return nil, usageError(err.Error())
 	}

@@ -92,12 +92,14 @@ func New(o Options) (*Bridge, error) {
 	}
 	b := &Bridge{options: o, client: newClient(orTransport(o.InterwaterTransport)), tokens: o.Tokens, denied: o.Denied, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_member_verifications_total",
-		Help: "Member tokens judged, by mode (local, remote) and result (admitted, denied, failed).",
+		Help: "Member tokens judged, by mode (local, remote: by Glory) and result (admitted, denied: no valid one, failed: Glory " +
+			"gave no verdict).",
 	}, []string{"mode", "result"})}
 	b.admitted = b.verified.WithLabelValues("local", "admitted")
 	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_license_decisions_total",
-		Help: "Room requests by the license and role (member, owner) that admitted them; none, none: no license did; none, denied: the deny list.",
+		Help: "Room requests by the license and role (member, owner) that admitted them. Where the license is none, the role tells why (none: " +
+			"no license admits the member, denied: the deny list).",
 	}, []string{"license", "role"})
 	now := &secrets{}
 	if len(o.Local.Secrets) > 0 {

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -17,12 +19,14 @@ import (
 
 // NewTracing returns what makes spans and sends them off, or nil where environ names no exporter (OTEL_TRACES_EXPORTER=otlp,
 // or an OTLP endpoint). The rest of the variables (sampler, headers, limits, …) the SDK reads itself, from the process's
-// environment. The caller ends it with Shutdown, which sends what is left.
-func NewTracing(ctx context.Context, environ []string, version string) (*sdktrace.TracerProvider, error) {
+// environment. What goes wrong with sending is told to log. The caller ends it with Shutdown, which sends what is left.
+func NewTracing(ctx context.Context, environ []string, version string, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	named, err := exporterNamed(environ)
 	if err != nil || !named {
 		return nil, err
 	}
+	// The SDK has one handler for the whole process; its own writes lines of another form to standard error.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", "error", err.Error()) }))
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_…: %w", err)

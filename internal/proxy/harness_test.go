@@ -6,6 +6,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -41,6 +42,7 @@ type fakeBridge struct {
 	issue func() string
 
 	authenticate, authorize, credential, reject, refuse func() error
+	role                                                string // "": member
 
 	mu      sync.Mutex
 	current string
@@ -78,7 +80,7 @@ func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member, _ bridge.Requ
 	if g.authorize != nil {
 		return bridge.Grant{}, g.authorize()
 	}
-	return bridge.Grant{License: "default", Role: bridge.RoleMember}, nil
+	return bridge.Grant{License: "default", Role: cmp.Or(g.role, bridge.RoleMember)}, nil
 }
 
 func (g *fakeBridge) Credential(context.Context, bridge.Grant) (bridge.Credential, error) {

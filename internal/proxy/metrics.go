@@ -32,11 +32,11 @@ func newMetrics(exemplars bool) *metrics {
 		exemplars: exemplars,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_requests_total",
-			Help: "Requests of the public listener by route pattern (none: no route), method (other: not one of HTTP's) and " +
-				"status code (499: the client left).",
+			Help: "Requests of the public listener by route (a pattern, or none), method (one of HTTP's, or other) and status code (499: the " +
+				"client left).",
 		}, []string{"route", "method", "code"}),
 		durations: prometheus.NewHistogramVec(histogram("roomgate_request_duration_seconds",
-			"How long requests took, from their header to the end of the answer, by route pattern (none: no route)."), []string{"route"}),
+			"How long requests took, from their header to the end of the answer, by route (a pattern, or none)."), []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "roomgate_requests_in_flight",
 			Help: "Requests that are being answered.",

@@ -36,7 +36,7 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 			}
 			took := time.Since(began)
 			m.request(r, ex, status, took)
-			t.named(r.Context(), r, ex)
+			t.describe(r, ex, status)
 			if event, ok := audited[ex.refusal]; ok {
 				audit(o.Log, event, ex.refusal, r, ex)
 			}

@@ -6,11 +6,10 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"strings"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -28,31 +27,50 @@ func newTracing(provider trace.TracerProvider) tracing {
 	return tracing{provider, provider.Tracer("roomgate/internal/proxy")}
 }
 
-// server wraps the public handler in the server span, which continues the client's trace.
+// server wraps the public handler in the server span, which continues the client's trace. otelhttp's handler would put its own
+// writer before the server's, which then doesn't learn that a body was too large, and into attributes what a client made up:
+// one that is no UTF-8 loses the whole batch.
 func (t tracing) server(next http.Handler) http.Handler {
 	if t.tracer == nil {
 		return next
 	}
-	return otelhttp.NewHandler(next, "request",
-		otelhttp.WithTracerProvider(t.provider), otelhttp.WithPropagators(propagation.TraceContext{}),
-		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider())) // Prometheus has the metrics
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
+		defer func() { span.End() }() // End itself, deferred, would note an aborted answer as an exception
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
-// named gives the server span its route, which is known in the end only.
-func (t tracing) named(ctx context.Context, r *http.Request, ex *exchange) {
+// describe tells of the request in its server span, as much as the access event does; the route is known in the end only.
+func (t tracing) describe(r *http.Request, ex *exchange, status int) {
 	if t.tracer == nil {
 		return
 	}
-	span := trace.SpanFromContext(ctx)
+	span := trace.SpanFromContext(r.Context())
+	span.SetAttributes(
+		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.Int("http.response.status_code", status),
+		attribute.String("url.path", valid(loggedPath(r, ex))), attribute.String("client.address", valid(ex.client)),
+		attribute.String("roomgate.request_id", ex.requestID), attribute.String("roomgate.license", ex.grant.License),
+	)
 	if ex.route != "" {
-		span.SetName(boundedMethod(r.Method) + " " + ex.route)
+		_, path, ok := strings.Cut(ex.route, " ") // where the pattern has a method, GET stands for HEAD too
+		if !ok {
+			path = ex.route
+		}
+		span.SetName(boundedMethod(r.Method) + " " + path)
 		span.SetAttributes(attribute.String("http.route", ex.route))
 	}
-	span.SetAttributes(attribute.String("roomgate.request_id", ex.requestID), attribute.String("roomgate.license", ex.grant.License))
 	if ex.refusal != "" {
 		span.SetAttributes(attribute.String("roomgate.refusal", ex.refusal))
 	}
+	if status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, ex.refusal)
+	}
 }
+
+// valid makes UTF-8 of what a client sent.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // phase begins a span within the request's. The function ends it.
 func (t tracing) phase(ctx context.Context, name string) (context.Context, func(err error, attributes ...attribute.KeyValue)) {

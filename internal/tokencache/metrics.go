@@ -21,24 +21,27 @@ func newMetrics() *metrics {
 	return &metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lookups_total",
-			Help: "Access token lookups by the layer that answered (memory, redis, fetched, none) and result (hit, error).",
+			Help: "Access token lookups by the layer that answered (memory, redis, fetched: the token endpoint, none) and result (hit, error).",
 		}, []string{"layer", "result"}),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_fetches_total",
-			Help: "Calls of the token endpoint by license, role and result (ok, transient, throttled, garbage, refused).",
+			Help: "Calls of the token endpoint by license, role (member, owner) and result (ok, transient: no answer or a failure that may " +
+				"pass, throttled: it asked to wait, garbage: an answer without a usable token, refused: it doesn't take the license's keys).",
 		}, []string{"license", "role", "result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "roomgate_token_fetch_seconds",
-			Help:    "How long calls of the token endpoint took, by license and role.",
+			Help:    "How long calls of the token endpoint took, by license and role (member, owner).",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"license", "role"}),
 		locks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lock_total",
-			Help: "Outcomes at the fleet's fetch lock (acquired, held, error, fenced: stored too late).",
+			Help: "Tries at the fleet's fetch lock by outcome (acquired, held: by another replica, error: Redis failed, fenced: the token was " +
+				"stored too late).",
 		}, []string{"outcome"}),
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_rejections_total",
-			Help: "Access tokens turned down by the upstream, by license, role and what followed (dropped, refused).",
+			Help: "Access tokens turned down by Interwater, by license, role (member, owner) and result (dropped: it is replaced, refused: its " +
+				"replacement was turned down too).",
 		}, []string{"license", "role", "result"}),
 	}
 }
@@ -101,7 +104,7 @@ func (x *expiries) Collect(ch chan<- prometheus.Metric) {
 
 func expiryDesc() *prometheus.Desc {
 	return prometheus.NewDesc("roomgate_token_expiry_seconds",
-		"Seconds until this replica's access token expires, by license and role; 0 without one.", []string{"license", "role"}, nil)
+		"Seconds until this replica's access token expires, by license and role (member, owner); 0 without one.", []string{"license", "role"}, nil)
 }
 
 // newReplicas is the roster's gauge.

@@ -1,0 +1,106 @@
+package main
+
+// What clients make up costs no memory in whatever reads the metrics: no room, path, method or member becomes a series.
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pipeline sends n requests over some connections, without waiting for one answer before the next request, and counts the
+// answers by status.
+func pipeline(t *testing.T, addr string, n int, request func(i int) string) map[int]int {
+	t.Helper()
+	const connections = 4
+	var (
+		mu       sync.Mutex
+		statuses = map[int]int{}
+		wg       sync.WaitGroup
+	)
+	for c := range connections {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(addr, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(90 * time.Second))
+		wg.Go(func() {
+			out := bufio.NewWriterSize(conn, 16<<10)
+			for i := c; i < n; i += connections {
+				io.WriteString(out, request(i))
+			}
+			out.Flush()
+		})
+		wg.Go(func() {
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			for i := c; i < n; i += connections {
+				response, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Errorf("request %d: %v", i, err)
+					return
+				}
+				io.Copy(io.Discard, response.Body)
+				mu.Lock()
+				statuses[response.StatusCode]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return statuses
+}
+
+// seriesOf are the lines of /metrics that are no comments.
+func seriesOf(t *testing.T, r *replica) int {
+	t.Helper()
+	n := 0
+	for line := range strings.Lines(get(t, newClient(t), r.admin+"/metrics", "").want(t, 200).body) {
+		if !strings.HasPrefix(line, "#") {
+			n++
+		}
+	}
+	return n
+}
+
+// Half of the requests enter a room each, by a member each, of whom every tenth is let through; the others have a path and a
+// method each. All make up a header or two as well.
+func TestClientsMakeUpNoSeries(t *testing.T) {
+	const many = 100_000
+	stands := newStands(t)
+	r := startReplica(t, settings(stands, newRedis(t).Addr, "INTERWATER_ALLOW=!member.sub.endsWith('x')"))
+	if a, err := call(t.Context(), newClient(t), http.MethodPut, r.admin+"/loglevel?level=warn", "", ""); err != nil || a.status != 200 {
+		t.Fatalf("%v %+v", err, a) // a log of them all would be what takes longest
+	}
+	request := func(i int) string {
+		own := fmt.Sprintf("Host: h%d\r\nUser-Agent: u%d\r\nX-Request-Id: r%d\r\n", i, i, i)
+		if i%2 == 1 {
+			return fmt.Sprintf("MADE%d /path-%d?q=%d HTTP/1.1\r\n%s\r\n", i, i, i, own)
+		}
+		sub := fmt.Sprintf("%dx", i)
+		if i%20 == 0 {
+			sub = fmt.Sprint(i)
+		}
+		return fmt.Sprintf("GET /v1/sessions/room-%d HTTP/1.1\r\n%sAuthorization: Bearer %s\r\n\r\n", i, own, stands.Glory.MintToken(sub, time.Hour))
+	}
+	pipeline(t, r.url, 40, request)
+	before := seriesOf(t, r)
+	began := time.Now()
+	statuses := pipeline(t, r.url, many, request)
+	t.Logf("%v in %v, %d series", statuses, time.Since(began), before)
+	if statuses[403] != many*9/20 || statuses[404] < many/2 || statuses[403]+statuses[404]+statuses[200] != many {
+		t.Errorf("%v", statuses)
+	}
+	if calls := stands.Interwater.RoomCalls(); calls < many/20 {
+		t.Errorf("%d rooms were asked for, want %d", calls, many/20)
+	}
+	if after := seriesOf(t, r); after != before {
+		t.Errorf("%d requests made %d series of %d", many, after, before)
+	}
+}

@@ -1,0 +1,227 @@
+package ops
+
+// This file holds what the operations listener answers, and what it doesn't show.
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// listener is a handler whose replica the test may change.
+type listener struct {
+	http.Handler
+	reason   string // why it isn't ready; "" is ready
+	degraded []string
+	level    *slog.LevelVar
+	registry *prometheus.Registry
+}
+
+func newListener() *listener {
+	l := &listener{level: new(slog.LevelVar), registry: NewRegistry("v1", "abc"), degraded: []string{}}
+	l.Handler = NewHandler(Options{
+		Ready: func() (bool, string) { return l.reason == "", l.reason },
+		Status: func() Status {
+			return Status{Version: "v1", Degraded: l.degraded, Licenses: []License{{Name: "default", Role: "member", State: "fresh"}}}
+		},
+		Registry: l.registry, Level: l.level,
+	})
+	return l
+}
+
+// ask sends one request and checks what all answers have in common.
+func (l *listener) ask(t *testing.T, method, target string, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r, w := httptest.NewRequestWithContext(t.Context(), method, target, nil), httptest.NewRecorder()
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
+	l.ServeHTTP(w, r)
+	for name, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+		if got := w.Header()[name]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s %s: %s is %q", method, target, name, got)
+		}
+	}
+	return w
+}
+
+// wantJSON checks the status and reads the body.
+func wantJSON(t *testing.T, w *httptest.ResponseRecorder, status int) map[string]any {
+	t.Helper()
+	var body map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != status {
+		t.Fatalf("status %d, want %d: %v: %s", w.Code, status, err, w.Body)
+	}
+	if got := w.Header().Get("Content-Type"); got != "application/json; charset=utf-8" {
+		t.Errorf("Content-Type %q", got)
+	}
+	return body
+}
+
+func TestNoAnswerIsKeptOrGuessedAt(t *testing.T) {
+	l := newListener()
+	for target, status := range map[string]int{
+		"/livez": 200, "/readyz": 200, "/status": 200, "/metrics": 200, "/loglevel": 200, "/debug/pprof/": 200, "/debug/pprof/goroutine?debug=1": 200,
+		"/debug/pprof/symbol": 200, "/debug/pprof/cmdline": 404, "/nowhere": 404, "/livez/": 404,
+	} {
+		if w := l.ask(t, "GET", target); w.Code != status {
+			t.Errorf("%s: status %d, want %d", target, w.Code, status)
+		}
+	}
+	for _, target := range []string{"/livez", "/readyz", "/status", "/metrics"} {
+		if w := l.ask(t, "POST", target); w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("POST %s: status %d", target, w.Code)
+		}
+	}
+}
+
+func TestLivenessAsksNobody(t *testing.T) {
+	l := newListener()
+	l.reason, l.degraded = "draining", []string{"redis is down"}
+	if body := wantJSON(t, l.ask(t, "GET", "/livez"), 200); body["status"] != "alive" {
+		t.Errorf("%v", body)
+	}
+}
+
+func TestReadinessTellsTheReasonAndWhatIsDegraded(t *testing.T) {
+	l := newListener()
+	for _, tt := range []struct {
+		reason   string
+		degraded []string
+		status   int
+		want     string
+	}{
+		{"", []string{}, 200, `{"degraded":[],"status":"ready"}`},
+		{"", []string{"redis is down"}, 200, `{"degraded":["redis is down"],"status":"ready"}`},
+		{"draining", []string{}, 503, `{"degraded":[],"status":"draining"}`},
+		{"draining", []string{"redis is down"}, 503, `{"degraded":["redis is down"],"status":"draining"}`},
+	} {
+		l.reason, l.degraded = tt.reason, tt.degraded
+		body, _ := json.Marshal(wantJSON(t, l.ask(t, "GET", "/readyz"), tt.status))
+		if string(body) != tt.want {
+			t.Errorf("%s, want %s", body, tt.want)
+		}
+	}
+}
+
+func TestStatusSumsCounters(t *testing.T) {
+	l := newListener()
+	ours := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "roomgate_things_total", Help: "h"}, []string{"kind"})
+	others := prometheus.NewCounter(prometheus.CounterOpts{Name: "go_things_total", Help: "h"})
+	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "roomgate_gauge", Help: "h"})
+	l.registry.MustRegister(ours, others, gauge)
+	ours.WithLabelValues("a").Add(2)
+	ours.WithLabelValues("b").Add(3)
+	body := wantJSON(t, l.ask(t, "GET", "/status"), 200)
+	if counters, _ := json.Marshal(body["counters"]); string(counters) != `{"roomgate_things_total":5}` {
+		t.Errorf("counters %s", counters)
+	}
+	for _, field := range []string{"version", "uptime_seconds", "draining", "licenses", "upstreams", "redis", "degraded", "counters"} {
+		if _, ok := body[field]; !ok {
+			t.Errorf("no %s (contract §9)", field)
+		}
+	}
+}
+
+// broken is a collector that can't be gathered.
+type broken struct{ desc *prometheus.Desc }
+
+func (b broken) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
+func (b broken) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(b.desc, http.ErrBodyNotAllowed)
+}
+
+func TestStatusAnswersWithoutMetrics(t *testing.T) {
+	l := newListener()
+	l.registry.MustRegister(broken{prometheus.NewDesc("roomgate_broken", "h", nil, nil)})
+	body := wantJSON(t, l.ask(t, "GET", "/status"), 200)
+	if degraded, _ := json.Marshal(body["degraded"]); string(degraded) != `["metrics"]` {
+		t.Errorf("degraded %s", degraded)
+	}
+}
+
+func TestLogLevelIsChangedByPutAlone(t *testing.T) {
+	l := newListener()
+	var out bytes.Buffer
+	log := NewLogger(&out, "json", l.level)
+	for _, tt := range []struct {
+		method, target string
+		status         int
+		level          string // afterwards
+	}{
+		{"GET", "/loglevel", 200, "info"},
+		{"PUT", "/loglevel?level=debug", 200, "debug"},
+		{"GET", "/loglevel?level=error", 200, "debug"},
+		{"PUT", "/loglevel?level=WARN", 200, "warn"},
+		{"POST", "/loglevel?level=error", 405, "warn"},
+		{"DELETE", "/loglevel?level=error", 405, "warn"},
+		{"PUT", "/loglevel?level=loud", 400, "warn"},
+		{"PUT", "/loglevel?level=info%2B2", 400, "warn"},
+		{"PUT", "/loglevel?level=", 400, "warn"},
+		{"PUT", "/loglevel", 400, "warn"},
+		{"PUT", "/loglevel?level=error", 200, "error"},
+	} {
+		w := l.ask(t, tt.method, tt.target)
+		if w.Code != tt.status {
+			t.Errorf("%s %s: status %d, want %d", tt.method, tt.target, w.Code, tt.status)
+		}
+		if got := wantJSON(t, l.ask(t, "GET", "/loglevel"), 200)["level"]; got != tt.level {
+			t.Errorf("%s %s: then the level is %v, want %s", tt.method, tt.target, got, tt.level)
+		}
+	}
+	log.Warn("unheard")
+	l.ask(t, "PUT", "/loglevel?level=debug")
+	log.Debug("heard")
+	if text := out.String(); strings.Contains(text, "unheard") || !strings.Contains(text, `"msg":"heard"`) {
+		t.Errorf("the log has %q", text)
+	}
+}
+
+func TestArgumentsOfTheProcessAreNotShown(t *testing.T) {
+	l := newListener()
+	for _, target := range []string{"/debug/pprof/cmdline", "/debug/pprof/cmdline?x", "/debug/pprof/cmdline/"} {
+		if w := l.ask(t, "GET", target); w.Code != 404 || strings.Contains(w.Body.String(), ".test") {
+			t.Errorf("%s: %d %q", target, w.Code, w.Body)
+		}
+	}
+}
+
+func TestMetricsAreOpenMetricsWhereAsked(t *testing.T) {
+	l := newListener()
+	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "roomgate_some_seconds", Help: "h"})
+	l.registry.MustRegister(seconds)
+	seconds.(prometheus.ExemplarObserver).ObserveWithExemplar(.2, prometheus.Labels{"trace_id": "abc"})
+	plain := l.ask(t, "GET", "/metrics")
+	if got := plain.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain; version=0.0.4") {
+		t.Errorf("Content-Type %q", got)
+	}
+	open := l.ask(t, "GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+	if got := open.Header().Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
+		t.Errorf("Content-Type %q", got)
+	}
+	if text := open.Body.String(); !strings.HasSuffix(text, "# EOF\n") || !strings.Contains(text, `# {trace_id="abc"} 0.2`) {
+		t.Error("no OpenMetrics with its exemplar")
+	}
+	if text := plain.Body.String(); strings.Contains(text, "trace_id") || !strings.Contains(text, `roomgate_build_info{commit="abc",version="v1"} 1`) ||
+		!strings.Contains(text, "go_goroutines ") || !strings.Contains(text, "process_") {
+		t.Errorf("%.2000s", text)
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	for format, want := range map[string]string{"json": `"msg":"a b","n":1}`, "text": `msg="a b" n=1`} {
+		var out bytes.Buffer
+		NewLogger(&out, format, slog.LevelInfo).Info("a b", "n", 1)
+		if !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%s: %q", format, out.String())
+		}
+	}
+}

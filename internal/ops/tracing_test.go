@@ -1,0 +1,94 @@
+package ops
+
+// This file holds which of OpenTelemetry's variables turn tracing on, and what spans say of their maker.
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+)
+
+func TestTracingIsOffUntilAnExporterIsNamed(t *testing.T) {
+	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318"
+	for _, tt := range []struct {
+		environ string
+		on      bool
+		problem string // in the error; "" is none
+	}{
+		{"", false, ""},
+		{"OTEL_SERVICE_NAME=x OTEL_TRACES_SAMPLER=always_on", false, ""},
+		{"OTEL_TRACES_EXPORTER=", false, ""},
+		{"OTEL_TRACES_EXPORTER=otlp", true, ""},
+		{"OTEL_TRACES_EXPORTER=none", false, ""},
+		{"OTEL_TRACES_EXPORTER=none " + endpoint, false, ""},
+		{"OTEL_TRACES_EXPORTER=zipkin", false, "OTEL_TRACES_EXPORTER"},
+		{"OTEL_TRACES_EXPORTER=otlp,console", false, "OTEL_TRACES_EXPORTER"},
+		{endpoint, true, ""},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://127.0.0.1:4318/v1/traces", true, ""},
+		{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://127.0.0.1:4318", false, ""},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT=", false, ""},
+		{"OTEL_SDK_DISABLED=true " + endpoint, false, ""},
+		{"OTEL_SDK_DISABLED=TRUE OTEL_TRACES_EXPORTER=zipkin", false, ""},
+		{"OTEL_SDK_DISABLED=false " + endpoint, true, ""},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf " + endpoint, true, ""},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc " + endpoint, false, "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL=http/json " + endpoint, false, "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf " + endpoint, false, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"},
+		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_PROTOCOL=grpc " + endpoint, true, ""},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", false, ""}, // nothing is sent
+	} {
+		on, err := exporterNamed(strings.Fields(tt.environ))
+		if on != tt.on || (err != nil) != (tt.problem != "") || err != nil && !strings.HasPrefix(err.Error(), tt.problem+":") {
+			t.Errorf("%s: %v, %v", tt.environ, on, err)
+		}
+	}
+}
+
+func TestNoTracingIsNil(t *testing.T) {
+	if spans, err := NewTracing(t.Context(), []string{"HOME=/"}, "v1", slog.New(slog.DiscardHandler)); spans != nil || err != nil {
+		t.Errorf("%v, %v", spans, err)
+	}
+	if spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=x"}, "v1", slog.New(slog.DiscardHandler)); spans != nil || err == nil {
+		t.Errorf("%v, %v", spans, err)
+	}
+}
+
+func TestSpansSayWhoMakesThem(t *testing.T) {
+	for environ, want := range map[string]string{"": "roomgate", "rooms": "rooms"} {
+		t.Setenv("OTEL_SERVICE_NAME", environ)
+		exported := tracetest.NewInMemoryExporter()
+		provider, err := newProvider(t.Context(), sdktrace.WithSyncer(exported), "v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, span := provider.Tracer("t").Start(t.Context(), "s")
+		span.End()
+		got := map[string]string{}
+		for _, a := range exported.GetSpans()[0].Resource.Attributes() {
+			got[string(a.Key)] = a.Value.String()
+		}
+		if got["service.name"] != want || got["service.version"] != "v1" {
+			t.Errorf("%q: %v", environ, got)
+		}
+	}
+}
+
+// What an operator has to know of a collector goes where everything goes, in the same form.
+func TestFailuresOfTheExporterAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(&out, "json", slog.LevelInfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spans.Shutdown(t.Context())
+	otel.Handle(errors.New("collector is away"))
+	if text := out.String(); !strings.Contains(text, `"level":"WARN","msg":"tracing","error":"collector is away"`) {
+		t.Errorf("%q", text)
+	}
+}
