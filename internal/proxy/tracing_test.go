@@ -28,8 +28,8 @@ const (
 	traceHeader = "traceparent: 00-" + clientTrace + "-" + clientSpan + "-01"
 )
 
-// traced is start with spans, which are exported as they end.
-func traced(t *testing.T, change ...func(*Options)) (*gateway, *tracetest.InMemoryExporter) {
+// newTraced is start with spans, which are exported as they end.
+func newTraced(t *testing.T, change ...func(*Options)) (*gateway, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
@@ -99,7 +99,7 @@ func told(t *testing.T, h http.Header) (traceID, parent string) {
 
 func TestTraceOfARoomRequestGoesFromTheClientToInterwater(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g, spans := traced(t, func(o *Options) { o.Metrics = registry })
+	g, spans := newTraced(t, func(o *Options) { o.Metrics = registry })
 	g.get(t, "/v1/sessions/gsda11", traceHeader, "tracestate: a=b", "X-Request-Id: the-id")
 	all, event := ended(t, spans), g.event(t)
 
@@ -145,7 +145,7 @@ func TestTraceOfARoomRequestGoesFromTheClientToInterwater(t *testing.T) {
 }
 
 func TestTraceOfAGloryRequestGoesToGlory(t *testing.T) {
-	g, spans := traced(t)
+	g, spans := newTraced(t)
 	g.do(t, "GET", "/public-api/v1/health", traceHeader)
 	all := ended(t, spans)
 	upstream := only(t, all, "glory")
@@ -160,7 +160,7 @@ func TestTraceOfAGloryRequestGoesToGlory(t *testing.T) {
 
 // A rejected token shows itself as two lookups and two attempts, of which each told Interwater its own span.
 func TestTraceShowsTheRepair(t *testing.T) {
-	g, spans := traced(t)
+	g, spans := newTraced(t)
 	g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 401, Times: 1})
 	g.get(t, "/v1/info", traceHeader)
 	all := ended(t, spans)
@@ -182,7 +182,7 @@ func TestTraceShowsTheRepair(t *testing.T) {
 }
 
 func TestTraceThatTheClientDoesNotWantIsNotRecorded(t *testing.T) {
-	g, spans := traced(t)
+	g, spans := newTraced(t)
 	g.get(t, "/v1/info", "traceparent: 00-"+clientTrace+"-"+clientSpan+"-00")
 	if e := g.event(t); e["trace_id"] != clientTrace || len(spans.GetSpans()) > 0 {
 		t.Errorf("%v, %v", e["trace_id"], spans.GetSpans())
@@ -202,7 +202,7 @@ func TestTraceTellsWhyARequestFailed(t *testing.T) {
 		{func(g *gateway) { g.credential = always(&bridge.NoCredential{Err: fmt.Errorf("%s", secret)}) }, "no_credential", "token", codes.Error},
 		{func(g *gateway) { g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindReset}) }, "upstream", "interwater", codes.Error},
 	} {
-		g, spans := traced(t)
+		g, spans := newTraced(t)
 		tt.arrange(g)
 		g.get(t, "/v1/info")
 		all := ended(t, spans)
@@ -220,7 +220,7 @@ func TestTraceTellsWhyARequestFailed(t *testing.T) {
 }
 
 func TestTraceHoldsNoSecretAndNoHeader(t *testing.T) {
-	g, spans := traced(t)
+	g, spans := newTraced(t)
 	g.get(t, "/v1/sessions/a?token=MARKER", "User-Agent: MARKER", "Cookie: MARKER", "X-Forwarded-For: 192.0.2.99", "s-connector-jwt: MARKER",
 		"Referer: MARKER", "baggage: k=MARKER")
 	g.do(t, "GET", "/public-api/v1/health?MARKER", "Authorization: Bearer MARKER", "User-Agent: MARKER")
@@ -237,7 +237,7 @@ func TestTraceHoldsNoSecretAndNoHeader(t *testing.T) {
 
 // OTLP is protocol buffers, whose strings are UTF-8: one that isn't loses all spans that are sent with it.
 func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
-	g, spans := traced(t)
+	g, spans := newTraced(t)
 	for _, request := range []string{
 		"GET /%ff HTTP/1.1\r\nHost: h\r\n", "GET /\xff HTTP/1.1\r\nHost: h\r\n", "GET http://%ff/v1/info HTTP/1.1\r\nHost: h\r\n",
 		"GET /v1/info HTTP/1.1\r\nHost: h\r\nUser-Agent: \xff\r\nX-Forwarded-For: fe80::1%\xff\r\nX-Request-Id: \xff\r\n",
@@ -257,7 +257,7 @@ func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
 
 // The server has to be told of a body that is too large, or it reads on for as long as the client sends.
 func TestTracedBodyOverTheLimitEndsTheConnection(t *testing.T) {
-	g, _ := traced(t, func(o *Options) { o.MaxBodyBytes = 10 })
+	g, _ := newTraced(t, func(o *Options) { o.MaxBodyBytes = 10 })
 	conn := g.dial(t)
 	defer conn.Close()
 	// No end: the answer must come all the same, and the connection must not go on.
@@ -282,7 +282,7 @@ func TestTracedAnswersAreFlushedAndBroken(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler)
 	})
-	g, spans := traced(t, func(o *Options) { o.Glory = upstream })
+	g, spans := newTraced(t, func(o *Options) { o.Glory = upstream })
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
