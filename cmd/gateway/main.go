@@ -31,6 +31,7 @@ func main() {
 		os.Exit(1) // now
 	}()
 	log.SetOutput(io.Discard) // net/http writes there what it can't parse of an upstream, with a piece of it
+	tuneMemory(os.Environ())
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintf(os.Stderr, "gateway: %v\n", err)

@@ -3,6 +3,7 @@ package proxy
 // This file measures the whole handler, without sockets on the client's side.
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -18,7 +19,8 @@ func BenchmarkRoomRequest(b *testing.B) {
 	p, err := New(Options{
 		Glory: mustParse(upstream.URL), Interwater: mustParse(upstream.URL), GloryTimeout: patience, InterwaterTimeout: patience,
 		RoomRoutes: []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, RejectStatuses: []int{401, 403},
-		Bridge: steadyBridge{}, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: quietLog(),
+		Bridge: steadyBridge{}, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler),
+		UpstreamSync: true, RoomCoalesce: true,
 	})
 	if err != nil {
 		b.Fatal(err)

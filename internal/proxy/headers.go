@@ -29,7 +29,7 @@ func roomResponseHeaders() []string {
 
 // pick returns the named headers of h, under the canonical names.
 func pick(h http.Header, names []string) http.Header {
-	picked := make(http.Header, 16)
+	picked := make(http.Header, 8) // one group of the map
 	for _, name := range names {
 		if values := h[name]; len(values) > 0 {
 			picked[name] = values
