@@ -4,8 +4,9 @@
 #   docker run --env-file gateway.env -p 8080:8080 roomgate
 
 # Pinned by tag: a digest has to be looked up in the registry. Whoever needs the
-# same bytes every time appends @sha256:… here.
-FROM golang:1.26-bookworm AS build
+# same image every time appends @sha256:… here. The binary is the same bytes with
+# the same Go version; .github/workflows/release.yml builds with this one, too.
+FROM golang:1.26.8-bookworm AS build
 WORKDIR /src
 
 # Modules change less often than code; this layer lasts until go.sum changes.

@@ -4,6 +4,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 OUT     ?= gateway
+DIST    ?= dist
 
 # Pinned here alone, run from the module cache: no tool has to be installed.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -11,14 +12,22 @@ VULN := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 K6   := go run go.k6.io/k6@v1.8.1
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
-# The image and .ci/run build through this target, so that what is tested is
-# what is shipped: static, and without paths of the machine that built it.
-build: ## build the static binary (OUT, VERSION, COMMIT)
-	CGO_ENABLED=0 go build -trimpath \
-	  -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' \
+# The image, the release and .ci/run build through this target, so that what is
+# tested is what is shipped: static, and the same bytes wherever it is built.
+# Hence no paths of the machine (-trimpath), no build id, and no stamp of the
+# working copy: a clone without tags would give another one.
+build: ## build the static binary (OUT, VERSION, COMMIT; GOOS, GOARCH)
+	CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false \
+	  -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)' \
 	  -o '$(OUT)' ./cmd/gateway
+
+release: ## build what a release consists of into DIST (PLATFORMS, VERSION)
+	deploy/release/build '$(DIST)'
+
+release-check: ## build the commit twice, in two places, and compare (PLATFORMS)
+	deploy/release/check
 
 test: ## run the tests
 	go test ./...
@@ -28,9 +37,10 @@ race: ## run the tests with the race detector
 
 lint: ## run the linter with .golangci.yml
 	$(LINT) run
+	cd deploy/check && $(LINT) run -c ../../.golangci.yml
 
 fmt: ## format the Go code
-	gofmt -w cmd internal
+	gofmt -w cmd internal deploy
 
 ci: ## run what CI runs (Debian; as root where a package is missing)
 	.ci/run
@@ -49,7 +59,7 @@ k6: ## run the load test against a running sandbox (loadtest/README.md)
 vuln: ## look for known vulnerabilities in what the code calls
 	$(VULN) ./...
 
-clean: ## remove what build left
-	rm -f '$(OUT)'
+clean: ## remove what build and release left
+	rm -rf '$(OUT)' '$(DIST)'
 
-.PHONY: help build test race lint fmt ci sandbox run-local k6 vuln clean
+.PHONY: help build release release-check test race lint fmt ci sandbox run-local k6 vuln clean

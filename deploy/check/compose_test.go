@@ -1,0 +1,114 @@
+package check
+
+// This file loads the compose file with the code that Docker Compose loads it with, and looks at what it can't know.
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+func project(t *testing.T) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{"../compose/compose.yaml"}, cli.WithDiscardEnvFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := options.LoadProject(context.Background())
+	if err != nil {
+		t.Fatalf("docker compose would refuse it: %v", err)
+	}
+	return p
+}
+
+func TestComposeHasEverybody(t *testing.T) {
+	p := project(t)
+	for _, name := range []string{"haproxy", "roomgate", "redis", "upstreams", "prometheus", "grafana"} {
+		s, err := p.GetService(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned(t, s.Image)
+		if !s.ReadOnly || len(s.CapDrop) != 1 || s.CapDrop[0] != "ALL" || len(s.SecurityOpt) != 1 {
+			t.Errorf("%s: not hardened", name)
+		}
+		// The stand-ins' image has one program, and it asks gateways.
+		if ownCheck := s.HealthCheck != nil && len(s.HealthCheck.Test) > 1; ownCheck == (name == "upstreams") {
+			t.Errorf("%s: health check %v", name, s.HealthCheck)
+		}
+		for _, port := range s.Ports {
+			if port.HostIP != "127.0.0.1" {
+				t.Errorf("%s: port %s is open to everybody: the secrets are public", name, port.Published)
+			}
+		}
+		for _, v := range s.Volumes {
+			if _, err := os.Stat(v.Source); v.Type == types.VolumeTypeBind && err != nil {
+				t.Errorf("%s: %v", name, err) // Docker would make an empty folder
+			}
+		}
+	}
+	gateway := p.Services["roomgate"]
+	if n := gateway.GetScale(); n != 3 {
+		t.Errorf("%d gateways", n)
+	}
+}
+
+// composeSecrets is the content of the files that a service gets, by their names below /run/secrets.
+func composeSecrets(t *testing.T, p *types.Project, s types.ServiceConfig) map[string]string {
+	t.Helper()
+	content := map[string]string{}
+	for _, secret := range s.Secrets {
+		file := p.Secrets[secret.Source].File
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o004 == 0 {
+			t.Errorf("%s: no container's user can read it (%v)", file, err)
+		}
+		content[path.Base(secret.Target)] = string(text)
+	}
+	return content
+}
+
+func TestTheGatewayStartsInCompose(t *testing.T) {
+	p := project(t)
+	s := p.Services["roomgate"]
+	settings := map[string]string{}
+	for name, value := range s.Environment {
+		settings[name] = *value
+	}
+	cfg := load(t, settings, "/run/secrets", composeSecrets(t, p, s))
+	drains(t, cfg, time.Duration(*s.StopGracePeriod))
+	leavesRoom(t, settings["GOMEMLIMIT"], int64(s.Deploy.Resources.Limits.MemoryBytes))
+
+	// Only the balancer is believed, and nobody else can get its address.
+	balancer := netip.MustParseAddr(p.Services["haproxy"].Networks["default"].Ipv4Address)
+	if len(cfg.TrustedProxies) != 1 || cfg.TrustedProxies[0] != netip.PrefixFrom(balancer, 32) {
+		t.Errorf("believes %v, and the balancer is %v", cfg.TrustedProxies, balancer)
+	}
+	pool := p.Networks["default"].Ipam.Config[0]
+	if !netip.MustParsePrefix(pool.Subnet).Contains(balancer) || netip.MustParsePrefix(pool.IPRange).Contains(balancer) {
+		t.Errorf("%v: to be in %s and out of %s", balancer, pool.Subnet, pool.IPRange)
+	}
+}
+
+// TestRedisAdmitsTheGateway: the password is in two files.
+func TestRedisAdmitsTheGateway(t *testing.T) {
+	p := project(t)
+	url := composeSecrets(t, p, p.Services["roomgate"])["redis_url"]
+	_, rest, _ := strings.Cut(url, "://")
+	user, _, _ := strings.Cut(rest, "@")
+	name, password, _ := strings.Cut(user, ":")
+	acl := composeSecrets(t, p, p.Services["redis"])["redis_users"]
+	if want := "user " + name + " on >" + password + " "; !strings.Contains(acl, want) {
+		t.Errorf("the user of redis_url is not in redis_users.acl")
+	}
+}
