@@ -35,12 +35,13 @@ type question struct {
 	ifNoneMatch, ifModifiedSince string
 }
 
-// coalescer is a RoundTripper for room requests. It is safe for concurrent use.
+// coalescer is in two places of a room request's way: enter is asked before ReverseProxy, so that those who need no call of
+// their own spare it, and RoundTrip makes the calls. It is safe for concurrent use.
 type coalescer struct {
 	next    http.RoundTripper
 	share   bool          // among those that ask at the same time
 	ttl     time.Duration // how long an answer is kept; 0: not at all
-	sources *prometheus.CounterVec
+	sources answerSources
 
 	mu      sync.Mutex
 	flights map[question]*flight
@@ -49,10 +50,15 @@ type coalescer struct {
 	writes  int // grows with every request that may change something
 }
 
+// answerSources counts answers by where they came from.
+type answerSources struct{ upstream, shared, kept prometheus.Counter }
+
 // flight is one call under way.
 type flight struct {
+	question  question
 	done      chan struct{}
 	followers int  // guarded by coalescer.mu
+	landed    bool // guarded by coalescer.mu
 	writes    int  // the coalescer's when it began
 	left      bool // its leader's client went away; read after done
 	answer    *sharedAnswer
@@ -73,30 +79,31 @@ type sharedAnswer struct {
 	tokenSource string
 }
 
-func newCoalescer(share bool, ttl time.Duration, m *metrics, next http.RoundTripper) http.RoundTripper {
-	if !share && ttl == 0 {
-		return next
-	}
-	c := &coalescer{next: next, share: share, ttl: ttl, sources: m.answers, flights: make(map[question]*flight)}
+func newCoalescer(share bool, ttl time.Duration, m *metrics, next http.RoundTripper) *coalescer {
+	c := &coalescer{next: next, share: share, ttl: ttl, sources: m.answerSources(), flights: make(map[question]*flight)}
 	c.kept, _ = simplelru.NewLRU(maxKeptCount, func(_ question, k *kept) { c.size -= len(k.answer.text) }) // fails for sizes below 1 only
 	return c
 }
 
-// RoundTrip implements http.RoundTripper.
-func (c *coalescer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method != http.MethodGet {
-		return c.write(r)
+// enter returns the answer of another request's call, waiting for it if need be. Without one the request makes a call
+// itself: for others too, where its exchange has a flight now, which the caller has to land in the end. The error is the
+// context's.
+func (c *coalescer) enter(r *http.Request, ex *exchange) (*http.Response, error) {
+	if r.Method != http.MethodGet || !c.share && c.ttl == 0 {
+		return nil, nil //nolint:nilnil // neither: a call of its own
 	}
-	q := ask(r)
+	q := ask(r, ex)
 	for range maxJoins {
 		f, leads, old := c.join(q)
 		switch {
 		case old != nil:
-			return c.hand(r, old, "kept"), nil
+			c.sources.kept.Inc()
+			return old.response(r, ex), nil
 		case leads:
-			return c.lead(r, q, f)
+			ex.flight = f
+			return nil, nil //nolint:nilnil // as above
 		case f == nil:
-			return c.own(r)
+			return nil, nil //nolint:nilnil // as above
 		}
 		select {
 		case <-f.done:
@@ -105,18 +112,31 @@ func (c *coalescer) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, context.Cause(r.Context())
 		}
 		if f.answer != nil {
-			return c.hand(r, f.answer, "shared"), nil
+			c.sources.shared.Inc()
+			return f.answer.response(r, ex), nil
 		}
 		if !f.left {
 			break // an answer that isn't for sharing, or none: the next flight would bring no other
 		}
 	}
+	return nil, nil //nolint:nilnil // as above
+}
+
+// RoundTrip implements http.RoundTripper. No answer from before a request that may change something is given to those who
+// ask after it.
+func (c *coalescer) RoundTrip(r *http.Request) (*http.Response, error) {
+	switch f := exchangeOf(r).flight; {
+	case f != nil:
+		return c.lead(r, f)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		c.forget()
+		defer c.forget()
+	}
 	return c.own(r)
 }
 
 // ask reads the question off a request.
-func ask(r *http.Request) question {
-	ex := exchangeOf(r)
+func ask(r *http.Request, ex *exchange) question {
 	all := func(name string) string { return strings.Join(r.Header[name], "\x00") } // which no value contains
 	return question{
 		license: ex.grant.License, role: ex.grant.Role, path: ex.target.path, query: ex.target.query, hasQuery: ex.target.hasQuery,
@@ -143,7 +163,7 @@ func (c *coalescer) join(q question) (f *flight, leads bool, old *sharedAnswer) 
 		f.followers++
 		return f, false, nil
 	}
-	f = &flight{done: make(chan struct{}), writes: c.writes}
+	f = &flight{question: q, done: make(chan struct{}), writes: c.writes}
 	c.flights[q] = f
 	return f, true, nil
 }
@@ -155,8 +175,8 @@ func (c *coalescer) leave(f *flight) {
 }
 
 // lead makes the call for all.
-func (c *coalescer) lead(r *http.Request, q question, f *flight) (*http.Response, error) {
-	defer c.land(q, f)
+func (c *coalescer) lead(r *http.Request, f *flight) (*http.Response, error) {
+	defer c.land(f)
 	answer, err := c.own(r)
 	if err != nil {
 		f.left = r.Context().Err() != nil
@@ -178,10 +198,15 @@ func (c *coalescer) lead(r *http.Request, q question, f *flight) (*http.Response
 	return answer, nil
 }
 
-// land ends a flight: those who ask from now on begin another one.
-func (c *coalescer) land(q question, f *flight) {
+// land ends a flight, if it hasn't ended: those who ask from now on begin another one.
+func (c *coalescer) land(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if f.landed {
+		return
+	}
+	f.landed = true
+	q := f.question
 	if c.flights[q] == f {
 		delete(c.flights, q)
 	}
@@ -240,32 +265,20 @@ func readShared(answer *http.Response) (text []byte, whole bool, err error) {
 func (c *coalescer) own(r *http.Request) (*http.Response, error) {
 	answer, err := c.next.RoundTrip(r)
 	if err == nil {
-		c.sources.WithLabelValues("upstream").Inc()
+		c.sources.upstream.Inc()
 	}
 	return answer, err
 }
 
-// hand makes a response of a shared answer.
-func (c *coalescer) hand(r *http.Request, a *sharedAnswer, source string) *http.Response {
-	ex := exchangeOf(r)
+// response is the answer for one of those who share it.
+func (a *sharedAnswer) response(r *http.Request, ex *exchange) *http.Response {
 	ex.upstream, ex.tokenSource = upstreamInterwater, a.tokenSource
-	c.sources.WithLabelValues(source).Inc()
 	return &http.Response{
-		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: maps.Clone(a.header), Body: newWholeBody(a.text), ContentLength: int64(len(a.text)), Request: r,
+		StatusCode: a.status, Header: maps.Clone(a.header), Body: newWholeBody(a.text), ContentLength: int64(len(a.text)), Request: r,
 	}
 }
 
-// write passes on what may change something. No answer from before it is given to those who ask after it.
-func (c *coalescer) write(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodHead {
-		return c.own(r)
-	}
-	c.forget()
-	defer c.forget()
-	return c.own(r)
-}
-
+// forget makes sure that no answer from before is given to anybody who asks from now on.
 func (c *coalescer) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -50,7 +50,7 @@ func newShared(ttl time.Duration) *shared {
 			}
 		}
 		return s.answer(r, n)
-	})).(*coalescer)
+	}))
 	return s
 }
 
@@ -78,7 +78,10 @@ func (s *shared) get(ctx context.Context, change ...func(*http.Request, *exchang
 	r = withExchange(r, ex)
 	done := make(chan asked, 1)
 	go func() {
-		answer, err := s.RoundTrip(r)
+		answer, err := s.enter(r, ex)
+		if answer == nil && err == nil {
+			answer, err = s.RoundTrip(r)
+		}
 		if err != nil {
 			done <- asked{err: err}
 			return

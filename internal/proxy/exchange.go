@@ -41,9 +41,10 @@ type exchange struct {
 	bodyErr atomic.Pointer[error]
 	// failure is the error that the gateway answered with; nil where an upstream answered.
 	failure  error
-	refusal  string // the failure's reason, one of a fixed set; "" where an upstream answered
-	forged   bool   // the client sent a credential header
-	attempts int    // of the upstream call that is under way: see repeatOnce
+	refusal  string  // the failure's reason, one of a fixed set; "" where an upstream answered
+	forged   bool    // the client sent a credential header
+	attempts int     // of the upstream call that is under way: see repeatOnce
+	flight   *flight // that the request leads: see coalescer
 	// took is what the phases of a room request took; 0: not begun.
 	took struct{ authenticate, token, upstream time.Duration }
 }

@@ -138,10 +138,10 @@ func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := newMetrics(false)
-	room := &roomHandler{authorizer: g.fakeBridge, limit: free, next: newRoomProxy(o, &credentialTransport{
+	room := &roomHandler{authorizer: g.fakeBridge, limit: free, next: newRoomProxy(o, newCoalescer(false, 0, m, &credentialTransport{
 		credentials: g.fakeBridge, reject: []int{401, 403},
 		next: newGate(upstreamInterwater, 10, m, newGuard(o.Interwater, o.RoomRoutes, timeLimit{next: transport, limit: patience, upstream: upstreamInterwater})),
-	})}
+	}))}
 	wrong := *g
 	wrong.addr = scripted(t, observe(o, m, nil, recovered(o.Log, limits(o, wrongTable{room}))).ServeHTTP).Host
 	if answer := wrong.get(t, "/v1/info"); answer.status != 200 {

@@ -76,9 +76,9 @@ func fuzzGateway(f *testing.F, upstream http.RoundTripper) http.Handler {
 	if err != nil {
 		f.Fatal(err)
 	}
-	room := &roomHandler{authorizer: steadyBridge{}, limit: limiters.member, next: newRoomProxy(o, &credentialTransport{
+	room := &roomHandler{authorizer: steadyBridge{}, limit: limiters.member, next: newRoomProxy(o, newCoalescer(false, 0, m, &credentialTransport{
 		credentials: steadyBridge{}, reject: []int{401, 403}, next: upstream,
-	})}
+	}))}
 	routes, err := newRouteTable([]string{"GET /v1/info"}, &gloryHandler{limiters: limiters, next: newGloryProxy(o, upstream)}, room, nil, nil)
 	if err != nil {
 		f.Fatal(err)

@@ -133,6 +133,13 @@ func (m *metrics) call(upstream string, answer *http.Response, err error, took t
 	m.callTimes.WithLabelValues(upstream).Observe(took.Seconds())
 }
 
+// answerSources are the counters of answers.
+func (m *metrics) answerSources() answerSources {
+	return answerSources{
+		upstream: m.answers.WithLabelValues("upstream"), shared: m.answers.WithLabelValues("shared"), kept: m.answers.WithLabelValues("kept"),
+	}
+}
+
 // boundedMethod keeps a client from inventing label values.
 func boundedMethod(method string) string {
 	switch method {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
+	"strconv"
 	"time"
 
 	"roomgate/internal/bridge"
@@ -127,43 +129,78 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 }
 
 // newRoomProxy forwards to Interwater with the declared headers only, both ways.
-func newRoomProxy(o Options, rt http.RoundTripper) http.Handler {
-	request, response := roomRequestHeaders(), roomResponseHeaders()
+func newRoomProxy(o Options, calls *coalescer) http.Handler {
+	request, modify := roomRequestHeaders(), modifyRoomAnswer(o)
 	reverse := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
 			r.Out.URL = ex.target.at(o.Interwater)
 			r.Out.Host = ""
 			r.Out.Trailer = nil
-			if redacted(o, ex) {
-				r.Out.Header.Del("Accept-Encoding") // what is compressed can't be read
-			}
 			identify(r.Out.Header, ex)
 		},
-		ModifyResponse: func(r *http.Response) error {
-			if r.StatusCode >= 300 && r.StatusCode < 400 && r.StatusCode != http.StatusNotModified {
-				return errRedirect
-			}
-			if r.ContentLength > maxRoomAnswer {
-				return errAnswerSize
-			}
-			if _, whole := r.Body.(*wholeBody); !whole {
-				r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
-			}
-			r.Header = pick(r.Header, response)
-			r.Header.Set("Cache-Control", "private, no-store")
-			if redacted(o, exchangeOf(r.Request)) {
-				return redact(r, o.RedactFields)
-			}
-			return nil
-		},
-		Transport:    rt,
-		BufferPool:   newBufferPool(),
-		ErrorHandler: fail,
-		ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		ModifyResponse: modify,
+		Transport:      calls,
+		BufferPool:     newBufferPool(),
+		ErrorHandler:   fail,
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ex := exchangeOf(r)
 		r.Header = pick(r.Header, request) // before ReverseProxy copies them all
+		if redacted(o, ex) {
+			r.Header.Del("Accept-Encoding") // what is compressed can't be read
+		}
+		answer, err := calls.enter(r, ex)
+		if answer != nil || err != nil {
+			relay(w, r, answer, err, modify)
+			return
+		}
+		if ex.flight != nil {
+			defer calls.land(ex.flight)
+		}
 		reverse.ServeHTTP(w, r)
 	})
+}
+
+// relay answers with another request's answer.
+func relay(w http.ResponseWriter, r *http.Request, answer *http.Response, err error, modify func(*http.Response) error) {
+	if err == nil {
+		err = modify(answer)
+	}
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	defer func() { _ = answer.Body.Close() }()
+	maps.Copy(w.Header(), answer.Header)
+	if answer.ContentLength >= 0 && answer.StatusCode != http.StatusNoContent && answer.StatusCode != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.FormatInt(answer.ContentLength, 10))
+	}
+	w.WriteHeader(answer.StatusCode)
+	if _, err := io.Copy(w, answer.Body); err != nil {
+		panic(http.ErrAbortHandler) // as ReverseProxy does: a cut answer must not look whole
+	}
+}
+
+// modifyRoomAnswer returns what every answer of Interwater goes through.
+func modifyRoomAnswer(o Options) func(*http.Response) error {
+	response := roomResponseHeaders()
+	return func(r *http.Response) error {
+		if r.StatusCode >= 300 && r.StatusCode < 400 && r.StatusCode != http.StatusNotModified {
+			return errRedirect
+		}
+		if r.ContentLength > maxRoomAnswer {
+			return errAnswerSize
+		}
+		if _, whole := r.Body.(*wholeBody); !whole {
+			r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
+		}
+		r.Header = pick(r.Header, response)
+		r.Header.Set("Cache-Control", "private, no-store")
+		if redacted(o, exchangeOf(r.Request)) {
+			return redact(r, o.RedactFields)
+		}
+		return nil
+	}
 }
