@@ -30,7 +30,7 @@ lint: ## run the linter with .golangci.yml
 	$(LINT) run
 
 fmt: ## format the Go code
-	gofmt -w cmd internal
+	gofmt -w cmd internal loadtest
 
 ci: ## run what CI runs (Debian; as root where a package is missing)
 	.ci/run
