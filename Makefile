@@ -41,8 +41,12 @@ sandbox: ## run the gateway with everything embedded
 run-local: ## run the gateway with configs/local.env
 	set -a && . ./configs/local.env && exec go run ./cmd/gateway serve
 
-k6: ## run the load test against a running sandbox (loadtest/README.md)
-	$(K6) run --no-usage-report loadtest/rooms.js
+fleet: ## run three gateways behind HAProxy, with everything else they need
+	go run ./loadtest/fleet
+
+RUN ?= steady
+k6: ## run a load test (RUN=smoke, …) against a running sandbox or fleet (loadtest/README.md)
+	$(K6) run --no-usage-report loadtest/$(RUN).js
 
 # Not in .ci/run, which has no internet but the module proxy: govulncheck asks
 # vuln.go.dev.
@@ -52,4 +56,4 @@ vuln: ## look for known vulnerabilities in what the code calls
 clean: ## remove what build left
 	rm -f '$(OUT)'
 
-.PHONY: help build test race lint fmt ci sandbox run-local k6 vuln clean
+.PHONY: help build test race lint fmt ci sandbox run-local fleet k6 vuln clean

@@ -40,6 +40,7 @@ const (
 // fleet is everything that was started.
 type fleet struct {
 	base     int
+	h2       bool   // between balancer and gateways
 	dir      string // of what is built and written; removed at the end
 	environ  []string
 	redis    *sandbox.RedisServer
@@ -48,13 +49,13 @@ type fleet struct {
 	balancer *process
 	control  control
 	demo     sandbox.Member
-	roots    []byte // the balancer's certificate, PEM
+	roots    []byte // the certificate, PEM
 }
 
 // start starts everything and returns when the balancer has all replicas in use. The fleet is to be stopped, also after
 // an error.
-func start(ctx context.Context, base int) (f *fleet, err error) {
-	f = &fleet{base: base, gateways: make([]*process, replicas)}
+func start(ctx context.Context, base int, h2 bool) (f *fleet, err error) {
+	f = &fleet{base: base, h2: h2, gateways: make([]*process, replicas)}
 	f.control = control{"http://" + f.addr(portInterwater)}
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
@@ -66,6 +67,9 @@ func start(ctx context.Context, base int) (f *fleet, err error) {
 	build := exec.CommandContext(ctx, "go", "build", "-o", f.binary(), "roomgate/cmd/gateway")
 	if out, err := build.CombinedOutput(); err != nil {
 		return f, fmt.Errorf("build the gateway: %w\n%s", err, out)
+	}
+	if err := f.certify(); err != nil {
+		return f, err
 	}
 	if f.redis, err = sandbox.StartRedis(); err != nil {
 		return f, err
@@ -98,6 +102,9 @@ func (f *fleet) stop() {
 
 func (f *fleet) binary() string { return filepath.Join(f.dir, "gateway") }
 
+// certificate is a file with the key in it, as HAProxy wants it; the gateways can read it too.
+func (f *fleet) certificate() string { return filepath.Join(f.dir, "loopback.pem") }
+
 // addr is host and port of one of the ports above.
 func (f *fleet) addr(port int) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.base+port))
@@ -125,6 +132,9 @@ func (f *fleet) startStands(ctx context.Context) (err error) {
 	}
 	f.environ = append(f.environ,
 		"REDIS_URL=redis://"+f.redis.Addr, "TRUSTED_PROXIES=127.0.0.1/32", "DRAIN_DELAY="+drainDelay, "LOG_LEVEL=warn")
+	if f.h2 {
+		f.environ = append(f.environ, "TLS_CERT_FILE="+f.certificate(), "TLS_KEY_FILE="+f.certificate())
+	}
 	return nil
 }
 

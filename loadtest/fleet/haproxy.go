@@ -12,7 +12,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/csv"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -78,20 +77,20 @@ func serverName(replica int) string { return "gateway" + strconv.Itoa(replica+1)
 
 // startBalancer starts HAProxy and waits until it has all replicas in use.
 func (f *fleet) startBalancer(ctx context.Context, haproxy string) error {
-	pair, roots, err := selfSigned()
-	if err != nil {
-		return fmt.Errorf("the balancer's certificate: %w", err)
+	speaks := ""
+	if f.h2 {
+		speaks = " no-check-ssl ssl verify required ca-file " + f.certificate() + " verifyhost localhost alpn h2"
 	}
-	f.roots = roots
-	certificate, config := filepath.Join(f.dir, "balancer.pem"), filepath.Join(f.dir, "haproxy.cfg")
 	var servers strings.Builder
 	for i := range f.gateways {
-		fmt.Fprintf(&servers, "  server %s %s port %d\n", serverName(i), f.addr(portGateway+i), f.base+portAdmin+i)
+		fmt.Fprintf(&servers, "  server %s %s port %d%s\n", serverName(i), f.addr(portGateway+i), f.base+portAdmin+i, speaks)
 	}
-	text := fmt.Sprintf(haproxyConfig, f.addr(portPlain), f.addr(portTLS), certificate, servers.String(), f.addr(portStats))
-	if err := errors.Join(os.WriteFile(certificate, pair, 0o600), os.WriteFile(config, []byte(text), 0o600)); err != nil {
-		return err
+	text := fmt.Sprintf(haproxyConfig, f.addr(portPlain), f.addr(portTLS), f.certificate(), servers.String(), f.addr(portStats))
+	config := filepath.Join(f.dir, "haproxy.cfg")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("set the balancer up: %w", err)
 	}
+	var err error
 	if f.balancer, err = spawn("haproxy", haproxy, []string{"-db", "-f", config}, nil); err != nil {
 		return err
 	}
@@ -158,6 +157,19 @@ func (f *fleet) repeated(ctx context.Context) (n int, err error) {
 		n += s.repeated
 	}
 	return n, err
+}
+
+// certify makes the certificate of balancer and gateways.
+func (f *fleet) certify() error {
+	pair, roots, err := selfSigned()
+	if err != nil {
+		return fmt.Errorf("a certificate: %w", err)
+	}
+	f.roots = roots
+	if err := os.WriteFile(f.certificate(), pair, 0o600); err != nil {
+		return fmt.Errorf("a certificate: %w", err)
+	}
+	return nil
 }
 
 // selfSigned makes a certificate for loopback: as HAProxy wants it, with its key, and for those who are to trust it.

@@ -26,6 +26,7 @@ func main() {
 // options are what the command line says.
 type options struct {
 	base     int
+	h2       bool
 	restart  int
 	kill     int
 	chaos    time.Duration
@@ -41,6 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.base, "base", 8080, "first port: the balancer; the others are at most 23 above it")
+	flags.BoolVar(&o.h2, "h2", false, "the balancer speaks HTTP/2 over TLS to the gateways, not HTTP/1.1 in clear")
 	flags.IntVar(&o.restart, "restart", 0, "restart all replicas under load, in so many rounds, and stop")
 	flags.IntVar(&o.kill, "kill", 0, "kill so many replicas under load, one after the other, and stop")
 	flags.DurationVar(&o.chaos, "chaos", 0, "break something every 20 s for so long, under load, and stop")
@@ -56,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	f, err := start(ctx, o.base)
+	f, err := start(ctx, o.base, o.h2)
 	defer f.stop()
 	if err != nil {
 		return err
@@ -94,6 +96,9 @@ func chosen(o *options) (scenario, string) {
 	switch {
 	case o.restart > 0:
 		rate(500)
+		if o.h2 {
+			return rollingRestarts, "restart-h2"
+		}
 		return rollingRestarts, "restart"
 	case o.kill > 0:
 		rate(500)
