@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,9 +36,24 @@ type episode struct {
 	inVain    int // of these, in the outage
 }
 
-// outage is the time in which an upstream could not answer and no gateway could either.
-func (e episode) outage(at time.Time) bool {
-	return e.upstream && !at.Before(e.from) && at.Before(e.mended.Add(recovery))
+// outage is whether a request met the time in which an upstream could not answer and no gateway could either.
+func (e episode) outage(x sample) bool {
+	return e.upstream && !x.due.Add(x.took).Before(e.from) && x.due.Before(e.mended.Add(recovery))
+}
+
+// episodeOf is the episode that a request belongs to: the one in which it was due, or the next if it was still under way
+// when that brought an outage. It is -1 for a request from before the first.
+func episodeOf(played []episode, x sample) int {
+	next, _ := slices.BinarySearchFunc(played, x.due, func(e episode, at time.Time) int {
+		if e.from.After(at) {
+			return 1
+		}
+		return -1
+	})
+	if next < len(played) && played[next].outage(x) {
+		return next
+	}
+	return next - 1
 }
 
 // chaos plays events in rounds, each round in another order, for as long as asked.
@@ -112,7 +128,7 @@ type sum struct {
 	in, out           []sample // in outages of an upstream, and not
 }
 
-func (s *sum) add(e episode, list []sample) {
+func (s *sum) add(e episode) {
 	s.times++
 	s.authCalls += e.authCalls
 	s.inVain += e.inVain
@@ -120,14 +136,13 @@ func (s *sum) add(e episode, list []sample) {
 	if e.upstream {
 		s.outages += e.mended.Add(recovery).Sub(e.from)
 	}
-	for _, x := range list {
-		switch {
-		case x.due.Before(e.from) || !x.due.Before(e.to):
-		case e.outage(x.due):
-			s.in = append(s.in, x)
-		default:
-			s.out = append(s.out, x)
-		}
+}
+
+func (s *sum) sample(x sample, in bool) {
+	if in {
+		s.in = append(s.in, x)
+	} else {
+		s.out = append(s.out, x)
 	}
 }
 
@@ -156,8 +171,15 @@ func account(played []episode, list []sample, o options) (string, error) {
 		if kinds[e.name] == nil {
 			kinds[e.name] = &sum{}
 		}
-		kinds[e.name].add(e, list)
-		all.add(e, list)
+		kinds[e.name].add(e)
+		all.add(e)
+	}
+	for _, x := range list {
+		if i := episodeOf(played, x); i >= 0 {
+			in := played[i].outage(x)
+			kinds[played[i].name].sample(x, in)
+			all.sample(x, in)
+		}
 	}
 	var rows strings.Builder
 	for _, e := range events() {

@@ -88,20 +88,25 @@ func TestTheAccountKeepsOutagesApart(t *testing.T) {
 	at := func(s float64) time.Time { return began.Add(time.Duration(s * float64(time.Second))) }
 	e := episode{from: at(0), mended: at(5), to: at(20), authCalls: 9, inVain: 7}
 	e.event = event{name: "the token endpoint fails", upstream: true}
-	list := []sample{{due: at(1), failure: "503"}, {due: at(7.9), failure: "503"}}
+	before := episode{event: event{name: "Redis is flushed"}, from: at(-20), to: at(0)}
+	list := []sample{
+		{due: at(-21), failure: "from before the first event"},
+		{due: at(-0.1), took: time.Second, failure: "under way when the outage began"},
+		{due: at(1), failure: "503"}, {due: at(7.9), failure: "503"},
+	}
 	for i := range 2000 {
 		list = append(list, sample{due: at(8.1 + float64(i)/200)})
 	}
-	table, err := account([]episode{e}, list, options{})
-	if err != nil || !strings.Contains(table, "| 2000 | 0 | 100.000 % |") || !strings.Contains(table, "| 2 of 2 | 7 |") {
+	table, err := account([]episode{before, e}, list, options{})
+	if err != nil || !strings.Contains(table, "| 2000 | 0 | 100.000 % |") || !strings.Contains(table, "| 3 of 3 | 7 |") {
 		t.Errorf("%v\n%s", err, table)
 	}
-	if !strings.Contains(table, "2 of 2002 requests failed") || !strings.Contains(table, "9 calls") {
+	if !strings.Contains(table, "3 of 2003 requests failed") || !strings.Contains(table, "9 calls") {
 		t.Errorf("the outage is not counted in:\n%s", table)
 	}
 	list = append(list, sample{due: at(15), failure: "502"}, sample{due: at(16), failure: "502"}, sample{due: at(17), failure: "502"})
-	e.authCalls = 20
-	if _, err = account([]episode{e}, list, options{}); err == nil ||
+	e.authCalls = 30
+	if _, err = account([]episode{before, e}, list, options{}); err == nil ||
 		!strings.Contains(err.Error(), "99.850 %") || !strings.Contains(err.Error(), "calls of v1/auth") {
 		t.Errorf("three failures of two thousand and six calls too many are said to be %v", err)
 	}

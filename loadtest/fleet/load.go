@@ -126,6 +126,9 @@ func (l *load) one(ctx context.Context, i int, due time.Time) {
 	case status != http.StatusOK:
 		x.failure = fmt.Sprintf("%d %.100s", status, strings.TrimSpace(string(answer)))
 	}
+	if x.login && x.failure != "" {
+		x.failure = "login: " + x.failure
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done = append(l.done, x)
