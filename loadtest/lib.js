@@ -170,7 +170,8 @@ function postAll(path, payloads) {
 export function stats() {
   const res = http.get(`${CONTROL}/_sandbox/stats`);
   const counts = res.status === 200 ? res.json() : {};
-  return Number.isInteger(counts.auth_calls) ? counts : fail(`${CONTROL}/_sandbox/stats: ${res.status} ${res.error} without auth_calls`);
+  if (!Number.isInteger(counts.auth_calls)) fail(`${CONTROL}/_sandbox/stats: ${res.status} ${res.error} without auth_calls`);
+  return counts;
 }
 
 // setFaults replaces the stand-in's faults; none is [].
@@ -220,6 +221,7 @@ export function whole(name, otherwise) {
 
 // seconds is a duration given with -e, such as 90s, 20m or 1h.
 export function seconds(name, otherwise) {
-  const [, n, unit] = /^(\d+)([smh])$/.exec(__ENV[name] || otherwise) || fail(`${name} is no duration such as 90s: ${__ENV[name]}`);
-  return Number(n) * { s: 1, m: 60, h: 3600 }[unit];
+  const parts = /^(\d+)([smh])$/.exec(__ENV[name] || otherwise);
+  if (!parts) fail(`${name} is no duration such as 90s: ${__ENV[name]}`);
+  return Number(parts[1]) * { s: 1, m: 60, h: 3600 }[parts[2]];
 }

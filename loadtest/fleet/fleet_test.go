@@ -104,7 +104,9 @@ func TestTheAccountKeepsOutagesApart(t *testing.T) {
 	if !strings.Contains(table, "3 of 2003 requests failed") || !strings.Contains(table, "9 calls") {
 		t.Errorf("the outage is not counted in:\n%s", table)
 	}
-	list = append(list, sample{due: at(15), failure: "502"}, sample{due: at(16), failure: "502"}, sample{due: at(17), failure: "502"})
+	for s := range 3 {
+		list = append(list, sample{due: at(15 + float64(s)), failure: "502"})
+	}
 	e.authCalls = 30
 	if _, err = account([]episode{before, e}, list, options{}); err == nil ||
 		!strings.Contains(err.Error(), "99.850 %") || !strings.Contains(err.Error(), "calls of v1/auth") {

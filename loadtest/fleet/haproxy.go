@@ -123,13 +123,16 @@ func (f *fleet) servers(ctx context.Context) ([]server, error) {
 	}
 	column := map[string]int{}
 	for i, name := range rows[0] {
-		column[strings.TrimPrefix(name, "# ")] = i
+		column[strings.TrimPrefix(name, "# ")] = i // the line begins as a comment
 	}
-	all := make([]server, len(f.gateways))
+	all, names := make([]server, replicas), make([]string, replicas)
+	for i := range names {
+		names[i] = serverName(i)
+	}
 	for _, row := range rows[1:] {
 		value := func(name string) string { return row[column[name]] }
 		number := func(name string) int { n, _ := strconv.Atoi(value(name)); return n }
-		i := slices.IndexFunc(f.gateways, func(g *process) bool { return "gateway"+strings.TrimPrefix(g.name, "gateway ") == value("svname") })
+		i := slices.Index(names, value("svname"))
 		if i < 0 || value("pxname") != "gateways" {
 			continue
 		}

@@ -19,7 +19,8 @@ func stamp() string {
 			size += fmt.Sprintf(", %d GiB", (kib+1<<19)>>20)
 		}
 	}
-	return fmt.Sprintf("%s, %s for everything: members, HAProxy, gateways, Redis and stand-ins", time.Now().UTC().Format(time.DateOnly), size)
+	today := time.Now().UTC().Format(time.DateOnly)
+	return fmt.Sprintf("%s, %s for everything: members, HAProxy, gateways, Redis and stand-ins", today, size)
 }
 
 // replaceSection puts text between the markers of a section of a Markdown file.
