@@ -193,8 +193,9 @@ func account(played []episode, list []sample, o options) (string, error) {
 | event | times | requests | failed | success | p50 | p99 | v1/auth | of ideal | failed in outages | v1/auth in outages |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 %s%s
-Failures outside outages: %s. Outages counted in, %d of %d requests failed (success %.3f %%), and there were
-%d calls of v1/auth (%.2f of the ideal).
+Failures outside outages: %s.
+
+Outages counted in, %d of %d requests failed (success %.3f %%), with %d calls of v1/auth (%.2f of the ideal).
 `, stamp(), all.lasted.Round(time.Second), o.rate, o.seed, tokenLife, rows.String(), all.row("**all**"),
 		orNone(live.why()), whole.failed, whole.requests, whole.success(),
 		all.authCalls, float64(all.authCalls)*tokenLife.Seconds()/all.lasted.Seconds())

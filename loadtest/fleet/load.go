@@ -185,12 +185,13 @@ func tallyOf(list []sample) tally {
 	return t
 }
 
-// success is the share of good answers in percent; of nothing, all are good.
+// success is the share of good answers in percent, rounded down to three places: one failure of a million is not 100 %. Of
+// nothing, all are good.
 func (t tally) success() float64 {
 	if t.requests == 0 {
 		return 100
 	}
-	return 100 * float64(t.requests-t.failed) / float64(t.requests)
+	return float64(100_000*(t.requests-t.failed)/t.requests) / 1000
 }
 
 // quantile of the times taken, in milliseconds; 0 for none.
