@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -48,7 +47,6 @@ type load struct {
 	clients [2]*http.Client
 	members []member
 
-	sent atomic.Int64
 	mu   sync.Mutex
 	done []sample // in the order of their ends
 	stop func()   // ends sending and waits for the answers
@@ -101,7 +99,6 @@ func (l *load) send(ctx context.Context, rate int) {
 		} else if ctx.Err() != nil {
 			return
 		}
-		l.sent.Add(1)
 		// What has been sent is waited for: an end of the load is no failure.
 		under.Go(func() { l.one(context.WithoutCancel(ctx), i, due) })
 	}
