@@ -40,7 +40,7 @@ lint: ## run the linter with .golangci.yml
 	cd deploy/check && $(LINT) run -c ../../.golangci.yml
 
 fmt: ## format the Go code
-	gofmt -w cmd internal deploy
+	gofmt -w cmd internal deploy loadtest
 
 ci: ## run what CI runs (Debian; as root where a package is missing)
 	.ci/run
@@ -51,8 +51,12 @@ sandbox: ## run the gateway with everything embedded
 run-local: ## run the gateway with configs/local.env
 	set -a && . ./configs/local.env && exec go run ./cmd/gateway serve
 
-k6: ## run the load test against a running sandbox (loadtest/README.md)
-	$(K6) run --no-usage-report loadtest/rooms.js
+fleet: ## run three gateways behind HAProxy, with everything else they need
+	go run ./loadtest/fleet
+
+RUN ?= steady
+k6: ## run a load test (RUN=smoke, …) against a running sandbox or fleet (loadtest/README.md)
+	$(K6) run --no-usage-report loadtest/$(RUN).js
 
 # Not in .ci/run, which has no internet but the module proxy: govulncheck asks
 # vuln.go.dev.
@@ -62,4 +66,4 @@ vuln: ## look for known vulnerabilities in what the code calls
 clean: ## remove what build and release left
 	rm -rf '$(OUT)' '$(DIST)'
 
-.PHONY: help build release release-check test race lint fmt ci sandbox run-local k6 vuln clean
+.PHONY: help build release release-check test race lint fmt ci sandbox run-local fleet k6 vuln clean

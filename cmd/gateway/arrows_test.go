@@ -26,6 +26,9 @@ const (
 	mainDir = "cmd/gateway"
 	// mainFile alone touches the process: its environment and its exit code.
 	mainFile = mainDir + "/main.go"
+	// fleetDir is a second program: it starts gateways and their surroundings to load and to break them.
+	fleetDir  = "loadtest/fleet"
+	fleetFile = fleetDir + "/main.go"
 )
 
 // arrows lists every folder that may hold Go code, and which of the others its
@@ -42,11 +45,14 @@ var arrows = map[string][]string{
 	"internal/ops":        nil,
 	"internal/sandbox":    nil,
 	"internal/tokencache": nil,
+	fleetDir:              {"internal/sandbox"},
 }
 
 // reasons says why an arrow is missing. The first match counts; an empty side
 // matches every package.
 var reasons = []struct{ from, to, why string }{
+	{fleetDir, "", "the fleet is measured from outside, as balancers and members meet it: what it took from within would not be seen failing"},
+	{"", fleetDir, "the fleet is a program for whoever tests gateways; no gateway may need it"},
 	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
 	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
@@ -89,7 +95,7 @@ var importBans = []struct {
 
 const (
 	whyEnv   = "only " + mainFile + " touches the environment: settings come in through its getenv, so that tests run in parallel and all mistakes are reported at once"
-	whyExit  = "only " + mainFile + " ends the process: elsewhere it would skip deferred calls and the drain; return an error"
+	whyExit  = "only a main.go ends the process: elsewhere it would skip deferred calls and the drain; return an error"
 	whySleep = "a sleep hears no cancellation, and in a test it is slow on one machine and too short on another; wait on the context and a timer, or test within testing/synctest"
 )
 
@@ -272,7 +278,7 @@ func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(a
 	}
 }
 
-// exempt reports whether the ban given by why spares this declaration: main.go
+// exempt reports whether the ban given by why spares this declaration: a main.go
 // is made for it, tests learn from the environment that Redis is required,
 // TestMain has to exit, and a sleep in a synctest bubble takes no time.
 func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
@@ -282,7 +288,7 @@ func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
 		return name == mainFile || test
 	case whyExit:
 		fn, ok := decl.(*ast.FuncDecl)
-		return name == mainFile || test && ok && fn.Recv == nil && fn.Name.Name == "TestMain"
+		return name == mainFile || name == fleetFile || test && ok && fn.Recv == nil && fn.Name.Name == "TestMain"
 	case whySleep:
 		return test && slices.ContainsFunc(file.Imports, func(spec *ast.ImportSpec) bool {
 			return spec.Path.Value == `"testing/synctest"`
@@ -323,6 +329,9 @@ func TestArrowsCheckerFindsViolations(t *testing.T) {
 		{"exit in a test", "internal/ops/a_test.go", `import "os"; func TestA() { os.Exit(1) }`, "ends the process"},
 		{"exit in TestMain", "internal/ops/a_test.go", `import "os"; func TestMain() { os.Exit(1) }`, ""},
 		{"exit in a command", "cmd/gateway/serve.go", `import "os"; func f() { os.Exit(1) }`, "ends the process"},
+		{"exit in the fleet's main.go", fleetFile, `import "os"; func main() { os.Exit(1) }`, ""},
+		{"environment in the fleet's main.go", fleetFile, `import "os"; var v = os.Getenv("A")`, "touches the environment"},
+		{"the fleet reaching in", fleetDir + "/a.go", `import _ "roomgate/internal/proxy"`, "from outside"},
 		{"exit through the log", "internal/ops/a.go", `import "log"; func f() { log.Fatalf("") }`, "ends the process"},
 		{"sleep", "cmd/gateway/main.go", `import "time"; func f() { time.Sleep(1) }`, "hears no cancellation"},
 		{"sleep in a test", "internal/ops/a_test.go", `import "time"; func f() { time.Sleep(1) }`, "hears no cancellation"},

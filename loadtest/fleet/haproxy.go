@@ -1,0 +1,200 @@
+package main
+
+// This file sets the balancer up and asks it what it knows.
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/csv"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// haproxyConfig takes the addresses for members (in clear, with TLS), the certificate's file, the address of the
+// statistics, and the lines of the servers.
+const haproxyConfig = `global
+  maxconn 4000
+
+defaults
+  mode http
+  timeout connect 500ms
+  timeout http-request 10s
+  timeout client 75s
+  # Longer than the gateway ever takes: it gives an upstream up 10 s after, and says so itself.
+  timeout server 20s
+  timeout check 400ms
+
+frontend members
+  bind %s
+  bind %s ssl crt %s alpn h2,http/1.1
+  # The gateways believe this peer (TRUSTED_PROXIES), so nothing that a client made up may get through.
+  http-request set-header X-Forwarded-For %%[src]
+  http-request set-header X-Forwarded-Proto https if { ssl_fc }
+  http-request set-header X-Forwarded-Proto http unless { ssl_fc }
+  http-request del-header X-Forwarded-Host
+  default_backend gateways
+
+backend gateways
+  balance roundrobin
+
+  # A replica that drains answers 503: it gets no new requests from then on, and those under way end in peace. One that
+  # doesn't answer is dead or frozen: after the second time what is under way on it is given up.
+  option httpchk
+  http-check send meth GET uri /readyz
+  http-check expect error-status L7OKC ! status 503
+  http-check expect status 200
+  default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
+
+  # What could not be delivered goes to another replica. What may have been delivered, without an answer, is repeated
+  # for GET and HEAD alone.
+  retries 3
+  option redispatch 1
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry unless METH_GET
+
+%s
+frontend statistics
+  bind %s
+  stats enable
+  stats uri /
+`
+
+func serverName(replica int) string { return "gateway" + strconv.Itoa(replica+1) }
+
+// startBalancer starts HAProxy and waits until it has all replicas in use.
+func (f *fleet) startBalancer(ctx context.Context, haproxy string) error {
+	speaks := ""
+	if f.h2 {
+		speaks = " no-check-ssl ssl verify required ca-file " + f.certificate() + " verifyhost localhost alpn h2"
+	}
+	var servers strings.Builder
+	for i := range f.gateways {
+		fmt.Fprintf(&servers, "  server %s %s port %d%s\n", serverName(i), f.addr(portGateway+i), f.base+portAdmin+i, speaks)
+	}
+	text := fmt.Sprintf(haproxyConfig, f.addr(portPlain), f.addr(portTLS), f.certificate(), servers.String(), f.addr(portStats))
+	config := filepath.Join(f.dir, "haproxy.cfg")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("set the balancer up: %w", err)
+	}
+	var err error
+	if f.balancer, err = spawn("haproxy", haproxy, []string{"-db", "-f", config}, nil); err != nil {
+		return err
+	}
+	return f.balancer.await(ctx, func(ctx context.Context) bool {
+		all, err := f.servers(ctx)
+		return err == nil && !slices.ContainsFunc(all, func(s server) bool { return !s.checked })
+	})
+}
+
+// server is a replica as the balancer sees it.
+type server struct {
+	status   string // UP, DOWN, NOLB (no new requests), or with "1/2" on the way to another
+	checked  bool   // up by a check, not by assumption
+	inFlight int
+	repeated int // requests sent again, to this one or another, since the start
+}
+
+// up reports whether it gets requests.
+func (s server) up() bool { return strings.HasPrefix(s.status, "UP") }
+
+// servers asks the balancer about all replicas, in their order.
+func (f *fleet) servers(ctx context.Context) ([]server, error) {
+	_, body, err := ask(ctx, http.DefaultClient, http.MethodGet, "http://"+f.addr(portStats)+"/;csv", "", "")
+	if err != nil {
+		return nil, fmt.Errorf("the balancer's statistics: %w", err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(body)).ReadAll()
+	if err != nil || len(rows) == 0 {
+		return nil, fmt.Errorf("the balancer's statistics: %w", err)
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[strings.TrimPrefix(name, "# ")] = i // the line begins as a comment
+	}
+	all, names := make([]server, replicas), make([]string, replicas)
+	for i := range names {
+		names[i] = serverName(i)
+	}
+	for _, row := range rows[1:] {
+		value := func(name string) string { return row[column[name]] }
+		number := func(name string) int { n, _ := strconv.Atoi(value(name)); return n }
+		i := slices.Index(names, value("svname"))
+		if i < 0 || value("pxname") != "gateways" {
+			continue
+		}
+		all[i] = server{
+			status: value("status"), inFlight: number("scur"), repeated: number("wretr") + number("wredis"),
+			checked: value("status") == "UP" && value("check_status") == "L7OK",
+		}
+	}
+	return all, nil
+}
+
+// awaitServer waits until the balancer sees replica i as wanted, and returns when that was.
+func (f *fleet) awaitServer(ctx context.Context, i int, wanted func(server) bool) (at time.Time, err error) {
+	err = f.balancer.await(ctx, func(ctx context.Context) bool {
+		all, err := f.servers(ctx)
+		return err == nil && wanted(all[i])
+	})
+	return time.Now(), err
+}
+
+// repeated is how many requests the balancer has sent again since its start.
+func (f *fleet) repeated(ctx context.Context) (n int, err error) {
+	all, err := f.servers(ctx)
+	for _, s := range all {
+		n += s.repeated
+	}
+	return n, err
+}
+
+// certify makes the certificate of balancer and gateways.
+func (f *fleet) certify() error {
+	pair, roots, err := selfSigned()
+	if err != nil {
+		return fmt.Errorf("a certificate: %w", err)
+	}
+	f.roots = roots
+	if err := os.WriteFile(f.certificate(), pair, 0o600); err != nil {
+		return fmt.Errorf("a certificate: %w", err)
+	}
+	return nil
+}
+
+// selfSigned makes a certificate for loopback: as HAProxy wants it, with its key, and for those who are to trust it.
+func selfSigned() (pair, roots []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "roomgate fleet"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(30 * 24 * time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return append(slices.Clone(roots), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...), roots, nil
+}

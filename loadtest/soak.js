@@ -1,0 +1,63 @@
+// A moderate load for long, with access tokens that live a minute, so that they are replaced many times. What grows with
+// time shows at the end: goroutines and memory of the replicas in ADMIN_URLS.
+
+import http from 'k6/http';
+import { fail } from 'k6';
+import { Gauge } from 'k6/metrics';
+import { account, askAround, enough, optionsFor, prepare, revoke, seconds, setFaults, steadily, whole } from './lib.js';
+
+const RATE = whole('RATE', 100);
+const MEMBERS = whole('MEMBERS', 50);
+const DURATION = seconds('DURATION', '1h');
+const TOKEN_LIFE = 60; // seconds
+const ADMINS = (__ENV.ADMIN_URLS || '').split(',').filter((url) => url);
+
+const goroutines = new Gauge('goroutines_grown');
+const memory = new Gauge('memory_grown_mib');
+
+// At best one call in a life. A token is replaced when six sevenths of its life are over; and one for the start.
+const ideal = Math.ceil(DURATION / TOKEN_LIFE) + 1;
+
+const usual = optionsFor({
+  scenarios: { rooms: steadily(RATE, `${DURATION}s`, 250) },
+  p99: { room: 250 },
+  auth: `count<=${Math.ceil(1.5 * ideal)}`,
+});
+
+export const options = {
+  ...usual,
+  thresholds: ADMINS.length === 0 ? usual.thresholds
+    : { ...usual.thresholds, goroutines_grown: ['value<200'], memory_grown_mib: ['value<64'] },
+};
+
+export function setup() {
+  enough(MEMBERS, RATE);
+  if (DURATION > 100 * 60) fail('member tokens live two hours: at most 100m');
+  const data = prepare(MEMBERS);
+  setFaults([{ path: '/v1/auth', token: { ttl: `${TOKEN_LIFE}s` } }]);
+  revoke();
+  return { ...data, before: ADMINS.map(size) };
+}
+
+export function teardown(data) {
+  setFaults([]);
+  account(data);
+  const grown = ADMINS.map(size).map((now, i) => ({
+    goroutines: now.goroutines - data.before[i].goroutines,
+    memory: now.memory - data.before[i].memory,
+  }));
+  // The replica that has grown most counts.
+  if (grown.length > 0) {
+    goroutines.add(Math.max(...grown.map((g) => g.goroutines)));
+    memory.add(Math.max(...grown.map((g) => g.memory)));
+  }
+}
+
+// size is how large a replica is, by its own metrics.
+function size(admin) {
+  const text = http.get(`${admin}/metrics`).body || '';
+  const value = (name) => Number((new RegExp(`^${name} (\\S+)$`, 'm').exec(text) || fail(`${admin}: no ${name}`))[1]);
+  return { goroutines: value('go_goroutines'), memory: value('process_resident_memory_bytes') / (1 << 20) };
+}
+
+export default askAround;
