@@ -130,7 +130,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 
 // newRoomProxy forwards to Interwater with the declared headers only, both ways.
 func newRoomProxy(o Options, calls *coalescer) http.Handler {
-	request, modify := roomRequestHeaders(), modifyRoomAnswer(o)
+	request, modify := roomRequestHeaders(), modifyRoomAnswer(o) //nolint:bodyclose // a function, no answer
 	reverse := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
@@ -151,7 +151,7 @@ func newRoomProxy(o Options, calls *coalescer) http.Handler {
 		if redacted(o, ex) {
 			r.Header.Del("Accept-Encoding") // what is compressed can't be read
 		}
-		answer, err := calls.enter(r, ex)
+		answer, err := calls.enter(r, ex) //nolint:bodyclose // relay does
 		if answer != nil || err != nil {
 			relay(w, r, answer, err, modify)
 			return

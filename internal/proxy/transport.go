@@ -130,6 +130,9 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 	cleared := *answer
 	cleared.Trailer = nil
 	cleared.Body = &cancelledBody{ReadCloser: answer.Body, cancel: cancel}
+	if answer.ContentLength < 0 && len(answer.TransferEncoding) == 0 {
+		cleared.Body = &untilClosed{ReadCloser: cleared.Body, ctx: ctx}
+	}
 	return &cleared, nil
 }
 
@@ -162,6 +165,22 @@ func (b *cancelledBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		err = bridge.Plain(err) // ReverseProxy logs it
+	}
+	return n, err
+}
+
+// untilClosed is a body that ends with its connection. When a call is given up over TLS, the upstream's reply to our own end
+// of the connection looks like that.
+type untilClosed struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+// Read implements io.Reader.
+func (b *untilClosed) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) && b.ctx.Err() != nil {
+		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
