@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 )
 
 // auditEvents says which refusals are audited, by their reason, and as what.
@@ -31,6 +32,12 @@ func audit(log *slog.Logger, event, reason string, r *http.Request, ex *exchange
 		slog.String("client", ex.client),
 		slog.String("trace_id", ex.span.TraceID().String()),
 	)
+}
+
+// probes reports whether the path is the token endpoint's in some spelling.
+func probes(path string) bool {
+	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	return len(segments) >= 2 && folds(segments[0], "v1") && folds(segments[1], "auth")
 }
 
 // forged reports whether the client sent what only the gateway may.

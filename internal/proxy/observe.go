@@ -40,6 +40,9 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 			if event, ok := audited[ex.refusal]; ok {
 				audit(o.Log, event, ex.refusal, r, ex)
 			}
+			if ex.refusal == "no_route" && probes(ex.target.path) {
+				audit(o.Log, "attack", "token_endpoint", r, ex)
+			}
 			if ex.forged {
 				audit(o.Log, "attack", "credential_header", r, ex)
 			}
