@@ -95,7 +95,7 @@ func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalCl
 func newPrefix(t *testing.T) string { return t.Name() + ":" + rand.Text() + ":" }
 
 // newCache makes a cache that is closed with the test.
-func newCache(t *testing.T, o Options) *Cache {
+func newCache(t testing.TB, o Options) *Cache {
 	t.Helper()
 	c, err := New(o)
 	if err != nil {
@@ -123,7 +123,7 @@ func fleet(t *testing.T, n int, addr string, o Options) []*Cache {
 }
 
 // newKey makes a key whose labels are those of an ordinary license.
-func newKey(t *testing.T, secret string, scope ...string) Key {
+func newKey(t testing.TB, secret string, scope ...string) Key {
 	t.Helper()
 	k, err := NewKey(NewSecret(secret), scope...)
 	if err != nil {

@@ -120,3 +120,13 @@ func TestTokenInMemoryIsServedWithoutAskingAnybody(t *testing.T) {
 	}
 	calledTimes(t, iss, 1)
 }
+
+func BenchmarkToken(b *testing.B) {
+	c, k, iss := newCache(b, Options{}), newKey(b, "s"), &issuer{life: time.Hour}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := c.Token(context.Background(), k, iss.fetch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

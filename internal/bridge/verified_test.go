@@ -1,0 +1,116 @@
+package bridge
+
+// This file holds what is remembered of verified tokens, and for how long, and measures what that spares.
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"roomgate/internal/tokencache"
+)
+
+// newLocalBridge verifies with secretA.
+func newLocalBridge(t testing.TB, change ...func(*Options)) *Bridge {
+	t.Helper()
+	glory := mustParse("http://glory.invalid")
+	o := Options{
+		Glory: glory, Interwater: mustParse("http://interwater.invalid"), GloryTimeout: patience, Licenses: []License{license()},
+		Tokens: noTokens{}, Verdicts: &fakeVault{},
+		Local: LocalVerification{Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Leeway: 10 * time.Second},
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	b, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestKnownTokenIsGoodUntilOneNanosecondBeforeItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLocalBridge(t)
+		raw := good("exp", time.Now().Add(time.Minute).Unix(), "sub", "7", "role", "host")
+		for range 2 {
+			if m, err := ask(b, raw); err != nil || m.Subject != "7" || m.Claims["role"] != "host" || m.token.raw.Reveal() != raw {
+				t.Fatalf("%+v, %v", m, err)
+			}
+		}
+		time.Sleep(time.Minute + 10*time.Second - time.Nanosecond)
+		if _, err := ask(b, raw); err != nil {
+			t.Errorf("within the leeway: %v", err)
+		}
+		time.Sleep(time.Nanosecond)
+		if _, err := ask(b, raw); !errors.Is(err, ErrMemberToken) {
+			t.Errorf("at its end: %v", err)
+		}
+	})
+}
+
+func TestKnownTokenIsForgottenWithItsSecret(t *testing.T) {
+	b := newLocalBridge(t)
+	raw := good("sub", "7")
+	if _, err := ask(b, raw); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Reload(context.Background(), []tokencache.Secret{tokencache.NewSecret(secretB)}, []License{license()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(b, raw); !errors.Is(err, ErrMemberToken) {
+		t.Errorf("after its secret has gone: %v", err)
+	}
+}
+
+func TestOnlyGoodTokensAreRemembered(t *testing.T) {
+	b := newLocalBridge(t)
+	forged := good("sub", "7")
+	forged = forged[:len(forged)-4] + "AAAA"
+	for _, raw := range []string{forged, good("exp", 1), good("sub", ""), signed(secretB, hs384, claims()), "a.b.c", ""} {
+		if _, err := ask(b, raw); err == nil {
+			t.Fatalf("%q is admitted", raw)
+		}
+	}
+	if n := b.secrets.Load().local.known.tokens.Len(); n != 0 {
+		t.Errorf("%d tokens are remembered", n)
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	raw := []string{"Bearer " + good("sub", "7")}
+	for name, known := range map[string]bool{"known": true, "first": false} {
+		b.Run(name, func(b *testing.B) {
+			bridge := newLocalBridge(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bridge.Authenticate(context.Background(), raw); err != nil {
+					b.Fatal(err)
+				}
+				if !known {
+					bridge.secrets.Load().local.known.tokens.Purge()
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAuthorize(b *testing.B) {
+	for name, rule := range map[string]string{"true": "true", "a rule": `member.sub in ["1", "7"] && request.method == "GET"`} {
+		b.Run(name, func(b *testing.B) {
+			bridge := newLocalBridge(b, func(o *Options) { o.Licenses[0].Allow = rule })
+			member, err := ask(bridge, good("sub", "7"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := bridge.Authorize(context.Background(), member, Request{Method: "GET", Path: "/v1/info"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
