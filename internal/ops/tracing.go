@@ -1,7 +1,8 @@
 package ops
 
-// This file sets tracing up, as the OpenTelemetry variables say. The exporter is OTLP over HTTP alone: with gRPC's the binary
-// would be a quarter larger, and every collector takes both.
+// This file sets tracing up, as the OpenTelemetry variables say. The exporter is OTLP over HTTP alone, which every collector
+// takes: it makes the binary 7 MB larger, because the generated types of OTLP bring gRPC along; the exporter over gRPC would add
+// 0.1 MB and a second way.
 
 import (
 	"context"
