@@ -195,7 +195,7 @@ func account(played []episode, list []sample, o options) (string, error) {
 %s%s
 Failures outside outages: %s.
 
-Outages counted in, %d of %d requests failed (success %.3f %%), with %d calls of v1/auth (%.2f of the ideal).
+Outages counted in: %d of %d requests failed (success %.3f %%), with %d calls of v1/auth (%.2f of the ideal).
 `, stamp(), all.lasted.Round(time.Second), o.rate, o.seed, tokenLife, rows.String(), all.row("**all**"),
 		orNone(live.why()), whole.failed, whole.requests, whole.success(),
 		all.authCalls, float64(all.authCalls)*tokenLife.Seconds()/all.lasted.Seconds())
