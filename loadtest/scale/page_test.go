@@ -4,6 +4,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -49,11 +50,14 @@ func TestScalePage(t *testing.T) {
 // Who changes one of these in the cache changes what a fleet costs: the model has to follow, and the page with it.
 func TestTheConstantsAreTheCaches(t *testing.T) {
 	for file, lines := range map[string][]string{
-		"denylist.go": {"const denyPoll = 400 * time.Millisecond"},
-		"roster.go":   {"rosterEvery = 3 * time.Second", "rosterMost  = 256 "},
-		"flight.go":   {"const pollEvery = 60 * time.Millisecond"},
-		"refresh.go":  {"advisoryShare, advisoryMost   = 7, 5 * time.Minute", "spread := window / 5\n\tif window < 5*time.Second {\n\t\tspread = window / 20"},
-		"circuit.go":  {"return d/2 + rand.N(d/2+1)"},
+		"denylist.go": {fmt.Sprintf("const denyPoll = %d * time.Millisecond\n", denyPoll.Milliseconds())},
+		"roster.go":   {fmt.Sprintf("rosterEvery = %d * time.Second\n", int(rosterEvery.Seconds())), fmt.Sprintf("rosterMost  = %d ", rosterMost)},
+		"flight.go":   {fmt.Sprintf("const pollEvery = %d * time.Millisecond\n", pollEvery.Milliseconds())},
+		"refresh.go": {
+			fmt.Sprintf("advisoryShare, advisoryMost   = %d, %d * time.Minute", advisoryShare, int(advisoryMost.Minutes())),
+			"spread := window / 5\n\tif window < 5*time.Second {\n\t\tspread = window / 20", "return window - spread + rand.N(2*spread+1)",
+		},
+		"circuit.go": {"return d/2 + rand.N(d/2+1)"},
 	} {
 		text := readText(t, tokencache+file)
 		for _, line := range lines {
