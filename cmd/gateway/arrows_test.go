@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"internal/sandbox":    nil,
 	"internal/tokencache": nil,
 	fleetDir:              {"internal/sandbox"},
+	"loadtest/scale":      nil,
 }
 
 // reasons says why an arrow is missing. The first match counts; an empty side
@@ -53,6 +54,8 @@ var arrows = map[string][]string{
 var reasons = []struct{ from, to, why string }{
 	{fleetDir, "", "the fleet is measured from outside, as balancers and members meet it: what it took from within would not be seen failing"},
 	{"", fleetDir, "the fleet is a program for whoever tests gateways; no gateway may need it"},
+	{"loadtest/scale", "", "the model is written down apart from the code and held against it: what it shared would always agree"},
+	{"", "loadtest/scale", "a model is for planning: nothing that serves may need it"},
 	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
 	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
