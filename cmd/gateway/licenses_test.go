@@ -94,8 +94,9 @@ func TestEachMemberGetsTheirLicense(t *testing.T) {
 		t.Errorf("%d more profile calls within MEMBER_CACHE_TTL", got-profiles)
 	}
 	audits := r.log.events("audit")
-	if len(audits) != 1 || audits[0]["event"] != "owner_use" || audits[0]["sub"] != "2" || audits[0]["license"] != "company" {
-		t.Errorf("owner use: %v", audits)
+	if len(audits) != 2 || audits[0]["event"] != "owner_use" || audits[0]["sub"] != "2" || audits[0]["license"] != "company" ||
+		audits[1]["event"] != "license_refusal" || audits[1]["sub"] != "5" {
+		t.Errorf("audit events: %v", audits)
 	}
 	if calls := stands.Interwater.AuthCalls(); calls != 3 {
 		t.Errorf("%d calls of v1/auth, want one for each license and role in use", calls)
