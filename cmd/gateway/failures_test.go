@@ -254,9 +254,14 @@ func newStage(t *testing.T, c cell) *stage {
 // prepare gives every replica the token in the cell's state.
 func (s *stage) prepare(t *testing.T) {
 	t.Helper()
+	client := newClient(t)
+	eventually(t, "every replica has found its Redis", func() bool { // on a busy machine the first calls may be too slow for it
+		return !slices.ContainsFunc(s.urlsOfAdmin("/status"), func(url string) bool {
+			return !strings.Contains(get(t, client, url, "").body, `"state": "up"`)
+		})
+	})
 	life := tokenLives()[s.token]
 	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: life}})
-	client := newClient(t)
 	for _, url := range s.urls("/v1/info") {
 		get(t, client, url, s.member).want(t, 200)
 	}
