@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -136,11 +137,15 @@ func dumpRedis(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	for _, key := range keys {
-		value, err := client.Get(t.Context(), key).Result()
-		if err != nil {
+		values, err := client.ZRange(t.Context(), key, 0, -1).Result() // the roster
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			values = make([]string, 1)
+			values[0], err = client.Get(t.Context(), key).Result()
+		}
+		if err != nil && !errors.Is(err, redis.Nil) { // it may have expired meanwhile
 			t.Fatal(err)
 		}
-		dump.WriteString(key + "=" + value + "\n")
+		dump.WriteString(key + "=" + strings.Join(values, " ") + "\n")
 	}
 	return dump.String()
 }
