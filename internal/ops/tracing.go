@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -28,6 +29,7 @@ func NewTracing(ctx context.Context, environ []string, version string, log *slog
 	}
 	// The SDK has one handler for the whole process; its own writes lines of another form to standard error.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", "error", err.Error()) }))
+	otel.SetLogger(logr.New(complaints{log}))
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_…: %w", err)
@@ -76,3 +78,27 @@ func exporterNamed(environ []string) (bool, error) {
 	}
 	return true, nil
 }
+
+// complaints is where the SDK tells of a variable that it can't use: by what it was doing alone, for values and errors repeat
+// what was set, and that may be a collector's password.
+type complaints struct{ log *slog.Logger }
+
+// Init implements logr.LogSink.
+func (complaints) Init(logr.RuntimeInfo) {}
+
+// Enabled implements logr.LogSink. The SDK's warnings are of level 1, what it merely tells of is above.
+func (complaints) Enabled(level int) bool { return level <= 1 }
+
+// Info implements logr.LogSink.
+func (c complaints) Info(_ int, doing string, _ ...any) { c.Error(nil, doing) }
+
+// Error implements logr.LogSink.
+func (c complaints) Error(_ error, doing string, _ ...any) {
+	c.log.Warn("tracing", "error", "OTEL_…: "+doing)
+}
+
+// WithValues implements logr.LogSink.
+func (c complaints) WithValues(...any) logr.LogSink { return c }
+
+// WithName implements logr.LogSink.
+func (c complaints) WithName(string) logr.LogSink { return c }

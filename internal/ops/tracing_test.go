@@ -92,3 +92,24 @@ func TestFailuresOfTheExporterAreLogged(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 }
+
+// The SDK would write a header that it can't read to standard error, with the collector's password.
+func TestVariableThatCannotBeReadIsNotRepeated(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization Basic hidden,b=%zzhidden")
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:hidden@host:port")
+	var out bytes.Buffer
+	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(&out, "json", slog.LevelInfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spans.Shutdown(t.Context())
+	text := out.String()
+	for _, want := range []string{"parse headers", "escape header value", "parse url"} {
+		if !strings.Contains(text, `"msg":"tracing","error":"OTEL_…: `+want) {
+			t.Errorf("no %s in %q", want, text)
+		}
+	}
+	if strings.Contains(text, "hidden") {
+		t.Errorf("%q", text)
+	}
+}
