@@ -29,10 +29,7 @@ func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
 	}
-	cfg, err := config.Load(environ)
-	if err == nil {
-		err = checkRules(cfg)
-	}
+	cfg, err := loadSettings(environ)
 	if err != nil {
 		return refuseSettings(err, environ, *asJSON, stdout, stderr)
 	}
@@ -126,19 +123,6 @@ func checkNames(environ []string) finding {
 		f = f.warn("unknown: "+strings.Join(names, ", "), strings.Join(hints, " "))
 	}
 	return f
-}
-
-// checkRules compiles the rules, as serve would.
-func checkRules(cfg *config.Config) error {
-	cache, err := tokencache.New(tokencache.Options{Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout})
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-	if _, err := bridge.New(bridgeOptions(cfg, cache, cache.DenyList(), nil)); err != nil {
-		return ruleProblems(cfg, err)
-	}
-	return nil
 }
 
 // checkLicense gets an access token and drops it.

@@ -46,7 +46,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 		flags.Usage()
 		return usageError("METHOD and PATH are wanted; the member JWT comes on standard input")
 	}
-	cfg, err := config.Load(environ)
+	cfg, err := loadSettings(environ)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
 	members, err := bridge.New(bridgeOptions(cfg, cache, denied, nil))
 	if err != nil {
-		return nil, ruleProblems(cfg, err)
+		return nil, err
 	}
 	d := x.Destination
 	explanation := members.Explain(ctx, authorization, bridge.Request{Method: x.Method, Path: d.Path, Room: d.Room}, cache)

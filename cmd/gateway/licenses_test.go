@@ -167,10 +167,12 @@ func TestRedactedForMembersAndNotForOwners(t *testing.T) {
 	}
 }
 
-func TestBadRulesStopTheStartByName(t *testing.T) {
-	environ := append(settings(newStands(t), "127.0.0.1:1"), "INTERWATER_ALLOW=member.foo == '1'", "INTERWATER_OWNER=true")
+func TestBadRulesStopTheStartBesideAllElse(t *testing.T) {
+	environ := append(settings(newStands(t), "127.0.0.1:1"), "INTERWATER_ALLOW=member.foo == '1'", "INTERWATER_OWNER=true", "MAX_BODY_BYTES=0")
 	_, stderr, status := program(t, environ, "serve")
-	if status != 2 || !strings.Contains(stderr, "INTERWATER_ALLOW: ERROR: <input>:1:7") || !strings.Contains(stderr, "INTERWATER_OWNER: makes everybody") {
-		t.Errorf("%d: %s", status, stderr)
+	for _, want := range []string{"MAX_BODY_BYTES: ", "\nINTERWATER_ALLOW: ERROR: <input>:1:7", "\nINTERWATER_OWNER: makes everybody"} {
+		if status != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("%d, no %q in\n%s", status, want, stderr)
+		}
 	}
 }

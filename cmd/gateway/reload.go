@@ -87,7 +87,7 @@ func (g *gateway) secretFolders() []string {
 // reload reads the settings again and takes over what has changed among the secrets. false asks to be called again: the
 // old ones are in use meanwhile.
 func (g *gateway) reload(ctx context.Context) bool {
-	next, err := config.Load(g.environ)
+	next, err := loadSettings(g.environ)
 	if err == nil {
 		err = g.adopt(ctx, next)
 	}

@@ -18,7 +18,6 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"roomgate/internal/config"
 	"roomgate/internal/sandbox"
 )
 
@@ -63,7 +62,7 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	}
 	defer stop()
 	environ = sandboxEnviron(f, environ, stands, redis)
-	cfg, err := config.Load(environ)
+	cfg, err := loadSettings(environ)
 	if err != nil {
 		return err
 	}

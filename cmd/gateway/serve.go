@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,7 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if done, err := parseFlags(newFlags("serve", stderr), args); done || err != nil {
 		return err
 	}
-	cfg, err := config.Load(environ)
+	cfg, err := loadSettings(environ)
 	if err != nil {
 		return err
 	}
@@ -105,7 +104,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	members.GloryTransport = proxy.Traced(spans, "glory", bridge.NewTransport())
 	members.InterwaterTransport = proxy.Traced(spans, "interwater v1/auth", bridge.NewTransport())
 	if g.members, err = bridge.New(members); err != nil {
-		return nil, ruleProblems(cfg, err)
+		return nil, err
 	}
 	if g.handler, err = proxy.New(g.proxyOptions(redis, registry, spans)); err != nil {
 		return nil, err
@@ -302,21 +301,4 @@ func (g *gateway) close() {
 	for i := len(g.closers) - 1; i >= 0; i-- {
 		g.closers[i]()
 	}
-}
-
-// ruleProblems names the settings of the rules that stop the start.
-func ruleProblems(cfg *config.Config, err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
-	var lines []string
-	for _, e := range joined.Unwrap() {
-		rule, ok := errors.AsType[*bridge.RuleError](e)
-		if !ok {
-			return err
-		}
-		lines = append(lines, fmt.Sprintf("%s: %v", cfg.Licenses[rule.License].Setting(rule.Rule), rule.Err))
-	}
-	return usageError(strings.Join(lines, "\n"))
 }

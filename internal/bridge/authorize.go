@@ -56,14 +56,12 @@ type licensed struct {
 
 // newLicenses compiles all rules. The error joins a *RuleError for each bad one.
 func newLicenses(o Options, client *http.Client, decided *prometheus.CounterVec) ([]licensed, error) {
-	env, err := newRuleEnv()
+	all, err := compileRules(o.Licenses)
 	if err != nil {
 		return nil, err
 	}
-	var all []licensed
-	var wrong []error
 	for i, license := range o.Licenses {
-		var a licensed
+		a := &all[i]
 		if a.member, err = newGrant(license, RoleMember, o.Interwater, client); err != nil {
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
@@ -71,6 +69,26 @@ func newLicenses(o Options, client *http.Client, decided *prometheus.CounterVec)
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
 		a.member.decided, a.admin.decided = decided.WithLabelValues(license.Name, RoleMember), decided.WithLabelValues(license.Name, RoleOwner)
+	}
+	return all, nil
+}
+
+// CheckRules compiles the rules of licenses and looks at nothing else of them. The error joins a *RuleError for each rule
+// that New would refuse.
+func CheckRules(licenses []License) error {
+	_, err := compileRules(licenses)
+	return err
+}
+
+// compileRules returns the licenses with their rules alone.
+func compileRules(licenses []License) ([]licensed, error) {
+	env, err := newRuleEnv()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]licensed, len(licenses))
+	var wrong []error
+	for i, license := range licenses {
 		compile := func(name, text, otherwise string) *rule {
 			r, err := compileOr(env, text, otherwise)
 			if err != nil {
@@ -78,11 +96,11 @@ func newLicenses(o Options, client *http.Client, decided *prometheus.CounterVec)
 			}
 			return r
 		}
+		a := &all[i]
 		a.allow, a.owner = compile("ALLOW", license.Allow, "true"), compile("OWNER", license.Owner, "false")
 		if a.owner != nil && a.owner.admitsAnybody(context.Background()) {
 			wrong = append(wrong, &RuleError{License: i, Rule: "OWNER", Err: errors.New("makes everybody an owner; name a condition on the member")})
 		}
-		all = append(all, a)
 	}
 	return all, errors.Join(wrong...)
 }

@@ -16,13 +16,17 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
+// Check looks for what only another package can judge, such as a rule, and reports it with the variable's name. Of what could not
+// be read, c holds nothing; a second problem of one variable is dropped.
+type Check func(c *Config, report func(name string, err error))
+
 // Load reads the settings from environ, a list of NAME=value as os.Environ gives it, and from the
 // files that its NAME_FILE variables lead to; nothing else is looked at, nothing is connected to.
 // Variables that are not settings are ignored.
 //
 // The error is a *Problems with everything that is wrong, and then the Config is nil. Calling Load
-// again with the same environ reads the files anew.
-func Load(environ []string) (*Config, error) {
+// again with the same environ reads the files anew. checks are asked even if something else is wrong.
+func Load(environ []string, checks ...Check) (*Config, error) {
 	var p Problems
 	src := readSources(environ, &p)
 
@@ -32,6 +36,13 @@ func Load(environ []string) (*Config, error) {
 	parseStruct(c, "", src.vars, &p)
 	c.Licenses = parseLicenses(src, &p)
 	c.check(&p)
+	for _, check := range checks {
+		check(c, func(name string, err error) {
+			if !p.has(name) {
+				p.add(name, err)
+			}
+		})
+	}
 
 	if err := p.err(); err != nil {
 		return nil, err
