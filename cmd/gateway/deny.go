@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 )
 
 func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	flags := newFlags("deny SUB", stderr)
+	flags := newFlags("deny SUB|token:HASH [-for 24h]", stderr)
 	ttl := flags.Duration("for", 0, "how long, such as 24h (default until allowed)")
 	name, done, err := parseDenied(flags, args)
 	if done || err != nil {
@@ -26,6 +25,9 @@ func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	}
 	if *ttl < 0 {
 		return usageError("-for must not be negative")
+	}
+	if !bridge.CanBeDenied(name) {
+		return usageError("token: wants the SHA-256 of a member JWT, 64 hexadecimal digits")
 	}
 	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
 		if err := list.Deny(ctx, name, *ttl); err != nil {
@@ -41,7 +43,7 @@ func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 }
 
 func runAllow(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	name, done, err := parseDenied(newFlags("allow SUB", stderr), args)
+	name, done, err := parseDenied(newFlags("allow SUB|token:HASH", stderr), args)
 	if done || err != nil {
 		return err
 	}
@@ -77,26 +79,19 @@ func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 
 // parseDenied takes SUB, before or after the flags, or token:HASH, the SHA-256 of a single member JWT.
 func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, err error) {
-	var subject string
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		subject, args = args[0], args[1:]
-	}
-	switch err := flags.Parse(args); {
+	subjects, err := parseAround(flags, args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return "", true, nil
 	case err != nil:
 		return "", false, usageError(err.Error())
-	}
-	if subject == "" && flags.NArg() == 1 {
-		subject = flags.Arg(0)
-	} else if flags.NArg() > 0 {
-		return "", false, usageError(fmt.Sprintf("unexpected argument %q", flags.Arg(0)))
-	}
-	if subject == "" {
+	case len(subjects) > 1:
+		return "", false, usageError(fmt.Sprintf("unexpected argument %q", subjects[1]))
+	case len(subjects) == 0 || subjects[0] == "":
 		flags.Usage()
 		return "", false, usageError("no SUB given")
 	}
-	return bridge.DeniedName(subject), false, nil
+	return bridge.DeniedName(subjects[0]), false, nil
 }
 
 // withDenyList opens the Redis of the settings for one change or look.

@@ -89,7 +89,13 @@ func TestDenyOneTokenAndForAWhile(t *testing.T) {
 	eventually(t, "the token is denied", func() bool { return get(t, client, r.url+"/v1/info", stolen).status == 403 })
 	get(t, client, r.url+"/v1/info", fresh).want(t, 200)
 	eventually(t, "the denial has ended", func() bool { return get(t, client, r.url+"/v1/info", stolen).status == 200 })
-	for _, args := range [][]string{{"deny"}, {"deny", "7", "8"}, {"deny", "7", "-for", "x"}, {"deny", "7", "-for", "-1s"}, {"allow"}, {"denied", "7"}} {
+	if _, stderr, status := program(t, environ, "deny", "9"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if out, _ := explainFor(t, environ, stands.Glory.MintToken("9", time.Hour), "GET", "/v1/info"); !strings.Contains(out, "result   403: on the deny list") {
+		t.Error(out)
+	}
+	for _, args := range [][]string{{"deny"}, {"deny", "7", "8"}, {"deny", "7", "-for", "x"}, {"deny", "7", "-for", "-1s"}, {"deny", "token:7"}, {"allow"}, {"denied", "7"}} {
 		if _, _, status := program(t, environ, args...); status != 2 {
 			t.Errorf("%v: exit status %d, want 2", args, status)
 		}

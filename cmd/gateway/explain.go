@@ -37,12 +37,13 @@ func explainFromStdin(ctx context.Context, args, environ []string, stdout, stder
 func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
 	flags := newFlags("explain [-json] METHOD PATH < member-jwt", stderr)
 	asJSON := flags.Bool("json", false, "print JSON")
-	switch err := flags.Parse(args); {
+	asked, err := parseAround(flags, args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return usageError(err.Error())
-	case flags.NArg() != 2:
+	case len(asked) != 2:
 		flags.Usage()
 		return usageError("METHOD and PATH are wanted; the member JWT comes on standard input")
 	}
@@ -50,8 +51,8 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 	if err != nil {
 		return err
 	}
-	x := explained{Method: flags.Arg(0)}
-	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, cfg.APIDocs, x.Method, flags.Arg(1)); err != nil {
+	x := explained{Method: asked[0]}
+	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, cfg.APIDocs, x.Method, asked[1]); err != nil {
 		return err
 	}
 	if x.Destination.Upstream == "interwater" {
@@ -120,9 +121,6 @@ func (x explained) print(w io.Writer) error {
 			fmt.Fprintf(&text, " (sub %s, iss %s)", m.Subject, m.Issuer)
 		}
 		text.WriteString("\n")
-		if m.Denied {
-			text.WriteString("denied   on the deny list: 403\n")
-		}
 		for _, l := range m.Licenses {
 			fmt.Fprintf(&text, "license  %s\n", l.Name)
 			printRule(&text, "ALLOW", l.Allow)
@@ -144,6 +142,8 @@ func printRule(text *strings.Builder, name string, r bridge.RuleExplanation) {
 // printCredential tells what would go upstream, and where it stands.
 func printCredential(text *strings.Builder, m *bridge.Explanation) {
 	switch {
+	case m.Denied:
+		text.WriteString("result   403: on the deny list\n")
 	case m.License == "" && m.Verdict == "admitted":
 		text.WriteString("result   403: no license admits the member\n")
 	case m.License == "":
@@ -158,7 +158,8 @@ func printCredential(text *strings.Builder, m *bridge.Explanation) {
 func describeStanding(s tokencache.Standing) string {
 	parts := []string{"no token in Redis"}
 	if s.Token {
-		parts[0] = "token in Redis, expires in " + s.ExpiresIn.Round(time.Second).String()
+		left := time.Duration(s.ExpiresInSeconds * float64(time.Second)).Round(time.Second)
+		parts[0] = "token in Redis, expires in " + left.String()
 	}
 	if s.Fetching {
 		parts = append(parts, "a replica is fetching")

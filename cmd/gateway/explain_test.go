@@ -76,6 +76,9 @@ func TestExplainShowsTheParts(t *testing.T) {
 	r := startReplica(t, environ)
 	token := stands.Glory.MintToken("1", 1e12)
 	get(t, client, r.url+"/v1/info", token).want(t, 200)
+	if out, status := explainFor(t, environ, token, "GET", "/v1/info", "-json"); status != 0 || !strings.Contains(out, `"expires_in_seconds": 3`) {
+		t.Errorf("%d, no seconds in\n%s", status, out)
+	}
 	out, status := explainFor(t, environ, token, "GET", "/v1/info")
 	for _, want := range []string{`member.sub == "1"  →  true`, `member.claims.role == "x"  →  error: rule: no such key: role`, `request.method == "GET"  →  true`, "token in Redis, expires in"} {
 		if status != 0 || !strings.Contains(out, want) {

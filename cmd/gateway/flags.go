@@ -29,3 +29,16 @@ func parseFlags(flags *flag.FlagSet, args []string) (done bool, err error) {
 	}
 	return false, nil
 }
+
+// parseAround takes flags before, between and after arguments, and returns the arguments.
+func parseAround(flags *flag.FlagSet, args []string) (arguments []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err //nolint:wrapcheck // flag.ErrHelp, or a text for the user
+		}
+		if args = flags.Args(); len(args) == 0 {
+			return arguments, nil
+		}
+		arguments, args = append(arguments, args[0]), args[1:]
+	}
+}

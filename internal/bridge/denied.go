@@ -3,6 +3,7 @@ package bridge
 // This file names who is on the deny list: a member by sub, or a single member token by its hash.
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"strings"
 )
@@ -24,6 +25,13 @@ func DeniedName(argument string) string {
 		return deniedToken + strings.ToLower(hash)
 	}
 	return deniedSub + argument
+}
+
+// CanBeDenied reports whether a member or a member token can have the name: a hash that isn't one would turn nobody away.
+func CanBeDenied(name string) bool {
+	hash, isToken := strings.CutPrefix(name, deniedToken)
+	digest, err := hex.DecodeString(hash)
+	return !isToken || err == nil && len(digest) == sha256.Size
 }
 
 // DeniedLabel is the argument again.

@@ -96,8 +96,11 @@ func (d *DenyList) refresh(ctx context.Context) error {
 		reply, err = denyLoadScript.Run(ctx, d.store.client, d.names(), known.version).Slice()
 		return err
 	})
-	if err != nil || len(reply) < 2 {
-		return errors.Join(err, errors.New("read the deny list"))
+	if err == nil && len(reply) < 2 {
+		err = errors.New("short answer")
+	}
+	if err != nil {
+		return fmt.Errorf("read the deny list: %w", err)
 	}
 	d.store.learnClock(reply[0], before)
 	version := text(reply[1])

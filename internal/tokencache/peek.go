@@ -9,11 +9,11 @@ import (
 
 // Standing is what the fleet has of a key.
 type Standing struct {
-	Token     bool          // Redis holds one that opens and lives
-	ExpiresIn time.Duration // of it
-	Fetching  bool          // a replica is fetching right now
-	Failure   string        // class of the failure that the fleet remembers; "" for none
-	Refused   bool          // the token was rejected although fresh, and is not replaced for now
+	Token            bool    `json:"in_redis"`           // one that opens and lives
+	ExpiresInSeconds float64 `json:"expires_in_seconds"` // of it
+	Fetching         bool    `json:"fetching"`           // a replica is fetching right now
+	Failure          string  `json:"last_error"`         // class of the failure that the fleet remembers; "" for none
+	Refused          bool    `json:"refused"`            // the token was rejected although fresh, and is not replaced for now
 }
 
 // Peek looks in Redis. It fetches and changes nothing, but for an entry that doesn't open, which is removed as any look
@@ -31,7 +31,7 @@ func (c *Cache) Peek(ctx context.Context, key Key) (Standing, error) {
 		s.Failure = string(seen.failure.Class)
 	}
 	if seen.token != nil {
-		s.Token, s.ExpiresIn = true, time.Until(seen.token.expiry)
+		s.Token, s.ExpiresInSeconds = true, time.Until(seen.token.expiry).Seconds()
 		s.Refused = seen.refused == seen.token.generation && time.Now().Before(seen.refusedUntil)
 	}
 	return s, nil
