@@ -39,7 +39,7 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /status", o.status)
 	mux.HandleFunc("GET /loglevel", o.level)
 	mux.HandleFunc("PUT /loglevel", o.setLevel) // no form and no link can send a PUT from a page of somebody else's
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{Registry: o.Registry, EnableOpenMetrics: true}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // would show arguments
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

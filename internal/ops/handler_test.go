@@ -211,7 +211,7 @@ func TestMetricsAreOpenMetricsWhereAsked(t *testing.T) {
 		t.Error("no OpenMetrics with its exemplar")
 	}
 	if text := plain.Body.String(); strings.Contains(text, "trace_id") || !strings.Contains(text, `roomgate_build_info{commit="abc",version="v1"} 1`) ||
-		!strings.Contains(text, "go_goroutines ") || !strings.Contains(text, "process_") {
+		strings.Contains(text, "promhttp_") || !strings.Contains(text, "go_goroutines ") || !strings.Contains(text, "process_") {
 		t.Errorf("%.2000s", text)
 	}
 }
