@@ -9,10 +9,16 @@ import (
 	"io"
 )
 
-// newFlags returns an empty flag set that prints its usage to stderr.
+// newFlags returns an empty flag set that prints its usage to stderr; what is wrong with the flags is for main to print.
 func newFlags(command string, stderr io.Writer) *flag.FlagSet {
-	flags := flag.NewFlagSet("gateway "+command, flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {
+		_, _ = fmt.Fprintf(stderr, "usage: gateway %s\n", command)
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		flags.SetOutput(io.Discard)
+	}
 	return flags
 }
 

@@ -113,7 +113,7 @@ func TestExitStatus(t *testing.T) {
 		stderr  []string
 	}{
 		{"unknown command", good, []string{"srve"}, 2, []string{"usage:", `unknown command "srve"`}},
-		{"unknown flag", good, []string{"serve", "-x"}, 2, []string{"Usage", "-x"}},
+		{"unknown flag", good, []string{"serve", "-x"}, 2, []string{"usage: gateway serve", "-x"}},
 		{"argument", good, []string{"version", "now"}, 2, []string{"now"}},
 		{"no settings", nil, []string{"serve"}, 2, []string{"GLORY_URL", "INTERWATER_URL", "INTERWATER_ACCESS_KEY", "REDIS_URL"}},
 		{"several mistakes", append(good, "DRAIN_DELAY=5", "MAX_BODY_BYTES=x"), nil, 2, []string{"DRAIN_DELAY", "MAX_BODY_BYTES"}},

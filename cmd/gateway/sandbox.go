@@ -37,7 +37,7 @@ type sandboxFlags struct {
 
 func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	var f sandboxFlags
-	flags := newFlags("sandbox", stderr)
+	flags := newFlags("sandbox [flags]", stderr)
 	flags.StringVar(&f.listen, "listen", "", "address of the gateway (default LISTEN_ADDR or 127.0.0.1:8080)")
 	flags.StringVar(&f.admin, "admin", "", "address of the operations listener (default ADMIN_ADDR or 127.0.0.1:9090)")
 	flags.StringVar(&f.glory, "glory", "", "address of the Glory stand-in (default 127.0.0.1:8081, or any if that is taken)")
