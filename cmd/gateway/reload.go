@@ -34,33 +34,38 @@ func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
 	return reloads
 }
 
-// followFiles reloads when a file of a secret changes, and on SIGHUP, until ctx ends. What main does about signals is how
-// the process ends; this one is the running gateway's.
-func (g *gateway) followFiles(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+// watchFiles begins to watch for changes of secrets' files, and for SIGHUP. It comes before the listeners: what changes once
+// the gateway answers is seen. What main does about signals is how the process ends; this one is the running gateway's.
+func (g *gateway) watchFiles() error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)
 	}
-	defer func() { _ = watcher.Close() }()
+	g.onClose(func() { _ = watcher.Close() })
 	for _, dir := range g.secretFolders() {
 		if err := watcher.Add(dir); err != nil {
 			g.log.Error("changes of files are not seen; send SIGHUP after one", "error", err.Error())
 		}
 	}
+	g.watcher, g.hangups = watcher, make(chan os.Signal, 1)
+	signal.Notify(g.hangups, syscall.SIGHUP)
+	g.onClose(func() { signal.Stop(g.hangups) })
+	return nil
+}
+
+// followFiles reloads after each change until ctx ends.
+func (g *gateway) followFiles(ctx context.Context) {
 	due := time.NewTimer(time.Hour)
 	due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-hangups:
+			return
+		case <-g.hangups:
 			due.Reset(0)
-		case <-watcher.Events:
+		case <-g.watcher.Events:
 			due.Reset(reloadSettle)
-		case err := <-watcher.Errors:
+		case err := <-g.watcher.Errors:
 			g.log.Error("watching files", "error", err.Error())
 		case <-due.C:
 			if !g.reload(ctx) {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
@@ -61,6 +62,8 @@ type gateway struct {
 	draining atomic.Bool
 	closers  []func()
 
+	watcher      *fsnotify.Watcher
+	hangups      chan os.Signal
 	redisURL     atomic.Pointer[config.Secret]
 	reloads      *prometheus.CounterVec
 	reloadFailed atomic.Pointer[string] // nil: the secrets in use are those in the files
@@ -114,6 +117,9 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		if g.tls, err = proxy.NewCertificate(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
 			return nil, err
 		}
+	}
+	if err := g.watchFiles(); err != nil {
+		return nil, err
 	}
 	if g.roster, err = g.cache.Roster(g.self()); err != nil {
 		return nil, err
@@ -250,7 +256,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
 	}
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
-	group.Go(func() error { return g.followFiles(failed) })
+	group.Go(func() error { g.followFiles(failed); return nil })
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the drain is to be seen too
 	group.Go(func() error { return g.history.Run(watching) })
 	group.Go(func() error {
