@@ -61,6 +61,9 @@ func (w *response) WriteHeader(status int) {
 	dropCredentials(h)
 	values := []string{w.exchange.requestID, "nosniff"} // one allocation
 	h["X-Request-Id"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil // else net/http guesses one
+	}
 	if !w.exchange.preflight {
 		w.origins.permit(h, w.request)
 	}

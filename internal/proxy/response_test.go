@@ -51,6 +51,22 @@ func TestInterwatersHeadersComeBackByAllowList(t *testing.T) {
 	}
 }
 
+// net/http would guess one from the body, and a browser would take text of somebody's making for a page of the gateway's.
+func TestAnswerWithoutAContentTypeIsGivenNone(t *testing.T) {
+	untyped := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil
+		_, _ = io.WriteString(w, "<html><script>")
+	})
+	for _, coalesce := range []bool{false, true} {
+		g := start(t, func(o *Options) { o.Glory, o.Interwater, o.RoomCoalesce = untyped, untyped, coalesce })
+		for _, target := range []string{"/public-api/x", "/v1/info"} {
+			if got := g.get(t, target); got.status != 200 || got.header["Content-Type"] != nil {
+				t.Errorf("%s: %d, Content-Type %q", target, got.status, got.header["Content-Type"])
+			}
+		}
+	}
+}
+
 func TestHostileAnswersAreCleared(t *testing.T) {
 	g := start(t)
 	member := "Authorization: Bearer " + g.Glory.MintToken("1", patience)
