@@ -56,7 +56,7 @@ type answerSources struct{ upstream, shared, kept prometheus.Counter }
 // flight is one call under way.
 type flight struct {
 	question  question
-	done      chan struct{}
+	done      chan struct{} // nil until the first follower; closed at the end
 	followers int  // guarded by coalescer.mu
 	landed    bool // guarded by coalescer.mu
 	writes    int  // the coalescer's when it began
@@ -149,21 +149,22 @@ func ask(r *http.Request, ex *exchange) question {
 func (c *coalescer) join(q question) (f *flight, leads bool, old *sharedAnswer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if k, ok := c.kept.Get(q); ok {
-		age := time.Since(k.at)
-		if age < c.ttl && (k.refreshing || age < c.ttl-c.ttl/refreshShare) {
-			return nil, false, k.answer
+	if c.ttl > 0 {
+		if old := c.fresh(q); old != nil {
+			return nil, false, old
 		}
-		k.refreshing = true // by whoever asked; until that ends the others get the old one
 	}
 	if f := c.flights[q]; f != nil {
 		if !c.share {
 			return nil, false, nil
 		}
+		if f.done == nil {
+			f.done = make(chan struct{})
+		}
 		f.followers++
 		return f, false, nil
 	}
-	f = &flight{question: q, done: make(chan struct{}), writes: c.writes}
+	f = &flight{question: q, writes: c.writes}
 	c.flights[q] = f
 	return f, true, nil
 }
@@ -182,7 +183,7 @@ func (c *coalescer) lead(r *http.Request, f *flight) (*http.Response, error) {
 		f.left = r.Context().Err() != nil
 		return nil, err
 	}
-	if !mayShare(answer) || !c.wanted(f, answer) {
+	if !c.wanted(f) || !mayShare(answer) {
 		return answer, nil
 	}
 	text, whole, err := readShared(answer)
@@ -202,6 +203,11 @@ func (c *coalescer) lead(r *http.Request, f *flight) (*http.Response, error) {
 func (c *coalescer) land(f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.end(f)
+}
+
+// end is land for those who hold the lock.
+func (c *coalescer) end(f *flight) {
 	if f.landed {
 		return
 	}
@@ -210,27 +216,56 @@ func (c *coalescer) land(f *flight) {
 	if c.flights[q] == f {
 		delete(c.flights, q)
 	}
-	if k, ok := c.kept.Peek(q); ok {
-		k.refreshing = false
+	if c.ttl > 0 {
+		c.keep(f)
 	}
-	if c.ttl > 0 && f.answer != nil && f.answer.status == http.StatusOK && f.writes == c.writes {
-		c.kept.Remove(q)
-		c.kept.Add(q, &kept{answer: f.answer, at: time.Now()})
-		for c.size += len(f.answer.text); c.size > maxKept; {
-			c.kept.RemoveOldest()
-		}
+	if f.done != nil {
+		close(f.done)
 	}
-	close(f.done)
 }
 
-// wanted reports whether anybody but the leader has use for the answer. What is short is read whole in any case.
-func (c *coalescer) wanted(f *flight, answer *http.Response) bool {
-	if _, whole := answer.Body.(*wholeBody); whole || c.ttl > 0 {
+// fresh is the kept answer to a question, if one is young enough. Of those who find an old one the first renews it; until it
+// has, the others get that one as long as its time isn't over.
+func (c *coalescer) fresh(q question) *sharedAnswer {
+	k, ok := c.kept.Get(q)
+	if !ok {
+		return nil
+	}
+	age := time.Since(k.at)
+	if age < c.ttl && (k.refreshing || age < c.ttl-c.ttl/refreshShare) {
+		return k.answer
+	}
+	k.refreshing = true
+	return nil
+}
+
+// keep takes a flight's answer, if it is one to be kept.
+func (c *coalescer) keep(f *flight) {
+	if k, ok := c.kept.Peek(f.question); ok {
+		k.refreshing = false
+	}
+	if f.answer == nil || f.answer.status != http.StatusOK || f.writes != c.writes {
+		return
+	}
+	c.kept.Remove(f.question)
+	c.kept.Add(f.question, &kept{answer: f.answer, at: time.Now()})
+	for c.size += len(f.answer.text); c.size > maxKept; {
+		c.kept.RemoveOldest()
+	}
+}
+
+// wanted reports whether anybody but the leader has use for the answer. If not, the flight ends with that.
+func (c *coalescer) wanted(f *flight) bool {
+	if c.ttl > 0 {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return f.followers > 0
+	if f.followers == 0 {
+		c.end(f)
+		return false
+	}
+	return true
 }
 
 // mayShare reports whether an answer is for everybody who asks the same.
