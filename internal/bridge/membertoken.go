@@ -44,6 +44,12 @@ type memberToken struct {
 	claims map[string]any
 }
 
+// digestOf stands for a token wherever one is remembered. It needs no memory for a token of usual length.
+func digestOf(raw string) [sha256.Size]byte {
+	var usual [1 << 10]byte
+	return sha256.Sum256(append(usual[:0], raw...))
+}
+
 // bearer returns the one bearer token of the Authorization headers (RFC 6750 §2.1).
 func bearer(headers []string) (string, error) {
 	if len(headers) == 0 {
@@ -74,7 +80,7 @@ func parseMemberToken(raw string) (memberToken, error) {
 			return memberToken{}, fmt.Errorf("%w: not strict base64url", ErrMemberToken)
 		}
 	}
-	token := memberToken{raw: raw, digest: sha256.Sum256([]byte(raw))}
+	token := memberToken{raw: raw, digest: digestOf(raw)}
 	var err error
 	if token.header, err = decodeObject(parts[0]); err != nil {
 		return memberToken{}, fmt.Errorf("%w: header: %w", ErrMemberToken, err)

@@ -34,7 +34,7 @@ func newVerified(leeway time.Duration) *verified {
 
 // get returns the member of a token that was verified and hasn't expired since.
 func (v *verified) get(raw string) (Member, bool) {
-	digest := sha256.Sum256([]byte(raw))
+	digest := digestOf(raw)
 	known, ok := v.tokens.Get(digest)
 	if !ok || !time.Now().Before(known.expiry.Add(v.leeway)) {
 		return Member{}, false

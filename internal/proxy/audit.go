@@ -36,8 +36,9 @@ func audit(log *slog.Logger, event, reason string, r *http.Request, ex *exchange
 
 // probes reports whether the path is the token endpoint's in some spelling.
 func probes(path string) bool {
-	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	return len(segments) >= 2 && folds(segments[0], "v1") && folds(segments[1], "auth")
+	first, rest, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	second, _, _ := strings.Cut(rest, "/")
+	return ok && folds(first, "v1") && folds(second, "auth")
 }
 
 // forged reports whether the client sent what only the gateway may.

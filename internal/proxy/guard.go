@@ -65,9 +65,13 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // declared compares segment by segment, as they are on the wire.
 func (g *guard) declared(method, path string) bool {
-	segments := strings.Split(path, "/")
 	if probes(path) {
 		return false // whatever a pattern says
+	}
+	var few [8]string // so that most need no allocation
+	segments := few[:0]
+	for segment := range strings.SplitSeq(path, "/") {
+		segments = append(segments, segment)
 	}
 	for i, segment := range segments {
 		if hidden(segment) || segment == "" && i < len(segments)-1 {

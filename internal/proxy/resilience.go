@@ -100,15 +100,14 @@ func (g *gate) timed(r *http.Request) (*http.Response, error) {
 
 // call lays what the client has done to the client's account.
 func (g *gate) call(r *http.Request) (*http.Response, error) {
-	began := time.Now()
-	var body awaitedBody
-	if r.Body != nil && r.Body != http.NoBody {
-		body.ReadCloser = r.Body
-		watched := *r
-		watched.Body = &body
-		r = &watched
+	if r.Body == nil || r.Body == http.NoBody {
+		return g.next.RoundTrip(r)
 	}
-	answer, err := g.next.RoundTrip(r)
+	began := time.Now()
+	body := &awaitedBody{ReadCloser: r.Body}
+	watched := *r
+	watched.Body = body
+	answer, err := g.next.RoundTrip(&watched)
 	if err == nil {
 		return answer, nil
 	}

@@ -106,8 +106,10 @@ func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.H
 // find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
 func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
-	m := match{header: make(http.Header)}
-	t.mux.ServeHTTP(&m, &http.Request{Method: method, URL: &url.URL{Path: ex.target.path}})
+	var m match
+	m.url.Path = ex.target.path
+	m.request.Method, m.request.URL = method, &m.url
+	t.mux.ServeHTTP(&m, &m.request)
 	switch {
 	case m.pattern != "" && neverForwarded(method): // a pattern without a method
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
@@ -133,7 +135,9 @@ func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
 
 // match takes down what ServeMux decided, where a response would be written.
 type match struct {
-	header  http.Header
+	request http.Request // what ServeMux is asked, here to be one allocation
+	url     url.URL
+	header  http.Header // nil until needed
 	status  int
 	pattern string
 	room    string // as sent
@@ -142,7 +146,12 @@ type match struct {
 func (m *match) found(r *http.Request) { m.pattern, m.room = r.Pattern, r.PathValue("room_name") }
 
 // Header implements http.ResponseWriter.
-func (m *match) Header() http.Header { return m.header }
+func (m *match) Header() http.Header {
+	if m.header == nil {
+		m.header = make(http.Header)
+	}
+	return m.header
+}
 
 // Write implements http.ResponseWriter; ServeMux's own error texts are of no use.
 func (m *match) Write(p []byte) (int, error) { return len(p), nil }
