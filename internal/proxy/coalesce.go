@@ -57,10 +57,10 @@ type answerSources struct{ upstream, shared, kept prometheus.Counter }
 type flight struct {
 	question  question
 	done      chan struct{} // nil until the first follower; closed at the end
-	followers int  // guarded by coalescer.mu
-	landed    bool // guarded by coalescer.mu
-	writes    int  // the coalescer's when it began
-	left      bool // its leader's client went away; read after done
+	followers int           // guarded by coalescer.mu
+	landed    bool          // guarded by coalescer.mu
+	writes    int           // the coalescer's when it began
+	left      bool          // its leader's client went away; read after done
 	answer    *sharedAnswer
 }
 

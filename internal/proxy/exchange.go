@@ -35,7 +35,8 @@ type exchange struct {
 	grant       bridge.Grant
 	upstream    string // "" where none was called
 	tokenSource string
-	preflight   bool // answered by the CORS rules
+	sent        http.Header // of a room request, on its way to Interwater
+	preflight   bool        // answered by the CORS rules
 	// bodyErr is why the client's body could not be read; then a failed forward is the client's doing. The transport may
 	// still be reading the body when the upstream has answered already.
 	bodyErr atomic.Pointer[error]

@@ -23,12 +23,13 @@ func observe(o Options, m *metrics, origins *crossOrigin, next http.Handler) htt
 		began := time.Now()
 		m.inFlight.Inc()
 		defer m.inFlight.Dec()
-		ex := &exchange{requestID: requestID(r.Header), span: spanContext(r), forged: forged(r.Header)}
-		ex.client, ex.forwarded = believe(r, o.TrustedProxies)
 		out := &response{
-			ResponseWriter: w, control: http.NewResponseController(w), request: r, exchange: ex, origins: origins, draining: o.Draining(),
-			pause: max(o.GloryTimeout, o.InterwaterTimeout), timing: o.ServerTiming,
+			ResponseWriter: w, control: *http.NewResponseController(w), request: r, origins: origins, draining: o.Draining(),
+			exchange: exchange{requestID: requestID(r.Header), span: spanContext(r), forged: forged(r.Header)},
+			pause:    max(o.GloryTimeout, o.InterwaterTimeout), timing: o.ServerTiming,
 		}
+		ex := &out.exchange
+		ex.client, ex.forwarded = believe(r, o.TrustedProxies)
 		defer func() {
 			status := out.status
 			if status == 0 || ex.failure != nil && explain(ex.failure).status == statusClientGone {

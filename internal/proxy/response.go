@@ -34,10 +34,10 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 // response counts what is written and has the last word on the header.
 type response struct {
 	http.ResponseWriter
-	control  *http.ResponseController
+	control  http.ResponseController
 	bounded  time.Time // when the client was given its time last
 	request  *http.Request
-	exchange *exchange
+	exchange exchange // the request's
 	origins  *crossOrigin
 	draining bool
 	pause    time.Duration // the longest that an upstream may take

@@ -134,6 +134,7 @@ func newRoomProxy(o Options, calls *coalescer) http.Handler {
 	reverse := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
+			r.Out.Header = ex.sent
 			r.Out.URL = ex.target.at(o.Interwater)
 			r.Out.Host = ""
 			r.Out.Trailer = nil
@@ -147,7 +148,7 @@ func newRoomProxy(o Options, calls *coalescer) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ex := exchangeOf(r)
-		r.Header = pick(r.Header, request) // before ReverseProxy copies them all
+		r.Header = pick(r.Header, request)
 		if redacted(o, ex) {
 			r.Header.Del("Accept-Encoding") // what is compressed can't be read
 		}
@@ -159,6 +160,7 @@ func newRoomProxy(o Options, calls *coalescer) http.Handler {
 		if ex.flight != nil {
 			defer calls.land(ex.flight)
 		}
+		ex.sent, r.Header = r.Header, nil // ReverseProxy would copy them first
 		reverse.ServeHTTP(w, r)
 	})
 }
