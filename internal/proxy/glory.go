@@ -52,7 +52,7 @@ func newGloryProxy(o Options, rt http.RoundTripper) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
 			ex.upstream = upstreamGlory
-			r.Out.URL = ex.target.at(o.Glory)
+			*r.Out.URL = ex.target.at(o.Glory)
 			r.Out.Host = ""
 			r.Out.Trailer = nil
 			dropHopByHop(r.Out.Header)

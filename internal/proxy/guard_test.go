@@ -84,7 +84,7 @@ func TestGuardSendsTheDeclaredRoutes(t *testing.T) {
 			for want, requests := range map[bool][]string{true: tt.sent, false: tt.not} {
 				for _, request := range requests {
 					method, path, _ := strings.Cut(request, " ")
-					if got := guarded(t, base, tt.routes, method, target{path: path, query: "a=1", hasQuery: true}.at(mustParse(base))); got != want {
+					if got := guarded(t, base, tt.routes, method, new(target{path: path, query: "a=1", hasQuery: true}.at(mustParse(base)))); got != want {
 						t.Errorf("%s, %q: %s: sent is %v", base, tt.routes, request, got)
 					}
 				}

@@ -116,9 +116,26 @@ func (m *metrics) request(r *http.Request, ex *exchange, status int, took time.D
 	}
 }
 
+// upstreamMetrics are those of one upstream.
+type upstreamMetrics struct {
+	ok    prometheus.Counter // of calls, as most end
+	calls *prometheus.CounterVec
+	times prometheus.Observer
+}
+
+func (m *metrics) upstream(name string) upstreamMetrics {
+	calls := m.calls.MustCurryWith(prometheus.Labels{"upstream": name})
+	return upstreamMetrics{ok: calls.WithLabelValues("ok"), calls: calls, times: m.callTimes.WithLabelValues(name)}
+}
+
 // call counts one forward of which there is an answer's header now, or an error.
-func (m *metrics) call(upstream string, answer *http.Response, err error, took time.Duration) {
-	result := "ok"
+func (m upstreamMetrics) call(answer *http.Response, err error, took time.Duration) {
+	m.times.Observe(took.Seconds())
+	if err == nil && answer.StatusCode < http.StatusInternalServerError {
+		m.ok.Inc()
+		return
+	}
+	result := "error"
 	switch {
 	case errors.Is(err, bridge.ErrUpstreamTimeout):
 		result = "timeout"
@@ -126,11 +143,8 @@ func (m *metrics) call(upstream string, answer *http.Response, err error, took t
 		result = "client"
 	case err != nil:
 		result = "failed"
-	case answer.StatusCode >= http.StatusInternalServerError:
-		result = "error"
 	}
-	m.calls.WithLabelValues(upstream, result).Inc()
-	m.callTimes.WithLabelValues(upstream).Observe(took.Seconds())
+	m.calls.WithLabelValues(result).Inc()
 }
 
 // answerSources are the counters of answers.

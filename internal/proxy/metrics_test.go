@@ -230,7 +230,7 @@ func TestUpstreamCallsAreCountedByResult(t *testing.T) {
 	g := start(t, func(o *Options) {
 		o.Metrics, o.InterwaterTimeout, o.MaxBodyBytes = registry, 300*time.Millisecond, 10
 	})
-	want := map[string]float64{}
+	want := map[string]float64{"ok glory": 0, "ok interwater": 0} // there from the start
 	check := func(key string) {
 		t.Helper()
 		g.event(t)
@@ -293,7 +293,7 @@ func TestResultOfACallThatFailed(t *testing.T) {
 		{context.Canceled, "client"}, {context.DeadlineExceeded, "client"}, {errors.New("whatever"), "failed"},
 	} {
 		before := counted(t, registry, "roomgate_upstream_requests_total")[tt.want+" u"]
-		m.call("u", nil, tt.err, time.Second)
+		m.upstream("u").call(nil, tt.err, time.Second)
 		if got := counted(t, registry, "roomgate_upstream_requests_total")[tt.want+" u"]; got != before+1 {
 			t.Errorf("%v is not counted as %s", tt.err, tt.want)
 		}

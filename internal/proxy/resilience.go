@@ -36,7 +36,7 @@ type gate struct {
 	next    http.RoundTripper
 	slots   *semaphore.Weighted
 	breaker *gobreaker.CircuitBreaker[*http.Response]
-	metrics *metrics
+	metrics upstreamMetrics
 }
 
 func newGate(upstream string, most int, m *metrics, next http.RoundTripper) *gate {
@@ -55,7 +55,7 @@ func newGate(upstream string, most int, m *metrics, next http.RoundTripper) *gat
 		IsExcluded: clientFault,
 	}
 	breaker := gobreaker.NewCircuitBreaker[*http.Response](settings) //nolint:bodyclose // a type, no answer
-	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: breaker, metrics: m}
+	return &gate{next: next, slots: semaphore.NewWeighted(int64(max(1, most))), breaker: breaker, metrics: m.upstream(upstream)}
 }
 
 // clientFault is what fails a call without the upstream's doing.
@@ -94,7 +94,7 @@ func (g *gate) timed(r *http.Request) (*http.Response, error) {
 	answer, err := g.call(r)
 	took := time.Since(began)
 	exchangeOf(r).took.upstream += took
-	g.metrics.call(g.breaker.Name(), answer, err, took)
+	g.metrics.call(answer, err, took)
 	return answer, err
 }
 

@@ -135,7 +135,7 @@ func newRoomProxy(o Options, calls *coalescer) http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			ex := exchangeOf(r.In)
 			r.Out.Header = ex.sent
-			r.Out.URL = ex.target.at(o.Interwater)
+			*r.Out.URL = ex.target.at(o.Interwater)
 			r.Out.Host = ""
 			r.Out.Trailer = nil
 			identify(r.Out.Header, ex)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // gloryPrefixes lead to Glory. They are their own patterns in logs and metrics.
@@ -32,6 +33,7 @@ type routeTable struct {
 	glory, room http.Handler
 	pages       map[string]http.Handler // the gateway's own, by pattern
 	origins     *crossOrigin            // nil: no CORS
+	matches     sync.Pool               // of *match
 }
 
 // newRouteTable takes the room routes as ServeMux patterns, and the gateway's own pages. A pattern that ServeMux refuses,
@@ -40,6 +42,7 @@ func newRouteTable(
 	patterns []string, glory, room http.Handler, pages map[string]http.Handler, origins *crossOrigin,
 ) (table *routeTable, err error) {
 	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: pages, origins: origins}
+	table.matches.New = func() any { return new(match) }
 	for _, pattern := range append(slices.Sorted(maps.Keys(pages)), patterns...) {
 		if err := table.add(pattern); err != nil {
 			return nil, err
@@ -106,10 +109,11 @@ func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.H
 // find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
 func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
-	var m match
+	m := t.matches.Get().(*match)
+	defer func() { *m = match{}; t.matches.Put(m) }()
 	m.url.Path = ex.target.path
 	m.request.Method, m.request.URL = method, &m.url
-	t.mux.ServeHTTP(&m, &m.request)
+	t.mux.ServeHTTP(m, &m.request)
 	switch {
 	case m.pattern != "" && neverForwarded(method): // a pattern without a method
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
@@ -135,7 +139,7 @@ func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
 
 // match takes down what ServeMux decided, where a response would be written.
 type match struct {
-	request http.Request // what ServeMux is asked, here to be one allocation
+	request http.Request // what ServeMux is asked
 	url     url.URL
 	header  http.Header // nil until needed
 	status  int

@@ -251,7 +251,7 @@ func TestGuardStopsWhatTheTableLetsThrough(t *testing.T) {
 	defer rt.CloseIdleConnections()
 	guarded := timeLimit{next: newGuard(upstream, []string{"GET /v1/sessions/{room_name}", "GET /v1/{any}"}, rt), limit: patience}
 	for _, path := range []string{"/v1/auth", "/v1/AUTH", "/v1/%61uth", "/v1/auth/", "/v1/sessions/..%2fauth", "/v1/sessions/%2e%2e", "/v1/sessions/", "//v1/auth", "/v2/x"} {
-		request := &http.Request{Method: http.MethodGet, URL: target{path: path}.at(upstream), Header: http.Header{}}
+		request := &http.Request{Method: http.MethodGet, URL: new(target{path: path}.at(upstream)), Header: http.Header{}}
 		request = withExchange(request, &exchange{})
 		if _, err := guarded.RoundTrip(request); !errors.Is(err, errGuard) {
 			t.Errorf("%s: %v", path, err)

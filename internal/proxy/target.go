@@ -158,8 +158,8 @@ func isHex(c byte) bool {
 
 // at returns the upstream's URL for the target: base's host and path, and the target byte for byte. Opaque keeps net/url
 // from spelling the path its own way.
-func (t target) at(base *url.URL) *url.URL {
-	return &url.URL{
+func (t target) at(base *url.URL) url.URL {
+	return url.URL{
 		Scheme: base.Scheme, Host: base.Host,
 		Opaque:   strings.TrimSuffix(base.EscapedPath(), "/") + t.path,
 		RawQuery: t.query, ForceQuery: t.hasQuery && t.query == "",

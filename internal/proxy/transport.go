@@ -126,14 +126,17 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("%s: %w: %w", t.upstream, bridge.ErrUpstream, bridge.Plain(err))
 	}
-	// A copy: the transport writes trailers into its own Response when the body ends, and none are relayed.
-	cleared := *answer
-	cleared.Trailer = nil
-	cleared.Body = &cancelledBody{ReadCloser: answer.Body, cancel: cancel}
-	if answer.ContentLength < 0 && len(answer.TransferEncoding) == 0 {
-		cleared.Body = &untilClosed{ReadCloser: cleared.Body, ctx: ctx}
+	if len(answer.TransferEncoding) > 0 {
+		// Transports write trailers into their own Response when the body ends. A copy doesn't get them: none are relayed.
+		cleared := *answer
+		cleared.Trailer = nil
+		answer = &cleared
 	}
-	return &cleared, nil
+	answer.Body = &cancelledBody{ReadCloser: answer.Body, cancel: cancel}
+	if answer.ContentLength < 0 && len(answer.TransferEncoding) == 0 {
+		answer.Body = &untilClosed{ReadCloser: answer.Body, ctx: ctx}
+	}
+	return answer, nil
 }
 
 // repeatOnce makes t repeat a request once at most. By itself http.Transport repeats a GET that died on an idle connection
