@@ -19,12 +19,13 @@ type forwarding struct {
 // anybody's claim and is dropped.
 func believe(r *http.Request, trusted []netip.Prefix) (client string, f forwarding) {
 	peer := peerAddress(r.RemoteAddr)
-	f = forwarding{chain: peer.String(), host: r.Host, proto: "http"}
+	client = peer.String()
+	f = forwarding{chain: client, host: r.Host, proto: "http"}
 	if r.TLS != nil {
 		f.proto = "https"
 	}
 	if !isTrusted(peer, trusted) {
-		return peer.String(), f
+		return client, f
 	}
 	if host := singular(r.Header, "X-Forwarded-Host"); host != "" {
 		f.host = host
@@ -32,7 +33,6 @@ func believe(r *http.Request, trusted []netip.Prefix) (client string, f forwardi
 	if proto := strings.ToLower(singular(r.Header, "X-Forwarded-Proto")); proto == "http" || proto == "https" {
 		f.proto = proto
 	}
-	client = peer.String()
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		address, err := netip.ParseAddr(strings.TrimSpace(hop))
