@@ -305,11 +305,11 @@ func (c *coalescer) own(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// response is the answer for one of those who share it.
+// response is the answer for one of those who share it. Its header is everybody's and may only be read.
 func (a *sharedAnswer) response(r *http.Request, ex *exchange) *http.Response {
 	ex.upstream, ex.tokenSource = upstreamInterwater, a.tokenSource
 	return &http.Response{
-		StatusCode: a.status, Header: maps.Clone(a.header), Body: newWholeBody(a.text), ContentLength: int64(len(a.text)), Request: r,
+		StatusCode: a.status, Header: a.header, Body: newWholeBody(a.text), ContentLength: int64(len(a.text)), Request: r,
 	}
 }
 

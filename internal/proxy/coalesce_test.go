@@ -79,7 +79,8 @@ func (s *shared) get(ctx context.Context, change ...func(*http.Request, *exchang
 	done := make(chan asked, 1)
 	go func() {
 		answer, err := s.enter(r, ex)
-		if answer == nil && err == nil {
+		leads := answer == nil && err == nil
+		if leads {
 			answer, err = s.RoundTrip(r)
 		}
 		if err != nil {
@@ -88,7 +89,9 @@ func (s *shared) get(ctx context.Context, change ...func(*http.Request, *exchang
 		}
 		body, err := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
-		answer.Header.Del("Content-Type") // as ReverseProxy does with others: nobody else may notice
+		if leads {
+			answer.Header.Del("Content-Type") // as ReverseProxy does with others: nobody else may notice
+		}
 		done <- asked{answer.StatusCode, answer.Header, string(body), err}
 	}()
 	return done

@@ -198,7 +198,7 @@ func modifyRoomAnswer(o Options) func(*http.Response) error {
 		if _, whole := r.Body.(*wholeBody); !whole {
 			r.Body = &boundedBody{ReadCloser: r.Body, left: maxRoomAnswer}
 		}
-		r.Header = pick(r.Header, response)
+		r.Header = pick(r.Header, response) // a new one: the other may be shared
 		r.Header.Set("Cache-Control", "private, no-store")
 		if redacted(o, exchangeOf(r.Request)) {
 			return redact(r, o.RedactFields)
