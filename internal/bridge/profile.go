@@ -13,7 +13,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 // maxProfiles are kept in memory; about 500 bytes each.
@@ -36,7 +35,7 @@ type profiles struct {
 	ttl     time.Duration // 0: none is kept
 	shared  vault
 	kept    *lru.Cache[[32]byte, keptProfile]
-	flights singleflight.Group
+	flights flights[Profile]
 }
 
 type keptProfile struct {
@@ -61,20 +60,7 @@ func (p *profiles) of(ctx context.Context, m Member) (Profile, error) {
 	if k, ok := p.kept.Get(m.token.digest); ok && time.Now().Before(k.until) {
 		return k.profile, nil
 	}
-	asked := p.flights.DoChan(string(m.token.digest[:]), func() (any, error) {
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
-		defer cancel()
-		return p.find(own, m.token)
-	})
-	select {
-	case <-ctx.Done():
-		return Profile{}, ctx.Err()
-	case result := <-asked:
-		if result.Err != nil {
-			return Profile{}, result.Err
-		}
-		return result.Val.(Profile), nil
-	}
+	return p.flights.join(ctx, m.token.digest, p.timeout, func(own context.Context) (Profile, error) { return p.find(own, m.token) })
 }
 
 // find looks in the fleet's memory and asks Glory.

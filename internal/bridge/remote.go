@@ -12,7 +12,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -20,7 +19,7 @@ const (
 	denialTTL   = 5 * time.Second // a member who has just logged in must not wait longer
 )
 
-// vault is the fleet's shared memory for verdicts. *tokencache.Vault is one.
+// vault is the fleet's shared memory for verdicts and profiles. *tokencache.Vault is one.
 type vault interface {
 	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
 	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
@@ -35,7 +34,7 @@ type remote struct {
 	leeway   time.Duration
 	shared   vault
 	verdicts *lru.Cache[[32]byte, verdict]
-	flights  singleflight.Group
+	flights  flights[verdict]
 }
 
 // verdict is what Glory said of a token, until when it counts.
@@ -68,7 +67,10 @@ func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	}
 	v, known := r.verdicts.Get(t.digest)
 	if !known || !now.Before(v.until) {
-		if v, err = r.join(ctx, t, expiry, bounded); err != nil {
+		v, err = r.flights.join(ctx, t.digest, r.timeout, func(own context.Context) (verdict, error) {
+			return r.check(own, t, expiry, bounded)
+		})
+		if err != nil {
 			return Member{}, err
 		}
 	}
@@ -76,24 +78,6 @@ func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 		return Member{}, fmt.Errorf("%w: denied by Glory", ErrMemberToken)
 	}
 	return t.member(), nil
-}
-
-// join waits for the one check of this token that is in the air. The check belongs to no caller.
-func (r *remote) join(ctx context.Context, t memberToken, expiry time.Time, bounded bool) (verdict, error) {
-	checked := r.flights.DoChan(string(t.digest[:]), func() (any, error) {
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout)
-		defer cancel()
-		return r.check(own, t, expiry, bounded)
-	})
-	select {
-	case <-ctx.Done():
-		return verdict{}, ctx.Err()
-	case result := <-checked:
-		if result.Err != nil {
-			return verdict{}, result.Err
-		}
-		return result.Val.(verdict), nil
-	}
 }
 
 // check looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed.
