@@ -50,16 +50,16 @@ type Options struct {
 	Glory, Interwater *url.URL
 	// GloryTransport and InterwaterTransport carry the calls of the authentication endpoints. Nil: one from NewTransport.
 	GloryTransport, InterwaterTransport http.RoundTripper
-	// GloryTimeout bounds one check_login.
+	// GloryTimeout bounds one call of check_login or profile.
 	GloryTimeout time.Duration
 	// Local verifies in process where it has secrets; else Glory is asked.
 	Local LocalVerification
-	// MemberCacheTTL is how long an admission by Glory counts; 0: it is asked each time.
+	// MemberCacheTTL is how long an admission by Glory, or a profile, counts; 0: it is asked each time.
 	MemberCacheTTL time.Duration
 	// Licenses are tried in this order; at least one.
 	Licenses []License
 	Tokens   tokens
-	// Verdicts is the fleet's memory of Glory's admissions.
+	// Verdicts is the fleet's memory of Glory's admissions and of profiles.
 	Verdicts vault
 	// Denied are members who are turned away whatever the rules say. Nil: none.
 	Denied denier
@@ -76,10 +76,7 @@ type Bridge struct {
 	tokens   tokens
 	profiles *profiles
 	denied   denier // nil: nobody
-
-	verified *prometheus.CounterVec
-	admitted prometheus.Counter // of verified: in local mode
-	decided  *prometheus.CounterVec
+	metrics
 }
 
 // New checks o and returns a Bridge. It calls nobody.
@@ -90,29 +87,16 @@ func New(o Options) (*Bridge, error) {
 	if len(o.Licenses) == 0 {
 		return nil, errors.New("bridge: at least one license is required")
 	}
-	b := &Bridge{options: o, client: newClient(orTransport(o.InterwaterTransport)), tokens: o.Tokens, denied: o.Denied, verified: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "roomgate_member_verifications_total",
-		Help: "Member tokens judged, by mode (local, remote: by Glory) and result (admitted, denied: no valid one, failed: Glory " +
-			"gave no verdict).",
-	}, []string{"mode", "result"})}
-	b.admitted = b.verified.WithLabelValues("local", "admitted")
-	b.decided = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "roomgate_license_decisions_total",
-		Help: "Room requests by the license and role (member, owner) that admitted them. Where the license is none, the role tells why (none: " +
-			"no license admits the member, denied: the deny list).",
-	}, []string{"license", "role"})
+	o.GloryTransport, o.InterwaterTransport = orTransport(o.GloryTransport), orTransport(o.InterwaterTransport)
+	b := &Bridge{options: o, client: newClient(o.InterwaterTransport), tokens: o.Tokens, denied: o.Denied, metrics: newMetrics()}
+	var err error
 	now := &secrets{}
 	if len(o.Local.Secrets) > 0 {
 		now.local = newLocal(o.Local)
-	} else {
-		checker, err := newRemote(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Local.Leeway, o.Verdicts)
-		if err != nil {
-			return nil, err
-		}
-		b.remote = checker
+	} else if b.remote, err = newRemote(o); err != nil {
+		return nil, err
 	}
-	var err error
-	if b.profiles, err = newProfiles(o.Glory, orTransport(o.GloryTransport), o.GloryTimeout, o.MemberCacheTTL, o.Verdicts); err != nil {
+	if b.profiles, err = newProfiles(o); err != nil {
 		return nil, err
 	}
 	if now.licenses, err = newLicenses(o, b.client, b.decided); err != nil {
@@ -120,7 +104,7 @@ func New(o Options) (*Bridge, error) {
 	}
 	b.secrets.Store(now)
 	if o.Metrics != nil {
-		if err := errors.Join(o.Metrics.Register(b.verified), o.Metrics.Register(b.decided)); err != nil {
+		if err := b.register(o.Metrics); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
@@ -162,16 +146,6 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 	}
 	b.verified.WithLabelValues(mode, outcome(err)).Inc()
 	return member, err
-}
-
-func outcome(err error) string {
-	switch {
-	case err == nil:
-		return "admitted"
-	case errors.Is(err, ErrMemberToken):
-		return "denied"
-	}
-	return "failed"
 }
 
 // Credential is the access token for one upstream request.

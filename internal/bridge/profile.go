@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -43,13 +42,14 @@ type keptProfile struct {
 	until   time.Time
 }
 
-func newProfiles(glory *url.URL, rt http.RoundTripper, timeout, ttl time.Duration, shared vault) (*profiles, error) {
+func newProfiles(o Options) (*profiles, error) {
 	kept, err := lru.New[[32]byte, keptProfile](maxProfiles)
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}
 	return &profiles{
-		client: newClient(rt), url: glory.JoinPath("/api/v1/profile").String(), timeout: timeout, ttl: ttl, shared: shared, kept: kept,
+		client: newClient(o.GloryTransport), url: o.Glory.JoinPath("/api/v1/profile").String(), timeout: o.GloryTimeout,
+		ttl: o.MemberCacheTTL, shared: o.Verdicts, kept: kept,
 	}, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -43,14 +42,14 @@ type verdict struct {
 	until    time.Time
 }
 
-func newRemote(glory *url.URL, rt http.RoundTripper, timeout, ttl, leeway time.Duration, shared vault) (*remote, error) {
+func newRemote(o Options) (*remote, error) {
 	verdicts, err := lru.New[[32]byte, verdict](maxVerdicts)
 	if err != nil {
 		return nil, fmt.Errorf("verdicts: %w", err)
 	}
 	return &remote{
-		client: newClient(rt), url: glory.JoinPath("/api/v1/check_login").String(), timeout: timeout,
-		ttl: ttl, leeway: leeway, shared: shared, verdicts: verdicts,
+		client: newClient(o.GloryTransport), url: o.Glory.JoinPath("/api/v1/check_login").String(), timeout: o.GloryTimeout,
+		ttl: o.MemberCacheTTL, leeway: o.Local.Leeway, shared: o.Verdicts, verdicts: verdicts,
 	}, nil
 }
 
