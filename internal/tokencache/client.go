@@ -28,9 +28,12 @@ func (noLog) Printf(context.Context, string, ...any) {}
 // timeout, and a command is sent once. The URL may hold a password; no error repeats it.
 //
 // current, unless nil, gives the URL again for each new connection, whose user and password then count: they may change,
-// everything else in it may not.
+// everything else in it may not. A sentinel's own, which stand before the host, are those of the first URL.
 func OpenRedis(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
-	login := loginFrom(current)
+	if current == nil {
+		current = func() string { return address }
+	}
+	login := func() (user, password string) { return loginOf(mode, current()) }
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch mode {
 	case "single":
@@ -67,17 +70,16 @@ func OpenRedis(mode, address string, timeout time.Duration, current func() strin
 // errURL drops the parsers' reason: they quote the URL, escaped or in parts, and a part may be one of the password.
 var errURL = errors.New("redis URL: want redis[s]://user:password@host:port/database, with special characters in the password percent-encoded")
 
-// loginFrom reads user and password from the URL of the moment; nil without one.
-func loginFrom(current func() string) func() (user, password string) {
-	if current == nil {
-		return nil
+// loginOf reads from a URL with which user and password its data is reached: those before the host. In a sentinel's URL
+// they are the sentinel's, and count for the master too unless its query has others, or an empty password for none.
+func loginOf(mode, address string) (user, password string) {
+	at, err := url.Parse(address)
+	if err != nil {
+		return "", ""
 	}
-	return func() (user, password string) {
-		at, err := url.Parse(current())
-		if err != nil || at.User == nil {
-			return "", ""
-		}
-		password, _ = at.User.Password()
-		return at.User.Username(), password
+	if query := at.Query(); mode == "sentinel" && query.Has("password") {
+		return query.Get("username"), query.Get("password")
 	}
+	password, _ = at.User.Password()
+	return at.User.Username(), password
 }

@@ -46,6 +46,40 @@ func TestClientWaitsNoLongerThanItsTimeoutWhateverTheURLSays(t *testing.T) {
 	}
 }
 
+// Behind a sentinel there are two logins, its own and the master's, and a password that changes is the master's.
+func TestEachConnectionLogsInAsTheURLSaysByThen(t *testing.T) {
+	for _, tt := range []struct{ mode, before, after, want string }{
+		{"single", "redis://u:old@h:1", "redis://u:new@h:1", "u:new"},
+		{"single", "redis://:only@h:1", "", ":only"},
+		{"single", "redis://h:1", "", ":"},
+		{"cluster", "redis://u:old@h:1?addr=h:2", "redis://u:new@h:1?addr=h:2", "u:new"},
+		{"sentinel", "redis://:both@h:1?master_name=m", "", ":both"},
+		{"sentinel", "redis://s:watches@h:1?master_name=m&username=u&password=old", "redis://s:watches@h:1?master_name=m&username=u&password=new", "u:new"},
+		{"sentinel", "redis://s:watches@h:1?master_name=m&password=", "", ":"},
+	} {
+		var current func() string
+		if tt.after != "" {
+			current = func() string { return tt.after }
+		}
+		client, err := OpenRedis(tt.mode, tt.before, time.Second, current)
+		if err != nil {
+			t.Errorf("%s %s: %v", tt.mode, tt.before, err)
+			continue
+		}
+		defer client.Close()
+		var login func() (user, password string)
+		switch c := client.(type) {
+		case *redis.Client:
+			login = c.Options().CredentialsProvider
+		case *redis.ClusterClient:
+			login = c.Options().CredentialsProvider
+		}
+		if user, password := login(); user+":"+password != tt.want {
+			t.Errorf("%s %s then %s: logs in as %s:%s, want %s", tt.mode, tt.before, tt.after, user, password, tt.want)
+		}
+	}
+}
+
 func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 	for _, mode := range []string{"single", "cluster", "sentinel"} {
 		for _, url := range []string{
