@@ -4,7 +4,6 @@ package tokencache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -272,6 +271,3 @@ func (e *entry) disarm() {
 		e.wake.Stop()
 	}
 }
-
-// errPanic stands in for a fetch that panicked.
-var errPanic = errors.New("fetch panicked")

@@ -44,9 +44,17 @@ type circuit struct {
 
 // closed reports whether Redis may be asked.
 func (c *circuit) closed() bool {
+	return c.outage() == nil
+}
+
+// outage is the latest failure while Redis may not be asked, else nil.
+func (c *circuit) outage() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.open
+	if !c.open {
+		return nil
+	}
+	return c.lastErr
 }
 
 // record takes the outcome of a call that was let through.

@@ -229,6 +229,9 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) (landed,
 	return landed{token, Fetched}, nil
 }
 
+// errPanic stands in for a fetch that panicked.
+var errPanic = errors.New("fetch panicked")
+
 // callFetch calls the caller's function; a panic in it is an error like any other.
 func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 	e.mu.Lock()

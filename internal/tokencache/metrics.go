@@ -48,7 +48,7 @@ func newMetrics() *metrics {
 
 // register adds the collectors, and the gauges that are read from c when they are scraped.
 func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
-	all := []prometheus.Collector{m.lookups, m.fetches, m.duration, m.locks, m.rejections, &expiries{c}}
+	all := []prometheus.Collector{m.lookups, m.fetches, m.duration, m.locks, m.rejections, newExpiries(c)}
 	if c.store != nil {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "roomgate_redis_circuit_open",
@@ -83,10 +83,19 @@ func (m *metrics) rejected(k Key, result string) {
 }
 
 // expiries reports each key's seconds to expiry at scrape time.
-type expiries struct{ c *Cache }
+type expiries struct {
+	c    *Cache
+	desc *prometheus.Desc
+}
+
+func newExpiries(c *Cache) *expiries {
+	return &expiries{c, prometheus.NewDesc("roomgate_token_expiry_seconds",
+		"Seconds until this replica's access token expires, by license and role (member, owner); 0 without one.",
+		[]string{"license", "role"}, nil)}
+}
 
 // Describe implements prometheus.Collector.
-func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- expiryDesc() }
+func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- x.desc }
 
 // Collect implements prometheus.Collector.
 func (x *expiries) Collect(ch chan<- prometheus.Metric) {
@@ -98,13 +107,8 @@ func (x *expiries) Collect(ch chan<- prometheus.Metric) {
 		longest[l] = max(longest[l], s.ExpiresIn)
 	}
 	for l, left := range longest {
-		ch <- prometheus.MustNewConstMetric(expiryDesc(), prometheus.GaugeValue, left.Seconds(), l.license, l.role)
+		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, left.Seconds(), l.license, l.role)
 	}
-}
-
-func expiryDesc() *prometheus.Desc {
-	return prometheus.NewDesc("roomgate_token_expiry_seconds",
-		"Seconds until this replica's access token expires, by license and role (member, owner); 0 without one.", []string{"license", "role"}, nil)
 }
 
 // newReplicas is the roster's gauge.

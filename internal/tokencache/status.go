@@ -65,10 +65,8 @@ func (c *Cache) RedisDown() (down bool, reason string) {
 	if c.store == nil {
 		return false, ""
 	}
-	c.store.circuit.mu.Lock()
-	defer c.store.circuit.mu.Unlock()
-	if !c.store.circuit.open {
-		return false, ""
+	if err := c.store.circuit.outage(); err != nil {
+		return true, err.Error()
 	}
-	return true, c.store.circuit.lastErr.Error()
+	return false, ""
 }
