@@ -77,11 +77,12 @@ func reportJSON(stdout io.Writer, findings []finding) error {
 	return errors.Join(verdict(findings), printJSON(stdout, findings))
 }
 
-func printJSON(stdout io.Writer, findings []finding) error {
+// printJSON prints what a command has found for programs.
+func printJSON(stdout io.Writer, v any) error {
 	encoder := json.NewEncoder(stdout)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(findings)
+	return encoder.Encode(v)
 }
 
 // verdict is nil unless something failed; a warning is no failure.

@@ -79,12 +79,10 @@ func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 
 // parseDenied takes SUB, before or after the flags, or token:HASH, the SHA-256 of a single member JWT.
 func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, err error) {
-	subjects, err := parseAround(flags, args)
+	subjects, done, err := parseAround(flags, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return "", true, nil
-	case err != nil:
-		return "", false, usageError(err.Error())
+	case done || err != nil:
+		return "", done, err
 	case len(subjects) > 1:
 		return "", false, usageError(fmt.Sprintf("unexpected argument %q", subjects[1]))
 	case len(subjects) == 0 || subjects[0] == "":
@@ -94,22 +92,31 @@ func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, er
 	return bridge.DeniedName(subjects[0]), false, nil
 }
 
+// openCache is the token cache of a command that looks into the fleet's Redis once. It waits for it up to timeout at each
+// step.
+func openCache(cfg *config.Config, timeout time.Duration) (cache *tokencache.Cache, closeAll func(), err error) {
+	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), timeout, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	cache, err = tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: timeout})
+	if err != nil {
+		return nil, nil, errors.Join(err, redis.Close())
+	}
+	return cache, func() { cache.Close(); _ = redis.Close() }, nil
+}
+
 // withDenyList opens the Redis of the settings for one change or look.
 func withDenyList(ctx context.Context, environ []string, use func(*tokencache.DenyList) error) error {
 	cfg, err := config.Load(environ)
 	if err != nil {
 		return err
 	}
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), max(cfg.RedisTimeout, 2*time.Second), nil)
-	if err != nil {
-		return fmt.Errorf("REDIS_URL: %w", err)
-	}
-	defer func() { _ = redis.Close() }()
-	cache, err := tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: max(cfg.RedisTimeout, 2*time.Second)})
+	cache, closeCache, err := openCache(cfg, max(cfg.RedisTimeout, 2*time.Second)) // nobody else waits
 	if err != nil {
 		return err
 	}
-	defer cache.Close()
+	defer closeCache()
 	if err := use(cache.DenyList()); err != nil {
 		return err
 	}

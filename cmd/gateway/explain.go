@@ -5,9 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,13 +35,11 @@ func explainFromStdin(ctx context.Context, args, environ []string, stdout, stder
 func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
 	flags := newFlags("explain [-json] METHOD PATH < member-jwt", stderr)
 	asJSON := flags.Bool("json", false, "print JSON")
-	asked, err := parseAround(flags, args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return nil
-	case err != nil:
-		return usageError(err.Error())
-	case len(asked) != 2:
+	asked, done, err := parseAround(flags, args)
+	if done || err != nil {
+		return err
+	}
+	if len(asked) != 2 {
 		flags.Usage()
 		return usageError("METHOD and PATH are wanted; the member JWT comes on standard input")
 	}
@@ -61,10 +57,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 		}
 	}
 	if *asJSON {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(x)
+		return printJSON(stdout, x)
 	}
 	return x.print(stdout)
 }
@@ -79,16 +72,11 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	if token = strings.TrimSpace(token); token != "" {
 		authorization = []string{"Bearer " + strings.TrimPrefix(token, "Bearer ")}
 	}
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
-	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
-	}
-	defer func() { _ = redis.Close() }()
-	cache, err := tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout})
+	cache, closeCache, err := openCache(cfg, cfg.RedisTimeout)
 	if err != nil {
 		return nil, err
 	}
-	defer cache.Close()
+	defer closeCache()
 	denied := cache.DenyList()
 	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
 	members, err := bridge.New(bridgeOptions(cfg, cache, denied, nil))

@@ -24,26 +24,26 @@ func newFlags(command string, stderr io.Writer) *flag.FlagSet {
 
 // parseFlags takes flags only; anything else is a mistake. done tells that help was asked for and given.
 func parseFlags(flags *flag.FlagSet, args []string) (done bool, err error) {
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return true, nil
-	case err != nil:
-		return false, usageError(err.Error())
-	case flags.NArg() > 0:
+	arguments, done, err := parseAround(flags, args)
+	if len(arguments) > 0 {
 		flags.Usage()
-		return false, usageError(fmt.Sprintf("unexpected argument %q", flags.Arg(0)))
+		return false, usageError(fmt.Sprintf("unexpected argument %q", arguments[0]))
 	}
-	return false, nil
+	return done, err
 }
 
-// parseAround takes flags before, between and after arguments, and returns the arguments.
-func parseAround(flags *flag.FlagSet, args []string) (arguments []string, err error) {
+// parseAround takes flags before, between and after arguments, and returns the arguments. Done: help was asked for.
+func parseAround(flags *flag.FlagSet, args []string) (arguments []string, done bool, err error) {
 	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, err //nolint:wrapcheck // flag.ErrHelp, or a text for the user
+		err := flags.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, true, nil
+		}
+		if err != nil {
+			return nil, false, usageError(err.Error())
 		}
 		if args = flags.Args(); len(args) == 0 {
-			return arguments, nil
+			return arguments, false, nil
 		}
 		arguments, args = append(arguments, args[0]), args[1:]
 	}
