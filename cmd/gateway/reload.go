@@ -99,12 +99,11 @@ func (g *gateway) reload(ctx context.Context) bool {
 	if err != nil {
 		g.reloads.WithLabelValues("failed").Inc()
 		g.log.Error("changed secrets are not used; the old ones are", "error", err.Error())
-		text := "changed secrets are not used"
-		g.reloadFailed.Store(&text)
+		g.reloadFailed.Store(true)
 		return false
 	}
 	g.reloads.WithLabelValues("ok").Inc()
-	g.reloadFailed.Store(nil)
+	g.reloadFailed.Store(false)
 	g.log.Info("secrets were read again")
 	return true
 }

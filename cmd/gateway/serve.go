@@ -58,6 +58,7 @@ type gateway struct {
 	tls      *proxy.Certificate // nil: in clear
 	history  *ops.History
 	roster   *tokencache.Roster
+	version  string
 	started  time.Time
 	draining atomic.Bool
 	closers  []func()
@@ -66,7 +67,7 @@ type gateway struct {
 	hangups      chan os.Signal
 	redisURL     atomic.Pointer[config.Secret]
 	reloads      *prometheus.CounterVec
-	reloadFailed atomic.Pointer[string] // nil: the secrets in use are those in the files
+	reloadFailed atomic.Bool // the secrets in use are not those in the files
 }
 
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
@@ -82,10 +83,10 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	}()
 	version, commit := build()
 	registry := ops.NewRegistry(version, commit)
-	g.registry = registry
+	g.version, g.registry = version, registry
 	g.reloads = newReloads(registry)
 	registry.MustRegister(degradations{g})
-	spans, err := g.trace(ctx, version)
+	spans, err := g.trace(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +149,8 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 }
 
 // trace sets tracing up; nil is off.
-func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvider, error) {
-	spans, err := ops.NewTracing(ctx, g.environ, version, g.log)
+func (g *gateway) trace(ctx context.Context) (trace.TracerProvider, error) {
+	spans, err := ops.NewTracing(ctx, g.environ, g.version, g.log)
 	if err != nil {
 		return nil, usageError(err.Error())
 	}
@@ -168,9 +169,8 @@ func (g *gateway) trace(ctx context.Context, version string) (trace.TracerProvid
 
 // self is how the other replicas know this one.
 func (g *gateway) self() tokencache.Replica {
-	v, _ := build()
 	host, _ := os.Hostname() // a name that can't be had is left out
-	return tokencache.Replica{Version: v, Host: host, Started: g.started}
+	return tokencache.Replica{Version: g.version, Host: host, Started: g.started}
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.

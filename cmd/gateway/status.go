@@ -28,9 +28,8 @@ func (g *gateway) ready() (bool, string) {
 
 // status is the replica's state; Counters are left to package ops.
 func (g *gateway) status() ops.Status {
-	v, _ := build()
 	s := ops.Status{
-		Version: v, UptimeSeconds: time.Since(g.started).Seconds(), Draining: g.draining.Load(),
+		Version: g.version, UptimeSeconds: time.Since(g.started).Seconds(), Draining: g.draining.Load(),
 		Upstreams: []ops.Upstream{
 			{Name: "glory", URL: g.cfg.GloryURL.String(), Circuit: g.handler.Circuits()["glory"]},
 			{Name: "interwater", URL: g.cfg.InterwaterURL.String(), Circuit: g.handler.Circuits()["interwater"]},
@@ -64,8 +63,8 @@ func (g *gateway) degraded() (all []degradation) {
 	if down, _ := g.cache.RedisDown(); down {
 		all = append(all, degradation{"redis", "redis is down"})
 	}
-	if reason := g.reloadFailed.Load(); reason != nil {
-		all = append(all, degradation{"secrets", *reason})
+	if g.reloadFailed.Load() {
+		all = append(all, degradation{"secrets", "changed secrets are not used"})
 	}
 	circuits := g.handler.Circuits()
 	for _, upstream := range slices.Sorted(maps.Keys(circuits)) {
