@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"roomgate/internal/bridge"
 	"roomgate/internal/config"
 )
 
@@ -34,7 +35,9 @@ func runHealthcheck(ctx context.Context, args, environ []string, stdout, stderr 
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
-	answer, err := http.DefaultTransport.RoundTrip(request)
+	transport := bridge.NewTransport() // through no proxy of the environment
+	defer transport.CloseIdleConnections()
+	answer, err := transport.RoundTrip(request)
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
