@@ -24,7 +24,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/creack/pty"
 
 	"roomgate/internal/sandbox"
 )
@@ -159,33 +159,16 @@ func TestCheckShowsNoSecret(t *testing.T) {
 	scan(t, sinks, secrets)
 }
 
-// openTerminal is a terminal of its own: what is written to the file comes out of the other.
-func openTerminal(t *testing.T) (terminal, screen *os.File) {
-	t.Helper()
-	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { screen.Close() })
-	if err := unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Fatal(err)
-	}
-	return terminal, screen
-}
-
 // On a terminal a line tells what is being waited for, and is gone in the end; standard output has the table alone.
 func TestProgressOfACheckIsForTerminalsOnly(t *testing.T) {
 	stands, redisServer := newStands(t), newRedis(t)
 	stands.Glory.SetFaults(slowly("", 300*time.Millisecond))
 	environ := settings(stands, redisServer.Addr)
-	terminal, screen := openTerminal(t)
+	screen, terminal, err := pty.Open() // what is written to the terminal comes out of the screen
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer screen.Close()
 	command := exec.CommandContext(t.Context(), os.Args[0], "check")
 	var stdout strings.Builder
 	command.Env, command.Stdout, command.Stderr = append(environ, asProgram), &stdout, terminal
