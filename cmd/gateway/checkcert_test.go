@@ -4,22 +4,14 @@ package main
 // it shows on a terminal, and never shows.
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -31,31 +23,15 @@ import (
 
 const day = 24 * time.Hour
 
-// newCertificate is a self-signed one for 127.0.0.1 that is valid from begins to ends, counted from now: as a pair, and as two files.
+// newCertificate is one for 127.0.0.1 that is valid from begins to ends, counted from now: as a pair, and as two files.
 func newCertificate(t *testing.T, begins, ends time.Duration) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made, err := sandbox.SelfSigned(begins, ends, "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(begins), NotAfter: time.Now().Add(ends),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
+	if certFile, keyFile, err = made.Write(t.TempDir()); err != nil {
 		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "crt"), filepath.Join(dir, "key")
-	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		t.Fatal(err)

@@ -5,14 +5,8 @@ package proxy
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,41 +17,29 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"roomgate/internal/sandbox"
 )
 
-// pair is a certificate and its key in PEM.
-type pair struct{ cert, key []byte }
-
-// newPair makes one for localhost under a name that tells it from others.
+// newPair makes a certificate under a name that tells it from others.
 func newPair(t *testing.T, name string) pair {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made, err := sandbox.SelfSigned(-time.Hour, time.Hour, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair{
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
-	}
+	return pair{made}
 }
+
+type pair struct{ sandbox.Certificate }
 
 // write puts the pair into a folder and returns its files.
 func (p pair) write(t *testing.T, folder string) (cert, key string) {
 	t.Helper()
-	cert, key = filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
-	writeFile(t, cert, p.cert)
-	writeFile(t, key, p.key)
+	cert, key, err := p.Write(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return cert, key
 }
 
@@ -87,10 +69,10 @@ func TestBrokenPairKeepsTheOldOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	for rule, broken := range map[string]func(){
-		"half of it is there": func() { writeFile(t, cert, second.cert) },
+		"half of it is there": func() { writeFile(t, cert, second.Cert) },
 		"no PEM":              func() { writeFile(t, cert, []byte("nonsense")) },
 		"empty":               func() { writeFile(t, cert, nil) },
-		"no key":              func() { writeFile(t, key, second.cert) },
+		"no key":              func() { writeFile(t, key, second.Cert) },
 		"gone":                func() { os.Remove(cert); os.Remove(key) },
 		"a folder":            func() { os.Remove(key); os.Mkdir(key, 0o700) },
 	} {
@@ -146,7 +128,7 @@ func TestNoCertificateIsAnErrorOfTheStart(t *testing.T) {
 	folder := t.TempDir()
 	cert, key := newPair(t, "first").write(t, folder)
 	other := filepath.Join(folder, "other.key")
-	writeFile(t, other, newPair(t, "second").key)
+	writeFile(t, other, newPair(t, "second").Key)
 	for _, files := range [][2]string{{cert, other}, {key, cert}, {cert, "missing"}, {"missing", key}, {"", ""}} {
 		if c, err := NewCertificate(files[0], files[1]); err == nil || c != nil || strings.Contains(err.Error(), "PRIVATE KEY") {
 			t.Errorf("%q: %v", files, err)

@@ -5,16 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/csv"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"roomgate/internal/sandbox"
 )
 
 // haproxyConfig takes the addresses for members (in clear, with TLS), the certificate's file, the address of the
@@ -164,37 +158,13 @@ func (f *fleet) repeated(ctx context.Context) (n int, err error) {
 
 // certify makes the certificate of balancer and gateways.
 func (f *fleet) certify() error {
-	pair, roots, err := selfSigned()
+	pair, err := sandbox.SelfSigned(-time.Minute, 30*24*time.Hour, "localhost", "127.0.0.1")
 	if err != nil {
-		return fmt.Errorf("a certificate: %w", err)
+		return err
 	}
-	f.roots = roots
-	if err := os.WriteFile(f.certificate(), pair, 0o600); err != nil {
+	f.roots = pair.Cert
+	if err := os.WriteFile(f.certificate(), slices.Concat(pair.Cert, pair.Key), 0o600); err != nil {
 		return fmt.Errorf("a certificate: %w", err)
 	}
 	return nil
-}
-
-// selfSigned makes a certificate for loopback: as HAProxy wants it, with its key, and for those who are to trust it.
-func selfSigned() (pair, roots []byte, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "roomgate fleet"},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(30 * 24 * time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	roots = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return append(slices.Clone(roots), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...), roots, nil
 }

@@ -1,0 +1,63 @@
+package sandbox
+
+// A certificate for tests and fleets on one machine.
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Certificate is a self-signed certificate and its key, in PEM. Whoever is to trust it takes Cert for a root.
+type Certificate struct{ Cert, Key []byte }
+
+// SelfSigned makes one that is valid from begins to ends, both counted from now, for these hosts: names and addresses, of
+// which there is at least one. The first is its common name too.
+func SelfSigned(begins, ends time.Duration, hosts ...string) (Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Certificate{}, fmt.Errorf("sandbox: certificate: %w", err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{ // without a serial number: it is drawn
+		Subject: pkix.Name{CommonName: hosts[0]}, NotBefore: now.Add(begins), NotAfter: now.Add(ends),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return Certificate{}, fmt.Errorf("sandbox: certificate: %w", err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return Certificate{}, fmt.Errorf("sandbox: certificate: %w", err)
+	}
+	return Certificate{
+		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}, nil
+}
+
+// Write puts the pair into a folder, as tls.crt and tls.key, and returns both paths.
+func (c Certificate) Write(folder string) (certFile, keyFile string, err error) {
+	certFile, keyFile = filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	if err := errors.Join(os.WriteFile(certFile, c.Cert, 0o600), os.WriteFile(keyFile, c.Key, 0o600)); err != nil {
+		return "", "", fmt.Errorf("sandbox: certificate: %w", err)
+	}
+	return certFile, keyFile, nil
+}
