@@ -71,6 +71,16 @@ func TestReadmeTable(t *testing.T) {
 	}
 }
 
+// samples are the files of configs/.
+func samples(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("../../configs/*.env")
+	if err != nil || len(paths) < 3 {
+		t.Fatalf("found only %q, %v", paths, err)
+	}
+	return paths
+}
+
 // readSample reads an .env file as far as our samples go: NAME=value, NAME='value', # comments.
 func readSample(t *testing.T, path string) map[string]string {
 	t.Helper()
@@ -96,11 +106,7 @@ func readSample(t *testing.T, path string) map[string]string {
 // TestSamples loads each file of configs/, with secrets of the test's own in place of those in
 // /run/secrets.
 func TestSamples(t *testing.T) {
-	paths, _ := filepath.Glob("../../configs/*.env")
-	if len(paths) < 3 {
-		t.Fatalf("found only %q", paths)
-	}
-	for _, path := range paths {
+	for _, path := range samples(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			vars, dir := readSample(t, path), t.TempDir()
 			known := map[string]bool{}
@@ -137,14 +143,9 @@ func TestSamples(t *testing.T) {
 
 // TestSamplesInShell: the samples are meant for `set -a; . file` too.
 func TestSamplesInShell(t *testing.T) {
-	shell, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("there is no shell")
-	}
-	paths, _ := filepath.Glob("../../configs/*.env")
-	for _, path := range paths {
+	for _, path := range samples(t) {
 		for name, want := range readSample(t, path) {
-			out, err := exec.Command(shell, "-c", `set -eua; . "$1"; eval "printf %s \"\$$2\""`, "sh", path, name).CombinedOutput()
+			out, err := exec.Command("sh", "-c", `set -eua; . "$1"; eval "printf %s \"\$$2\""`, "sh", path, name).CombinedOutput()
 			if string(out) != want || err != nil {
 				t.Errorf("%s: %s is %q for a shell, want %q (%v)", path, name, out, want, err)
 			}

@@ -339,9 +339,10 @@ func askForOwn(t *testing.T, rt transport, u *rawUpstream, id string) {
 
 // descriptors counts what the process has open.
 func descriptors(t *testing.T) int {
-	open, err := os.ReadDir("/proc/self/fd")
+	t.Helper()
+	open, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	return len(open)
 }
