@@ -52,7 +52,7 @@ func TestDeadlineAndCancellationEndEveryPhase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			both(t, func(t *testing.T, k kind) {
-				for _, listen := range []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS} {
+				for _, listen := range listeners() {
 					u := listen(t, phase.serve)
 					rt := k.with(t, u, func(next *http.Transport) {
 						if phase.change != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -59,7 +60,7 @@ func TestStaleConnectionIsReplaced(t *testing.T) {
 				p.ended()
 			},
 		} {
-			for _, listen := range []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS} {
+			for _, listen := range listeners() {
 				closed := make(chan struct{})
 				u := listen(t, func(p *peer) {
 					if p.n > 0 {
@@ -169,7 +170,7 @@ func TestUnsolicitedAnswerReachesNobody(t *testing.T) {
 	for name, evil := range map[string]string{
 		"answer": "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "408": "HTTP/1.1 408 Request Timeout\r\n\r\n", "byte": "\n",
 	} {
-		for _, listen := range []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS} {
+		for _, listen := range listeners() {
 			sent, now := make(chan struct{}), make(chan struct{})
 			u := listen(t, func(p *peer) {
 				if p.n > 0 {
@@ -268,19 +269,26 @@ func TestConnectionsInUseDoNotOutliveClose(t *testing.T) {
 // Many at once, some of whom leave, some of whom the upstream fails: everybody gets their own answer or an error.
 func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
-		for _, listen := range []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS} {
+		for _, listen := range listeners() {
 			before := descriptors(t)
 			u := listen(t, func(p *peer) { echo(p, k == synch) }) // http.Transport may pass on what came too much
 			rt := k.with(t, u, func(next *http.Transport) { next.MaxIdleConnsPerHost = 8 })
+			const workers, each = 16, 30
 			var all sync.WaitGroup
-			for worker := range 16 {
+			var answered atomic.Int64
+			for worker := range workers {
 				all.Go(func() {
-					for i := range 30 {
-						askForOwn(t, rt, u, fmt.Sprintf("%d-%d", worker, i))
+					for i := range each {
+						if askForOwn(t, rt, u, fmt.Sprintf("%d-%d", worker, i)) {
+							answered.Add(1)
+						}
 					}
 				})
 			}
 			all.Wait()
+			if n := answered.Load(); n < workers*each/10 {
+				t.Errorf("only %d of %d were answered", n, workers*each)
+			}
 			rt.CloseIdleConnections()
 			eventually(t, "all descriptors are given back", func() bool { return descriptors(t) <= before+2 })
 		}
@@ -318,7 +326,8 @@ func echo(p *peer, poison bool) {
 	}
 }
 
-func askForOwn(t *testing.T, rt transport, u *rawUpstream, id string) {
+// askForOwn reports whether there was a whole answer.
+func askForOwn(t *testing.T, rt transport, u *rawUpstream, id string) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if rand.N(5) == 0 {
@@ -328,13 +337,14 @@ func askForOwn(t *testing.T, rt transport, u *rawUpstream, id string) {
 	r.Header.Set("X-Id", id)
 	answer, err := rt.RoundTrip(r)
 	if err != nil {
-		return
+		return false
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if rest := strings.ReplaceAll(string(body), id+" ", ""); err == nil && rest != "" {
 		t.Errorf("%s got %.100q", id, body)
 	}
+	return err == nil
 }
 
 // descriptors counts what the process has open.

@@ -81,6 +81,11 @@ type peer struct {
 // listen runs an upstream until the end of the test.
 func listen(t testing.TB, serve func(*peer)) *rawUpstream { return listenWith(t, nil, serve) }
 
+// listeners are listen and listenTLS, for what has to hold over both.
+func listeners() []func(testing.TB, func(*peer)) *rawUpstream {
+	return []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS}
+}
+
 // listenTLS runs one that a transport of with trusts.
 func listenTLS(t testing.TB, serve func(*peer)) *rawUpstream {
 	server := httptest.NewUnstartedServer(nil)
