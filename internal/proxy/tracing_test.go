@@ -286,14 +286,7 @@ func TestTracedAnswersAreFlushedAndBroken(t *testing.T) {
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
-	var got strings.Builder
-	for buffer := make([]byte, 1000); !strings.Contains(got.String(), "first"); {
-		n, err := conn.Read(buffer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got.Write(buffer[:n])
-	}
+	readUntil(t, conn, "first")
 	close(proceed)
 	rest, _ := io.ReadAll(conn)
 	if strings.HasSuffix(string(rest), "0\r\n\r\n") {

@@ -158,6 +158,19 @@ func TestAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 	}
 }
 
+// readUntil reads what comes until the text has.
+func readUntil(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	var got strings.Builder
+	for buffer := make([]byte, 1000); !strings.Contains(got.String(), text); {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Write(buffer[:n])
+	}
+}
+
 func TestAnswerOfUnknownLengthArrivesAsItIsWritten(t *testing.T) {
 	t.Parallel()
 	first := make(chan struct{})
@@ -172,14 +185,7 @@ func TestAnswerOfUnknownLengthArrivesAsItIsWritten(t *testing.T) {
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
-	var got strings.Builder
-	for buffer := make([]byte, 1000); !strings.Contains(got.String(), "first"); {
-		n, err := conn.Read(buffer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got.Write(buffer[:n])
-	}
+	readUntil(t, conn, "first")
 }
 
 func TestClientThatLeavesCancelsTheUpstream(t *testing.T) {
