@@ -58,6 +58,14 @@ RUN ?= steady
 k6: ## run a load test (RUN=smoke, …) against a running sandbox or fleet (loadtest/README.md)
 	$(K6) run --no-usage-report loadtest/$(RUN).js
 
+ADMIN    ?= http://127.0.0.1:9090
+CHROMIUM ?= chromium
+SHOOT = $(CHROMIUM) --headless --hide-scrollbars --timeout=4000
+pictures: ## take the pictures of a status page for docs/ (ADMIN, under load for a while; root wants CHROMIUM='chromium --no-sandbox')
+	$(SHOOT) --window-size=1200,1347 --screenshot=docs/status-light.png '$(ADMIN)/?lang=en'
+	$(SHOOT) --window-size=1200,1347 --force-dark-mode --screenshot=docs/status-dark.png '$(ADMIN)/?lang=en'
+	$(SHOOT) --window-size=400,1300 --screenshot=docs/status-narrow.png '$(ADMIN)/?lang=ko'
+
 # Not in .ci/run, which has no internet but the module proxy: govulncheck asks
 # vuln.go.dev.
 vuln: ## look for known vulnerabilities in what the code calls
@@ -66,4 +74,4 @@ vuln: ## look for known vulnerabilities in what the code calls
 clean: ## remove what build and release left
 	rm -rf '$(OUT)' '$(DIST)'
 
-.PHONY: help build release release-check test race lint fmt ci sandbox run-local fleet k6 vuln clean
+.PHONY: help build release release-check test race lint fmt ci sandbox run-local fleet k6 pictures vuln clean

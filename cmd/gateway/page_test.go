@@ -3,19 +3,14 @@ package main
 // The status page in a real browser, on a gateway under load.
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -41,20 +36,12 @@ func seen(t *testing.T, b *browser, what, expression string) time.Duration {
 	return time.Since(began)
 }
 
-// scheme is dark or light, as the system of whoever looks is set.
-func scheme(name string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
-		})
-		return err
-	})
-}
-
 // What the page says, as expressions.
 const (
-	pageRate = `parseFloat([...document.querySelectorAll("#routes tbody tr")]
-		.find(r => r.textContent.includes("/v1/info"))?.children[1].querySelector("b").textContent)`
+	pageRoute = `[...document.querySelectorAll("#routes tbody tr")].find(r => r.textContent.includes("/v1/info"))?`
+	pageRate  = `parseFloat(` + pageRoute + `.children[1].querySelector("b").textContent)`
+	// The median in milliseconds; a dash, which is no number, while nothing was measured.
+	pageP50      = `parseFloat(` + pageRoute + `.children[3].querySelector("b").textContent)`
 	pageIsLive   = `document.body.className === "live"`
 	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
 )
@@ -72,6 +59,13 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	first := look[float64](t, b, pageRate)
 	seen(t, b, "the rate moves", fmt.Sprintf("%s !== %v", pageRate, first))
 	seen(t, b, "the rate is that of the load", pageRate+" > 35")
+	seen(t, b, "the latency is measured", pageP50+" > 0")
+	if heading := look[string](t, b, `document.querySelectorAll("#routes thead th")[3].textContent`); heading != "p50" {
+		t.Errorf("what was read stands below %q", heading)
+	}
+	stands.Interwater.SetFaults(slowly("/v1/info", 100*time.Millisecond))
+	seen(t, b, "the latency is that of a slow upstream", pageP50+" > 20") // requests share calls, and wait for a part of one
+	stands.Interwater.SetFaults()
 	seen(t, b, "a plot is drawn", `document.querySelector("#routes .plot path:nth-child(2)").getAttribute("d").length > 10`)
 	seen(t, b, "this replica is listed", `document.querySelectorAll("#replicas tbody tr").length === 1`)
 	seen(t, b, "the license's token is there", `document.querySelector("#licenses tbody tr").innerText.includes("fresh")`)
@@ -143,38 +137,6 @@ func TestThePageSaysWhenItIsNotLive(t *testing.T) {
 	seen(t, b, "the page is not live", `document.getElementById("live").textContent.startsWith("not live since ")`)
 	startReplica(t, environ)
 	seen(t, b, "the page is live again", pageIsLive)
-}
-
-// Takes the pictures in docs/ of the page at ROOMGATE_PICTURE=http://HOST:PORT, a gateway that has been under load for a
-// while.
-func TestPicturesOfTheStatusPage(t *testing.T) {
-	admin := os.Getenv("ROOMGATE_PICTURE")
-	if admin == "" {
-		t.Skip("ROOMGATE_PICTURE names no gateway")
-	}
-	b := newBrowser(t)
-	for _, p := range []struct {
-		name, scheme, lang string
-		width, height      int64
-	}{
-		{"status-light", "light", "en", 1200, 900},
-		{"status-dark", "dark", "en", 1200, 900},
-		{"status-narrow", "light", "ko", 400, 1300},
-	} {
-		b.run(t, chromedp.EmulateViewport(p.width, p.height), scheme(p.scheme), chromedp.Navigate(admin+"/?lang="+p.lang))
-		seen(t, b, "the page is live", pageIsLive)
-		shoot := chromedp.FullScreenshot(100)
-		if p.width < 1000 {
-			shoot = chromedp.CaptureScreenshot() // without what is below
-		}
-		picture, err := chromedp.Run(b.ctx, shoot)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join("..", "..", "docs", p.name+".png"), picture, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // A stream ends with the program: it must not keep it from ending.
