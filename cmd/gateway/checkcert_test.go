@@ -102,18 +102,7 @@ func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
 
 // Whatever is wrong, what the check says holds no secret.
 func TestCheckShowsNoSecret(t *testing.T) {
-	secrets := map[string]string{
-		"access key": "marker-access-key-3f9a", "secret key": "marker-secret-key-77b1", "redis password": "marker-redis-password",
-		"JWT secret": "marker-jwt-secret-0123456789abcdef0123456789abcdef",
-	}
-	stands, err := sandbox.Start(sandbox.Options{
-		JWTSecret: secrets["JWT secret"],
-		Licenses:  []sandbox.License{{AccessKey: secrets["access key"], SecretKey: secrets["secret key"]}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stands.Close() })
+	stands, secrets := newMarkedStands(t)
 	locked := newRedis(t, "--requirepass", "another")
 	sinks := map[string]string{}
 	for n, addr := range []string{locked.Addr, oldRedis(t), "127.0.0.1:1"} {

@@ -3,10 +3,7 @@ package main
 // gateway explain names what then happens, and gives nothing away.
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 )
@@ -14,13 +11,8 @@ import (
 // explainFor runs the command with a member JWT on its standard input.
 func explainFor(t *testing.T, environ []string, jwt string, args ...string) (stdout string, status int) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), os.Args[0], append([]string{"explain"}, args...)...)
-	command.Env = append(environ, asProgram)
-	command.Stdin = strings.NewReader(jwt + "\n")
-	var out, errs bytes.Buffer
-	command.Stdout, command.Stderr = &out, &errs
-	_ = command.Run() // the exit status tells
-	return out.String() + errs.String(), command.ProcessState.ExitCode()
+	out, errs, status := programReading(t, jwt+"\n", environ, append([]string{"explain"}, args...)...)
+	return out + errs, status
 }
 
 func TestExplainNamesWhatHappens(t *testing.T) {

@@ -240,15 +240,20 @@ func TestClusterLosesANode(t *testing.T) {
 	}
 	got, stop := openLoad(t, 100, f.urls("/v1/info"), token)
 	lasting(t, 2*time.Second)
+	killed := 0
 	for _, node := range c.nodes {
 		direct := redis.NewClient(&redis.Options{Addr: node.Addr})
 		holds := len(direct.Keys(t.Context(), "*:token").Val()) > 0
 		direct.Close()
 		if holds {
+			killed++
 			if err := node.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	if killed != 1 {
+		t.Fatalf("%d nodes hold the token", killed)
 	}
 	lasting(t, 10*time.Second)
 	stop()

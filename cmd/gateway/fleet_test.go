@@ -140,7 +140,7 @@ func openLoad(t *testing.T, rate int, urls []string, token string) (got *samples
 	return got, stop
 }
 
-// for how long a part of a load goes on.
+// lasting waits: so long a part of a load goes on.
 func lasting(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {

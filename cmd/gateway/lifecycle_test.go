@@ -87,10 +87,16 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 // program runs the gateway to its end and gives what it printed and its exit status.
 func program(t *testing.T, environ []string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
+	return programReading(t, "", environ, args...)
+}
+
+// programReading is program with something on its standard input.
+func programReading(t *testing.T, stdin string, environ []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	command := exec.CommandContext(ctx, os.Args[0], args...)
-	command.Env = append(environ, asProgram)
+	command.Env, command.Stdin = append(environ, asProgram), strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errs
 	_ = command.Run() // the exit status tells

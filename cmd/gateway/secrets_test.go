@@ -16,14 +16,15 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-func TestNoSecretLeaves(t *testing.T) {
-	redisServer, client := newRedis(t, "--requirepass", "marker-redis-password"), newClient(t)
+// newMarkedStands starts both upstreams with secrets that are recognised wherever they turn up, and returns those with the
+// password of the Redis that goes with them.
+func newMarkedStands(t *testing.T) (*sandbox.Sandbox, map[string]string) {
+	t.Helper()
 	secrets := map[string]string{
 		"access key":     "marker-access-key-3f9a",
 		"secret key":     "marker-secret-key-77b1",
 		"JWT secret":     "marker-jwt-secret-0123456789abcdef0123456789abcdef",
 		"redis password": "marker-redis-password",
-		"password":       "marker-member-password",
 	}
 	stands, err := sandbox.Start(sandbox.Options{
 		JWTSecret: secrets["JWT secret"],
@@ -33,6 +34,13 @@ func TestNoSecretLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stands.Close() })
+	return stands, secrets
+}
+
+func TestNoSecretLeaves(t *testing.T) {
+	redisServer, client := newRedis(t, "--requirepass", "marker-redis-password"), newClient(t)
+	stands, secrets := newMarkedStands(t)
+	secrets["password"] = "marker-member-password"
 	collector := newCollector(t)
 	r, _ := startProcess(t, settings(stands, "", "REDIS_URL=redis://:marker-redis-password@"+redisServer.Addr, "LOG_LEVEL=debug", "SERVER_TIMING=true",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_EXPORTER_OTLP_HEADERS=authorization=marker-collector-key"))
