@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -64,10 +65,8 @@ func (refuse refusal) allow(w http.ResponseWriter, r *http.Request, method strin
 	if method == http.MethodGet {
 		allowed = append(allowed, http.MethodHead)
 	}
-	for _, m := range allowed {
-		if r.Method == m {
-			return true
-		}
+	if slices.Contains(allowed, r.Method) {
+		return true
 	}
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	refuse.status(w, http.StatusMethodNotAllowed)

@@ -60,10 +60,11 @@ func StartRedis(args ...string) (*RedisServer, error) {
 
 // Restart starts the process again after Kill, empty and on the same address.
 func (r *RedisServer) Restart() error {
-	r.cmd = exec.CommandContext(context.Background(), "redis-server", r.args...) // ends with Kill alone
-	if err := r.cmd.Start(); err != nil {
+	cmd := exec.CommandContext(context.Background(), "redis-server", r.args...) // ends with Kill alone
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
+	r.cmd = cmd
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -115,8 +115,11 @@ func (f *fleet) flush(ctx context.Context) error {
 		return fmt.Errorf("flush Redis: %w", err)
 	}
 	n, err := conn.Read(reply)
-	if err != nil || !strings.HasPrefix(string(reply[:n]), "+OK") {
-		return fmt.Errorf("flush Redis: %q, %w", reply[:n], err)
+	if err != nil {
+		return fmt.Errorf("flush Redis: %w", err)
+	}
+	if !strings.HasPrefix(string(reply[:n]), "+OK") {
+		return fmt.Errorf("flush Redis: %q", reply[:n])
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -112,7 +113,10 @@ func (f *fleet) servers(ctx context.Context) ([]server, error) {
 		return nil, fmt.Errorf("the balancer's statistics: %w", err)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(body)).ReadAll()
-	if err != nil || len(rows) == 0 {
+	if err == nil && len(rows) == 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the balancer's statistics: %w", err)
 	}
 	column := map[string]int{}

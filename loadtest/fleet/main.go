@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&o.requests, "requests", 100_000, "with -restart: send at least so many")
 	flags.StringVar(&o.write, "write", "", "put the table into this file too, between its markers")
 	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp: //nolint:errorlint // flag returns it as it is
+	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
