@@ -69,11 +69,10 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	s := o.Status()
-	counters, err := Counters(o.Registry)
-	if err != nil {
+	var err error
+	if s.Counters, err = counters(o.Registry); err != nil {
 		s.Degraded = append(s.Degraded, "metrics")
 	}
-	s.Counters = counters
 	writeJSON(w, http.StatusOK, s)
 }
 

@@ -25,13 +25,31 @@ const (
 	historySeries = 64               // most names of one kind; their sets are fixed, so that this is a second fence
 )
 
+// The kinds of series.
+const (
+	routes = iota
+	upstreams
+	refusals
+	kinds
+)
+
+// byKind is something by kind and name.
+type byKind[T any] [kinds]map[string]T
+
+func newByKind[T any]() (k byKind[T]) {
+	for i := range k {
+		k[i] = make(map[string]T)
+	}
+	return k
+}
+
 // History looks at a registry once a second. It is safe for concurrent use.
 type History struct {
 	from prometheus.Gatherer
 
 	mu       sync.Mutex // guards what follows
 	looks    int
-	kinds    [3]map[string]*track // routes, upstreams, refusals
+	kinds    byKind[*track]
 	inFlight float64
 }
 
@@ -54,11 +72,7 @@ type Point struct{ Rate, P50, P95, P99 float64 }
 
 // NewHistory returns an empty one. Run fills it.
 func NewHistory(from prometheus.Gatherer) *History {
-	h := &History{from: from, inFlight: math.NaN()}
-	for i := range h.kinds {
-		h.kinds[i] = make(map[string]*track)
-	}
-	return h
+	return &History{from: from, kinds: newByKind[*track](), inFlight: math.NaN()}
 }
 
 // Run looks once a second until ctx ends; it returns nil.
@@ -79,14 +93,14 @@ func (h *History) Run(ctx context.Context) error {
 func (h *History) Past() Past {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var lists [3][]Series
+	var lists [kinds][]Series
 	for kind, tracks := range h.kinds {
 		for name, t := range tracks {
 			lists[kind] = append(lists[kind], t.series(name))
 		}
 		slices.SortFunc(lists[kind], func(a, b Series) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	return Past{Routes: lists[0], Upstreams: lists[1], Refusals: lists[2], InFlight: h.inFlight}
+	return Past{Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], InFlight: h.inFlight}
 }
 
 // look takes one reading of every series.
@@ -113,19 +127,16 @@ func (h *History) look(now time.Time) {
 }
 
 // readFamilies picks what is needed, summed over all labels but one.
-func readFamilies(families []*dto.MetricFamily) (seen [3]map[string]*reading, inFlight float64) {
-	inFlight = math.NaN()
-	for i := range seen {
-		seen[i] = make(map[string]*reading)
-	}
+func readFamilies(families []*dto.MetricFamily) (seen byKind[*reading], inFlight float64) {
+	seen, inFlight = newByKind[*reading](), math.NaN()
 	for _, f := range families {
 		switch f.GetName() {
 		case "roomgate_requests_total", "roomgate_request_duration_seconds":
-			readFamily(seen[0], f, "route")
+			readFamily(seen[routes], f, "route")
 		case "roomgate_upstream_requests_total", "roomgate_upstream_duration_seconds":
-			readFamily(seen[1], f, "upstream")
+			readFamily(seen[upstreams], f, "upstream")
 		case "roomgate_refusals_total":
-			readFamily(seen[2], f, "reason")
+			readFamily(seen[refusals], f, "reason")
 		case "roomgate_requests_in_flight":
 			inFlight = 0
 			for _, m := range f.GetMetric() {

@@ -26,8 +26,8 @@ func NewRegistry(version, commit string) *prometheus.Registry {
 	return registry
 }
 
-// Counters sums each of our counters over its labels.
-func Counters(from prometheus.Gatherer) (map[string]float64, error) {
+// counters sums each of our counters over its labels.
+func counters(from prometheus.Gatherer) (map[string]float64, error) {
 	families, err := from.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather metrics: %w", err)

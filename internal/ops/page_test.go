@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -299,8 +300,7 @@ func TestClosingTheServerEndsTheStreams(t *testing.T) {
 }
 
 func TestPlotsHaveGapsAndStandAtTheRight(t *testing.T) {
-	nan := Point{}.Rate / Point{}.Rate
-	points := []Point{{Rate: 0}, {Rate: 5}, {Rate: nan}, {Rate: 10}}
+	points := []Point{{Rate: 0}, {Rate: 5}, {Rate: math.NaN()}, {Rate: 10}}
 	if got, want := outline(points, rateOf, most(points, rateOf)), "M176 100 176 100 177 50M179 0 179 0"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -19,7 +19,7 @@ const (
 type plot struct {
 	Label string `json:"l"` // in words, for who doesn't see it
 	Peak  string `json:"m"` // what the upper edge stands for; "" for nothing drawn
-	// Lines are the d of paths, the fill of an area first where it has one.
+	// Area and Lines are the d of paths: of the fill, where there is one, and of the lines above it.
 	Area  string   `json:"a,omitempty"`
 	Lines []string `json:"d"`
 }
