@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,13 +31,12 @@ func newCertificate(t *testing.T, begins, ends time.Duration) (pair tls.Certific
 	if err != nil {
 		t.Fatal(err)
 	}
-	if certFile, keyFile, err = made.Write(t.TempDir()); err != nil {
+	if pair, err = tls.X509KeyPair(made.Cert, made.Key); err != nil {
 		t.Fatal(err)
 	}
-	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		t.Fatal(err)
-	}
-	return pair, certFile, keyFile
+	dir := t.TempDir()
+	put(t, dir, map[string]string{"crt": string(made.Cert), "key": string(made.Key)})
+	return pair, filepath.Join(dir, "crt"), filepath.Join(dir, "key")
 }
 
 func TestCheckOfTheGatewaysCertificate(t *testing.T) {

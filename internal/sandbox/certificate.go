@@ -9,11 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -51,13 +48,4 @@ func SelfSigned(begins, ends time.Duration, hosts ...string) (Certificate, error
 		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
 		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
 	}, nil
-}
-
-// Write puts the pair into a folder, as tls.crt and tls.key, and returns both paths.
-func (c Certificate) Write(folder string) (certFile, keyFile string, err error) {
-	certFile, keyFile = filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
-	if err := errors.Join(os.WriteFile(certFile, c.Cert, 0o600), os.WriteFile(keyFile, c.Key, 0o600)); err != nil {
-		return "", "", fmt.Errorf("sandbox: certificate: %w", err)
-	}
-	return certFile, keyFile, nil
 }
