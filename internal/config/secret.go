@@ -3,7 +3,6 @@ package config
 // This file is the type that keeps secrets out of logs, errors and dumps.
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,11 +41,6 @@ func (s Secret) Reveal() string {
 // IsZero tells whether the secret is empty.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
-// Equal compares the values, in a time that does not depend on where they differ.
-func (s Secret) Equal(other Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
-}
-
 // String is "[redacted]" or "".
 func (s Secret) String() string {
 	if s.IsZero() {
@@ -55,10 +49,7 @@ func (s Secret) String() string {
 	return redacted
 }
 
-// GoString is the same as String: %#v of a struct must not show more than %v.
-func (s Secret) GoString() string { return s.String() }
-
-// Format prints String for every verb and flag, %x and %d among them.
+// Format prints String for every verb and flag, %x, %d and %#v among them.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // LogValue is String.
