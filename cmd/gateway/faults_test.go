@@ -107,7 +107,7 @@ func TestRedisFaultsUnderLoad(t *testing.T) {
 			if failed := failures(got.all()); len(failed) > 0 {
 				t.Errorf("%d of %d failed, the first: %s", len(failed), len(got.all()), failed[0])
 			}
-			// Contract §6: each replica a burst of 2, and one fetch in a third of a life.
+			// Each replica a burst of 2, and one fetch in a third of a life.
 			if most := 3 * (2 + int(faulty/(life/3))); calls > most {
 				t.Errorf("%d calls of v1/auth, want at most %d", calls, most)
 			}

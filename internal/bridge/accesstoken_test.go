@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the fetching of access tokens (contract §6): what is sent, what is taken, what each failure means.
+// This file holds the fetching of access tokens: what is sent, what is taken, what each failure means.
 
 import (
 	"context"

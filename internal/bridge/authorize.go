@@ -112,7 +112,7 @@ func compileOr(env *cel.Env, text, otherwise string) (*rule, error) {
 	return compileRule(env, text)
 }
 
-// newGrant puts everything that changes the token's authority into its key (contract: access tokens in Redis).
+// newGrant puts everything that changes the token's authority into its key: in Redis no other may meet it.
 func newGrant(l License, role string, interwater *url.URL, client *http.Client) (Grant, error) {
 	if l.TokenMinutes <= 0 {
 		return Grant{}, errors.New("TokenMinutes must be positive")

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the verification in process (contract §5, RFC 8725): the settings say what counts, the token nothing.
+// This file holds the verification in process (RFC 8725): the settings say what counts, the token nothing.
 
 import (
 	"crypto/sha512"

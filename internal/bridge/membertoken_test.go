@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the form of a member token (contract §5): one header, one compact JWT, one meaning.
+// This file holds the form of a member token: one header, one compact JWT, one meaning.
 
 import (
 	"context"

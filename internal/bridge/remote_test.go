@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the asking of Glory (contract §5): what admits, what denies, what fails, and how often it is asked.
+// This file holds the asking of Glory: what admits, what denies, what fails, and how often it is asked.
 
 import (
 	"context"

@@ -17,7 +17,7 @@ func newTestEnv(t testing.TB) func(text string) (*rule, error) {
 	return func(text string) (*rule, error) { return compileRule(env, text) }
 }
 
-func TestRulesSeeTheContractsVariables(t *testing.T) {
+func TestRulesSeeMemberAndRequest(t *testing.T) {
 	compile := newTestEnv(t)
 	claims, err := StrictObject([]byte(`{"role":"x","n":5,"f":1.5,"list":["a","b"],"deep":{"m":[1]},"big":1e300}`))
 	if err != nil {

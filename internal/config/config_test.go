@@ -29,8 +29,8 @@ func load(t *testing.T, changes ...string) *Config {
 	return c
 }
 
-// TestDefaults holds the table of the contract against Settings and against what Load makes of
-// nothing.
+// TestDefaults holds what the gateway is known to do when nothing is set against Settings and
+// against what Load makes of nothing.
 func TestDefaults(t *testing.T) {
 	const routes = "GET /v1/info,GET /v1/sessions,GET /v1/sessions/{room_name}"
 	table := []struct{ name, value, summary string }{ // summary where it is not value

@@ -1,6 +1,6 @@
 package ops
 
-// This file is the shape of /status (contract §9).
+// This file is the shape of /status.
 
 // Status is the state of one replica.
 type Status struct {

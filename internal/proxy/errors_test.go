@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the gateway's own errors (contract §4): Glory's envelope to the byte, the right headers with it, and
+// This file holds the gateway's own errors: Glory's envelope to the byte, the right headers with it, and
 // nothing in it that tells of the inside.
 
 import (

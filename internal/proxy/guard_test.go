@@ -19,7 +19,7 @@ import (
 	"roomgate/internal/bridge"
 )
 
-// defaultRoutes are those of contract §2.
+// defaultRoutes are those of INTERWATER_ROUTES.
 var defaultRoutes = []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}
 
 // guarded reports whether a guard with these routes sends the request, and to where.

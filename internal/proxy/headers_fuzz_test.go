@@ -98,7 +98,7 @@ func headerLines(message string) (names, values []string) {
 }
 
 var (
-	// upRoom is what the contract lets out to Interwater, with the headers of a body, which an operator's route may have.
+	// upRoom is what is let out to Interwater, with the headers of a body, which an operator's route may have.
 	upRoom = " accept accept-encoding accept-language user-agent if-none-match if-modified-since traceparent tracestate" +
 		" content-type content-encoding content-language" +
 		" host s-connector-jwt x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id "

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the header rules on the way up (contract §3): what a client can get through to which upstream, and
+// This file holds the header rules on the way up: what a client can get through to which upstream, and
 // what it can't keep the gateway from sending.
 
 import (

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the one record of each request (contract §9): its fields, and what is never among them.
+// This file holds the one record of each request: its fields, and what is never among them.
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// eventFields are those of contract §9, with slog's level and message.
+// eventFields are those that are promised, with slog's level and message.
 var eventFields = []string{
 	"bytes", "client", "duration_ms", "level", "license", "method", "msg", "path", "request_id", "route", "status", "sub", "time",
 	"token_source", "trace_id", "upstream",

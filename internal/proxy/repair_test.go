@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what becomes of a room request whose access token is rejected (contract §6): one repeat where that is
+// This file holds what becomes of a room request whose access token is rejected: one repeat where that is
 // safe, and never an answer that the client takes for its own.
 
 import (

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the rules on the way back (contract §3): what an upstream can't get through to a client, whatever it
+// This file holds the rules on the way back: what an upstream can't get through to a client, whatever it
 // sends.
 
 import (

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the route table (contract §2): which requests go where, and what the others are answered.
+// This file holds the route table: which requests go where, and what the others are answered.
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the rule for request targets (contract §2): what is not clean is 400 and goes nowhere, what is clean
+// This file holds the rule for request targets: what is not clean is 400 and goes nowhere, what is clean
 // arrives byte for byte.
 
 import (

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what a client sees of an upstream that fails (contract §4): 502 or 504 before the answer, a broken
+// This file holds what a client sees of an upstream that fails: 502 or 504 before the answer, a broken
 // answer after it began, and never one that looks whole.
 
 import (

@@ -18,7 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// slack is what a slow machine may add to a wait that the contract bounds.
+// slack is what a slow machine may add to a wait that is bounded.
 const slack = 2 * time.Second
 
 // backInUse waits until the cache shares new tokens through Redis again.
