@@ -74,18 +74,28 @@ func (c *cluster) url() string {
 type sentinel struct {
 	addr            string
 	master, standby *sandbox.RedisServer
+	query           string // of its URL
 }
 
-func newSentinel(t *testing.T) *sentinel {
+func newSentinel(t *testing.T) *sentinel { return newLockedSentinel(t, "", "") }
+
+// newLockedSentinel has a password of its own, and its servers have another; "" is none.
+func newLockedSentinel(t *testing.T, own, servers string) *sentinel {
 	t.Helper()
-	s := &sentinel{master: newRedis(t)}
+	lock := []string{"--requirepass", servers, "--masterauth", servers}
+	s := &sentinel{master: newRedis(t, lock...), query: "?master_name=main"}
 	host, port, _ := net.SplitHostPort(s.master.Addr)
-	s.standby = newRedis(t, "--replicaof", host+" "+port)
-	own := freePort(t)
-	s.addr = "127.0.0.1:" + own
+	s.standby = newRedis(t, append(lock, "--replicaof", host+" "+port)...)
+	at := freePort(t)
+	s.addr = "127.0.0.1:" + at
 	conf := filepath.Join(t.TempDir(), "sentinel.conf")
 	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 1000\n"+
-		"sentinel failover-timeout main 5000\n", own, host, port)
+		"sentinel failover-timeout main 5000\n", at, host, port)
+	if servers != "" {
+		text += "requirepass " + own + "\nsentinel auth-pass main " + servers + "\n"
+		s.query += "&password=" + servers
+		s.addr = ":" + own + "@" + s.addr
+	}
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -94,12 +104,12 @@ func newSentinel(t *testing.T) *sentinel {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { command.Process.Kill(); command.Wait() })
-	watcher := redis.NewSentinelClient(&redis.Options{Addr: s.addr, DialTimeout: time.Second})
+	watcher := redis.NewSentinelClient(&redis.Options{Addr: "127.0.0.1:" + at, Password: own, DialTimeout: time.Second})
 	t.Cleanup(func() { watcher.Close() })
 	eventually(t, "the sentinel knows the standby", func() bool {
 		return len(watcher.Replicas(t.Context(), "main").Val()) == 1
 	})
-	standby := redis.NewClient(&redis.Options{Addr: s.standby.Addr})
+	standby := redis.NewClient(&redis.Options{Addr: s.standby.Addr, Password: servers})
 	t.Cleanup(func() { standby.Close() })
 	eventually(t, "the standby follows", func() bool {
 		return strings.Contains(standby.Info(t.Context(), "replication").Val(), "master_link_status:up")
@@ -107,4 +117,19 @@ func newSentinel(t *testing.T) *sentinel {
 	return s
 }
 
-func (s *sentinel) url() string { return "redis://" + s.addr + "?master_name=main" }
+func (s *sentinel) url() string { return "redis://" + s.addr + s.query }
+
+// A sentinel's password is no use at its master, nor the other way round.
+func TestASentinelAndItsMasterHaveTheirOwnPasswords(t *testing.T) {
+	stands, s, client := newStands(t), newLockedSentinel(t, "watches", "serves"), newClient(t)
+	environ := settings(stands, "", "REDIS_MODE=sentinel", "REDIS_URL="+s.url())
+	r := startReplica(t, environ)
+	get(t, client, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour)).want(t, 200)
+	if a := get(t, client, r.admin+"/readyz", "").want(t, 200); strings.Contains(a.body, "redis") {
+		t.Errorf("degraded: %s", a.body)
+	}
+	if dump := dumpRedis(t, ":serves@"+s.master.Addr); !strings.Contains(dump, ":token") {
+		t.Errorf("the token is not in Redis:\n%s", dump)
+	}
+	want(t, environ)
+}
