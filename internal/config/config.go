@@ -123,7 +123,7 @@ type Config struct {
 
 	// RedisURL is a redis:// or rediss:// URL that fits RedisMode: further nodes as addr and, for
 	// sentinel, master_name are in its query. It is a Secret because a password may be in it.
-	RedisURL Secret `env:"REDIS_URL,required" doc:"redis:// or rediss://; further nodes as ?addr=, a sentinel's ?master_name="`
+	RedisURL Secret `env:"REDIS_URL,required" doc:"redis:// or rediss://; further nodes as ?addr=; a sentinel's with ?master_name=, and ?username= and ?password= of its servers where they are not the sentinel's"`
 	// RedisMode is "single", "cluster" or "sentinel".
 	RedisMode string `env:"REDIS_MODE" envDefault:"single" oneof:"single,cluster,sentinel" doc:"what REDIS_URL leads to"`
 	// RedisKeyPrefix begins every key. It has no braces, so hash tags are the code's own to set.
