@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -43,7 +44,7 @@ func TestTheDocsPageInABrowser(t *testing.T) {
 	}
 	b.run(t,
 		chromedp.Click(chromedp.CSS(".btn.authorize")),
-		chromedp.SendKeys(chromedp.CSS(".auth-container input"), stands.Glory.MintToken(demoSubject, 1e12)),
+		chromedp.SendKeys(chromedp.CSS(".auth-container input"), stands.Glory.MintToken(demoSubject, time.Hour)),
 		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .authorize")),
 		chromedp.Click(chromedp.CSS(".auth-btn-wrapper .btn-done")),
 	)

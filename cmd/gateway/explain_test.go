@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 // explainFor runs the command with a member JWT on its standard input.
@@ -66,7 +67,7 @@ func TestExplainShowsTheParts(t *testing.T) {
 	stands, client := newStands(t), newClient(t)
 	environ := settings(stands, newRedis(t).Addr, `INTERWATER_ALLOW=member.sub == "1" && (member.claims.role == "x" || request.method == "GET")`)
 	r := startReplica(t, environ)
-	token := stands.Glory.MintToken("1", 1e12)
+	token := stands.Glory.MintToken("1", time.Hour)
 	get(t, client, r.url+"/v1/info", token).want(t, 200)
 	if out, status := explainFor(t, environ, token, "GET", "/v1/info", "-json"); status != 0 || !strings.Contains(out, `"expires_in_seconds": 3`) {
 		t.Errorf("%d, no seconds in\n%s", status, out)
