@@ -88,7 +88,7 @@ func TestCatalogueU(t *testing.T) {
 	s.retired(t)
 }
 
-// onlyRoomHeaders looks for headers of a room answer that are not on the contract's list.
+// onlyRoomHeaders looks for headers of a room answer that members aren't to see.
 func onlyRoomHeaders(t *testing.T, _ *arena, got []reply) {
 	allowed := []string{
 		"Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Etag", "Last-Modified", "Vary", "Date", "Retry-After",

@@ -180,7 +180,7 @@ func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 
 // Reject reports that Interwater turned c down. The next Credential is another one, unless the error is a
 // *NoCredential: then c was fresh when it was turned down before, and replacing it again would bring nothing.
-func (b *Bridge) Reject(ctx context.Context, _ Grant, c Credential) error {
+func (b *Bridge) Reject(ctx context.Context, c Credential) error {
 	if err := b.tokens.Reject(ctx, c.key, c.token); err != nil {
 		return noCredential(err)
 	}
@@ -189,6 +189,6 @@ func (b *Bridge) Reject(ctx context.Context, _ Grant, c Credential) error {
 
 // Refuse reports that c, which replaced a rejected credential, was turned down as well. It always returns the
 // *NoCredential to answer with.
-func (b *Bridge) Refuse(ctx context.Context, _ Grant, c Credential) error {
+func (b *Bridge) Refuse(ctx context.Context, c Credential) error {
 	return noCredential(b.tokens.Refuse(ctx, c.key, c.token))
 }

@@ -89,10 +89,15 @@ func (p *connPool) sweep() {
 }
 
 // close closes the idle connections, and those that come back before the next request.
-func (p *connPool) close() {
+func (p *connPool) close() { p.clear(true) }
+
+// drop closes the idle connections alone.
+func (p *connPool) drop() { p.clear(false) }
+
+func (p *connPool) clear(shut bool) {
 	p.mu.Lock()
 	conns := p.conns
-	p.conns, p.shut = nil, true
+	p.conns, p.shut = nil, p.shut || shut
 	if p.timer != nil {
 		p.timer.Stop()
 		p.timer = nil

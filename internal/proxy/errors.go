@@ -1,6 +1,6 @@
 package proxy
 
-// This file is the one place that turns an error into an HTTP answer (contract §4).
+// This file is the one place that turns an error into an HTTP answer.
 
 import (
 	"context"

@@ -99,7 +99,7 @@ func (g *fakeBridge) Credential(context.Context, bridge.Grant) (bridge.Credentia
 	return bridge.NewCredential(source, g.current), nil
 }
 
-func (g *fakeBridge) Reject(_ context.Context, _ bridge.Grant, c bridge.Credential) error {
+func (g *fakeBridge) Reject(_ context.Context, c bridge.Credential) error {
 	g.step("reject %s", c.Value())
 	if g.reject != nil {
 		return g.reject()
@@ -112,7 +112,7 @@ func (g *fakeBridge) Reject(_ context.Context, _ bridge.Grant, c bridge.Credenti
 	return nil
 }
 
-func (g *fakeBridge) Refuse(_ context.Context, _ bridge.Grant, c bridge.Credential) error {
+func (g *fakeBridge) Refuse(_ context.Context, c bridge.Credential) error {
 	g.step("refuse %s", c.Value())
 	if g.refuse != nil {
 		return g.refuse()

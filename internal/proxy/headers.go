@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the header rules of both upstreams (contract §3): what goes up, what comes back.
+// This file holds the header rules of both upstreams: what goes up, what comes back.
 
 import (
 	"encoding/hex"

@@ -42,9 +42,9 @@ func (steadyBridge) Credential(context.Context, bridge.Grant) (bridge.Credential
 	return bridge.NewCredential("memory", fuzzCredential), nil
 }
 
-func (steadyBridge) Reject(context.Context, bridge.Grant, bridge.Credential) error { return nil }
+func (steadyBridge) Reject(context.Context, bridge.Credential) error { return nil }
 
-func (steadyBridge) Refuse(context.Context, bridge.Grant, bridge.Credential) error {
+func (steadyBridge) Refuse(context.Context, bridge.Credential) error {
 	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
 }
 

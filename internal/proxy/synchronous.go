@@ -97,7 +97,7 @@ func (t *synchronous) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err == nil || answered || ctx.Err() != nil {
 			return answer, err
 		}
-		t.idle.close() // the others are no better
+		t.idle.drop() // the others are no better
 	}
 	c, err := t.dial(ctx)
 	if err != nil {

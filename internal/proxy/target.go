@@ -1,6 +1,6 @@
 package proxy
 
-// This file judges the request target as it was sent, before anything decodes it (contract §2). What passes here means
+// This file judges the request target as it was sent, before anything decodes it. What passes here means
 // the same to every reader: there is no spelling left that one decoder would understand otherwise than another.
 
 import (

@@ -22,8 +22,8 @@ import (
 // credentials is who supplies access tokens. *bridge.Bridge is one.
 type credentials interface {
 	Credential(context.Context, bridge.Grant) (bridge.Credential, error)
-	Reject(context.Context, bridge.Grant, bridge.Credential) error
-	Refuse(context.Context, bridge.Grant, bridge.Credential) error
+	Reject(context.Context, bridge.Credential) error
+	Refuse(context.Context, bridge.Credential) error
 }
 
 // credentialTransport adds the access token of the request's grant, and replaces a rejected one once.
@@ -47,7 +47,7 @@ func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error)
 		return answer, err
 	}
 	discard(answer)
-	if err := t.credentials.Reject(ctx, ex.grant, credential); err != nil {
+	if err := t.credentials.Reject(ctx, credential); err != nil {
 		return nil, err
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -61,7 +61,7 @@ func (t *credentialTransport) RoundTrip(r *http.Request) (*http.Response, error)
 		return answer, err
 	}
 	discard(answer)
-	return nil, t.credentials.Refuse(ctx, ex.grant, credential)
+	return nil, t.credentials.Refuse(ctx, credential)
 }
 
 // credential looks the access token up.
