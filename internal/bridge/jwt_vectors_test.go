@@ -234,7 +234,13 @@ func TestVectorsEncoding(t *testing.T) {
 			spell(fmt.Sprintf("and %q", odd), func(p string) string { return p + odd })
 			spell(fmt.Sprintf("after %q", odd), func(p string) string { return odd + p })
 			spell(fmt.Sprintf("around %q", odd), func(p string) string { return p[:5] + odd + p[5:] })
-			spell(fmt.Sprintf("with %q in place of a character", odd), func(p string) string { return p[:5] + odd + p[6:] })
+			spell(fmt.Sprintf("with %q in place of a character", odd), func(p string) string {
+				at := 5
+				for p[at:at+1] == odd {
+					at++
+				}
+				return p[:at] + odd + p[at+1:]
+			})
 		}
 		spell("padded to fours", func(p string) string { return p + strings.Repeat("=", 4-len(p)%4) })
 		spell("cut by one", func(p string) string { return p[:len(p)-1] })
@@ -254,7 +260,6 @@ func TestVectorsEncoding(t *testing.T) {
 				delete(v, rule)
 			}
 		}
-		delete(v, `signature and " "`) // that belongs to the Authorization header (RFC 9110 §5.6.3), not to the token
 		delete(v, `signature and " "`) // that belongs to the Authorization header (RFC 9110 §5.6.3), not to the token
 		v.want(t, false)
 	}
