@@ -22,7 +22,7 @@ const (
 	KindGarbage    Kind = "garbage"     // an HTML page, status 200 unless Status says otherwise
 	KindEmpty      Kind = "empty"       // no body, status 200 unless Status says otherwise
 	KindHang       Kind = "hang"        // nothing, until the client leaves or Close
-	KindReset      Kind = "reset"       // TCP RST before any byte
+	KindReset      Kind = "reset"       // the bytes of Body, if any, then TCP RST
 	KindCut        Kind = "cut"         // the answer, but half its body; then the connection is closed
 	KindHuge       Kind = "huge"        // a JSON string of Size bytes, chunked
 	KindBomb       Kind = "bomb"        // a gzip body that inflates to Size bytes

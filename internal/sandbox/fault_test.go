@@ -176,6 +176,10 @@ func TestBrokenConnections(t *testing.T) {
 	if got, err := raw(t, s.GloryURL, healthPath); got != "" || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("reset: %q, %v", got, err)
 	}
+	set(Fault{Kind: KindReset, Body: "HTTP/1.1 200 OK\r\nCon"})
+	if got, err := raw(t, s.GloryURL, healthPath); got != "HTTP/1.1 200 OK\r\nCon" || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("reset within the header: %q, %v", got, err)
+	}
 	set(Fault{Kind: KindCut})
 	a := send(t, c, "GET", s.GloryURL+healthPath, "")
 	if a.status != 200 || a.body != docHealth[:len(docHealth)/2] || !errors.Is(a.err, io.ErrUnexpectedEOF) {

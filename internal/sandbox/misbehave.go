@@ -164,6 +164,7 @@ func (f Fault) takeOver(w http.ResponseWriter) {
 	case KindRaw:
 		_, _ = io.WriteString(conn, f.Body)
 	default:
+		_, _ = io.WriteString(conn, f.Body)
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			// Without lingering, Close sends RST instead of FIN.
 			_ = tcp.SetLinger(0)

@@ -1,0 +1,199 @@
+package main
+
+// The catalogue's rows U13, upstreams that can't be reached or break off at any point, and O09, names that move and
+// addresses that die. The upstreams have names here, which the tests' own name server answers for.
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+// named is an arena whose upstreams are interwater.test and glory.test, at first 127.0.0.1 both.
+type named struct {
+	*arena
+	names  *names
+	ports  map[string]string // by name
+	fronts map[string]*httptest.Server
+}
+
+// upstreamNames are those of both.
+var upstreamNames = []string{"interwater.test", "glory.test"}
+
+func newNamed(t *testing.T, own ...string) *named {
+	t.Helper()
+	stands := newStands(t)
+	s := &named{names: newNames(t), ports: map[string]string{}, fronts: map[string]*httptest.Server{}}
+	handlers := map[string]http.Handler{"interwater.test": stands.Interwater, "glory.test": stands.Glory}
+	for _, name := range upstreamNames {
+		s.ports[name] = portEverywhere(t)
+		s.names.set(name, "127.0.0.1")
+		s.fronts[name] = serveAt(t, "127.0.0.1:"+s.ports[name], handlers[name])
+	}
+	own = append(own, s.names.setting(), "INTERWATER_URL=http://interwater.test:"+s.ports["interwater.test"], "GLORY_URL=http://glory.test:"+s.ports["glory.test"])
+	s.arena = newArenaBefore(t, stands, own...)
+	for range 60 { // so that the failures to come are too few to open a circuit
+		s.say(t, s.member("GET", "/v1/info"))
+		s.say(t, s.member("GET", "/api/v1/check_login"))
+	}
+	return s
+}
+
+// request is one for the upstream of this name: a GET of a room, or a login, which must not be sent twice.
+func (s *named) request(name string) string {
+	if name == "glory.test" {
+		return withBody("POST", "/public-api/v1/login", s.loginBody())
+	}
+	return s.member("GET", "/v1/info")
+}
+
+// moved gives a name other addresses and cuts the connections to the old ones.
+func (s *named) moved(name string, addrs ...string) {
+	s.names.set(name, addrs...)
+	s.fronts[name].CloseClientConnections()
+}
+
+// lastCause wants the newest access event to tell this cause, for the operator alone.
+func (s *arena) lastCause(t *testing.T, status int, cause string) {
+	t.Helper()
+	eventually(t, "an event that tells of "+cause, func() bool {
+		events := s.log.events("request")
+		last := events[len(events)-1]
+		text, _ := last["error"].(string)
+		return last["status"] == float64(status) && strings.Contains(text, cause)
+	})
+}
+
+func TestCatalogueU13Unreachable(t *testing.T) {
+	s := newNamed(t, "INTERWATER_TIMEOUT=3s", "GLORY_TIMEOUT=3s")
+	for _, name := range upstreamNames {
+		blackhole(t, "127.0.0.4:"+s.ports[name])
+	}
+	var rows []row
+	add := func(what, name string, status int, cause string, before func(*arena)) {
+		var began time.Time
+		rows = append(rows, row{
+			name: "U13 " + what + " " + name, send: s.request(name), want: []int{status},
+			before: func(a *arena) { before(a); began = time.Now() },
+			look: func(t *testing.T, a *arena, _ []reply) {
+				if took := time.Since(began); took > 6*time.Second { // twice the limit, on a busy machine
+					t.Errorf("it took %v", took)
+				}
+				a.lastCause(t, status, cause)
+			},
+		})
+	}
+	for _, name := range upstreamNames {
+		add("nobody listens", name, 502, "connection refused", func(*arena) { s.moved(name, "127.0.0.3") })
+		add("no such name", name, 502, "no such host", func(*arena) { s.moved(name) })
+		// It is given up before the upstream's own timeout, which would make it 504.
+		add("swallowed", name, 502, "i/o timeout", func(*arena) { s.moved(name, "127.0.0.4") })
+	}
+	s.play(t, rows)
+	for _, name := range upstreamNames {
+		s.moved(name, "127.0.0.1")
+		if got := s.say(t, s.request(name)); got.status != 200 {
+			t.Errorf("%s is back: %+v", name, got)
+		}
+		s.fronts[name].Close()
+	}
+	s.retired(t)
+}
+
+func TestCatalogueU13BrokenOff(t *testing.T) {
+	s := newArena(t, "INTERWATER_TIMEOUT=1s", "GLORY_TIMEOUT=1s")
+	for range 60 {
+		s.say(t, s.member("GET", "/v1/info"))
+		s.say(t, s.member("GET", "/api/v1/check_login"))
+	}
+	var rows []row
+	// both adds a room's row and a login's. Of an answer that has begun nothing is asked for again.
+	both := func(what string, fault sandbox.Fault, rooms int, want []int, look func(*testing.T, *arena, []reply)) {
+		rows = append(rows, row{
+			name: "U13 " + what + ", room", send: s.member("GET", "/v1/info"), want: want, rooms: rooms, look: look,
+			before: func(s *arena) { s.stands.Interwater.SetFaults(fault) },
+		}, row{
+			name: "U13 " + what + ", login", send: withBody("POST", "/public-api/v1/login", s.loginBody()), want: want, glory: 1, look: look,
+			before: func(s *arena) { s.stands.Glory.SetFaults(fault) },
+		})
+	}
+	reset := func(sent string) sandbox.Fault { return sandbox.Fault{Kind: sandbox.KindReset, Body: sent} }
+	const short, long = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n"
+	failed, cut := []int{502}, []int{200}
+	both("reset after the request", reset(""), 2, failed, nil) // a GET is repeated once
+	both("reset within the status line", reset("HTTP/1.1 2"), 1, failed, nil)
+	both("reset within the header", reset("HTTP/1.1 200 OK\r\nContent-Le"), 1, failed, nil)
+	both("reset after the header", reset(short), 1, failed, nil)
+	both("reset within a small body", reset(short+"{"), 1, failed, nil)
+	both("reset within a large body", reset(long+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
+	both("reset within a chunk", reset("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n"+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
+	both("never answered", sandbox.Fault{Kind: sandbox.KindHang}, 1, []int{504}, nil)
+	s.play(t, rows)
+	s.retired(t)
+}
+
+func TestCatalogueO09OneOfTwoAddressesIsDead(t *testing.T) {
+	s := newNamed(t)
+	for _, name := range upstreamNames {
+		blackhole(t, "127.0.0.4:"+s.ports[name])
+		s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request makes a connection
+	}
+	for dead, n := range map[string]int{"127.0.0.3": 50, "127.0.0.4": 3} { // the one refuses, the other swallows
+		for _, name := range upstreamNames {
+			t.Run("O09 "+dead+" "+name, func(t *testing.T) {
+				s.moved(name, dead, "127.0.0.1")
+				asked := s.names.questions()
+				for range n {
+					if got := s.say(t, s.request(name)); got.status != 200 {
+						t.Fatalf("%+v", got)
+					}
+				}
+				if s.names.questions() == asked {
+					t.Error("the name server wasn't asked: no connection was made")
+				}
+			})
+		}
+	}
+	for _, name := range upstreamNames {
+		s.fronts[name].Close()
+	}
+	s.retired(t)
+}
+
+func TestCatalogueO09NameMoves(t *testing.T) {
+	s := newNamed(t)
+	for _, name := range upstreamNames {
+		t.Run("O09 "+name, func(t *testing.T) {
+			old := s.fronts[name]
+			var served atomic.Int64
+			next := serveAt(t, "127.0.0.2:"+s.ports[name], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				served.Add(1)
+				old.Config.Handler.ServeHTTP(w, r)
+			}))
+			var statuses []int
+			ask := func() { statuses = append(statuses, s.say(t, s.request(name)).status) }
+			for range 20 {
+				ask()
+			}
+			s.names.set(name, "127.0.0.2")
+			old.Config.Close() // with all its connections
+			for range 50 {
+				ask()
+			}
+			failed := len(statuses) - len(slices.DeleteFunc(slices.Clone(statuses), func(status int) bool { return status != 200 }))
+			if failed > 1 || served.Load() < 49 {
+				t.Errorf("%d requests failed, %d reached the new address: %v", failed, served.Load(), statuses)
+			}
+			t.Logf("O09: %d of %d failed", failed, len(statuses))
+			old.Close()
+			next.Close()
+		})
+	}
+	s.retired(t)
+}
