@@ -119,7 +119,7 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 		switch {
 		case r.Context().Err() != nil:
 			return nil, r.Context().Err()
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, context.DeadlineExceeded): // net's may come first
 			return nil, fmt.Errorf("%s: %w", t.upstream, bridge.ErrUpstreamTimeout)
 		case errors.Is(err, errGuard): // our own, and nothing that an upstream wrote
 			return nil, err
