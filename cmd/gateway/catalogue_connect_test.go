@@ -113,15 +113,22 @@ func TestCatalogueU13BrokenOff(t *testing.T) {
 		s.say(t, s.member("GET", "/api/v1/check_login"))
 	}
 	var rows []row
-	// both adds a room's row and a login's. Of an answer that has begun nothing is asked for again.
-	both := func(what string, fault sandbox.Fault, rooms int, want []int, look func(*testing.T, *arena, []reply)) {
+	room := func(what string, fault sandbox.Fault, rooms int, want []int, look func(*testing.T, *arena, []reply)) {
 		rows = append(rows, row{
 			name: "U13 " + what + ", room", send: s.member("GET", "/v1/info"), want: want, rooms: rooms, look: look,
 			before: func(s *arena) { s.stands.Interwater.SetFaults(fault) },
-		}, row{
+		})
+	}
+	login := func(what string, fault sandbox.Fault, want []int, look func(*testing.T, *arena, []reply)) {
+		rows = append(rows, row{
 			name: "U13 " + what + ", login", send: withBody("POST", "/public-api/v1/login", s.loginBody()), want: want, glory: 1, look: look,
 			before: func(s *arena) { s.stands.Glory.SetFaults(fault) },
 		})
+	}
+	// both adds a row of each. Of an answer that has begun nothing is asked for again.
+	both := func(what string, fault sandbox.Fault, rooms int, want []int, look func(*testing.T, *arena, []reply)) {
+		room(what, fault, rooms, want, look)
+		login(what, fault, want, look)
 	}
 	reset := func(sent string) sandbox.Fault { return sandbox.Fault{Kind: sandbox.KindReset, Body: sent} }
 	const short, long = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n"
@@ -129,8 +136,12 @@ func TestCatalogueU13BrokenOff(t *testing.T) {
 	both("reset after the request", reset(""), 2, failed, nil) // a GET is repeated once
 	both("reset within the status line", reset("HTTP/1.1 2"), 1, failed, nil)
 	both("reset within the header", reset("HTTP/1.1 200 OK\r\nContent-Le"), 1, failed, nil)
-	both("reset after the header", reset(short), 1, failed, nil)
-	both("reset within a small body", reset(short+"{"), 1, failed, nil)
+	// A small answer of a room is read whole before it is passed on. One of Glory's isn't: the connection breaks off.
+	room("reset after the header", reset(short), 1, failed, nil)
+	room("reset within a small body", reset(short+"{"), 1, failed, nil)
+	login("reset after the header", reset(short), nil, nil)
+	login("reset within a small body", reset(short+"{"), nil, nil)
+	rows[len(rows)-1].closes, rows[len(rows)-2].closes = true, true
 	both("reset within a large body", reset(long+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
 	both("reset within a chunk", reset("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n"+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
 	both("never answered", sandbox.Fault{Kind: sandbox.KindHang}, 1, []int{504}, nil)
@@ -187,7 +198,7 @@ func TestCatalogueO09NameMoves(t *testing.T) {
 				ask()
 			}
 			failed := len(statuses) - len(slices.DeleteFunc(slices.Clone(statuses), func(status int) bool { return status != 200 }))
-			if failed > 1 || served.Load() < 49 {
+			if failed > 1 || statuses[len(statuses)-1] != 200 || served.Load() < 49 {
 				t.Errorf("%d requests failed, %d reached the new address: %v", failed, served.Load(), statuses)
 			}
 			t.Logf("O09: %d of %d failed", failed, len(statuses))

@@ -40,7 +40,13 @@ type arena struct {
 // newArena starts a gateway without rate limits, unless own says otherwise, and gives it an access token.
 func newArena(t *testing.T, own ...string) *arena {
 	t.Helper()
-	s := &arena{stands: newStands(t), looker: newClient(t)}
+	return newArenaBefore(t, newStands(t), own...)
+}
+
+// newArenaBefore is newArena with upstreams that the test has started already.
+func newArenaBefore(t *testing.T, stands *sandbox.Sandbox, own ...string) *arena {
+	t.Helper()
+	s := &arena{stands: stands, looker: newClient(t)}
 	evil, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,7 @@ const asProgram = "ROOMGATE_TEST_AS_PROGRAM=1"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(strings.TrimSuffix(asProgram, "=1")) != "" {
+		askNames()
 		main()
 		return
 	}
