@@ -123,6 +123,29 @@ func TestGlorysHeadersPassButTheCredential(t *testing.T) {
 	}
 }
 
+// Shared caches take an answer for everybody's unless it says otherwise.
+func TestGlorysAnswersToOneMemberArePrivate(t *testing.T) {
+	own := ""
+	upstream := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		if own != "" {
+			w.Header().Set("Cache-Control", own)
+		}
+	})
+	g := start(t, func(o *Options) { o.Glory = upstream })
+	for _, tt := range []struct{ path, line, own, want string }{
+		{"/api/v1/profile", asMember, "", "private"},
+		{"/api/v1/profile", "Accept: */*", "", "private"}, // a refusal isn't everybody's either
+		{"/public-api/v1/health", asMember, "", "private"},
+		{"/public-api/v1/health", "Accept: */*", "", ""},
+		{"/api/v1/profile", asMember, "public, max-age=1", "public, max-age=1"},
+	} {
+		own = tt.own
+		if got := g.do(t, "GET", tt.path, tt.line).header.Get("Cache-Control"); got != tt.want {
+			t.Errorf("%s with %s, Glory says %q: %q, want %q", tt.path, tt.line, tt.own, got, tt.want)
+		}
+	}
+}
+
 func TestManyInformationalAnswersAreDropped(t *testing.T) {
 	upstream := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range 3 {
