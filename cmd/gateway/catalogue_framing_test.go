@@ -75,8 +75,7 @@ func TestCatalogueS(t *testing.T) {
 		row{name: "S14 Expect of nothing known", send: withBody("POST", "/public-api/v1/login", s.loginBody(), "Expect: y"), want: []int{417}, closes: true},
 		row{name: "GET with a body", send: s.member("GET", "/v1/info", "Content-Length: 2") + "ab", want: []int{400}},
 	)
-	// S16: cases of h1spec that no row above has.
-	refused("S16", "GET / HTTP/1.1\r\nHost: g\r\nX Y: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: g\r\n: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: g\r\nX\r\n\r\n",
+	refused("S malformed lines", "GET / HTTP/1.1\r\nHost: g\r\nX Y: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: g\r\n: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: g\r\nX\r\n\r\n",
 		"GET HTTP/1.1\r\nHost: g\r\n\r\n", "GET / HTTP/1.1 x\r\nHost: g\r\n\r\n", "GET / HTTP/x\r\nHost: g\r\n\r\n", "GET  / HTTP/1.1\r\nHost: g\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n")
 	s.play(t, rows)
 	// Another 100 on the connections that these left behind.

@@ -1,0 +1,111 @@
+package main
+
+// The catalogue's row S16: the cases of uNetworking's h1spec (http_test.ts), typed again. They want a server that echoes
+// whatever it gets: Glory is one here, and what is asked for at its root is asked for below /api/.
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// h1spec are the cases that are answered, by the description they have there. Where it takes several statuses, want is
+// the gateway's.
+var h1spec = []struct {
+	name, send string
+	want       int
+	body       string // of a 200
+}{
+	{"Request without HTTP version", "GET /api/ \r\n\r\n", 400, ""},
+	{"Request with Expect header", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nExpect: 100-continue\r\n\r\n", 200, ""},
+	{"Valid GET request", "GET /api/ HTTP/1.1\r\nHost: example.com\r\n\r\n", 200, ""},
+	{"Valid GET request with edge cases", "GET /api/ HTTP/1.1\r\nhoSt:\texample.com\r\nempty:\r\n\r\n", 200, ""},
+	{"Invalid header characters", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nX-Invalid[]: test\r\n\r\n", 400, ""},
+	{"Missing Host header", "GET /api/ HTTP/1.1\r\nContent-Length: 5\r\n\r\n", 400, ""},
+	{"Multiple Host headers", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nHost: example.org\r\n\r\n", 400, ""},
+	{"Overflowing negative Content-Length header", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: -123456789123456789123456789\r\n\r\n", 400, ""},
+	{"Negative Content-Length header", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: -1234\r\n\r\n", 400, ""},
+	{"Non-numeric Content-Length header", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: abc\r\n\r\n", 400, ""},
+	{"Empty header value", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nX-Empty-Header: \r\n\r\n", 200, ""},
+	{"Header containing invalid control character", "GET /api/ HTTP/1.1\r\nHost: example.com\r\nX-Bad-Control-Char: test\x07\r\n\r\n", 400, ""},
+	{"Invalid HTTP version", "GET /api/ HTTP/9.9\r\nHost: example.com\r\n\r\n", 505, ""},
+	{"Invalid prefix of request", "Extra lineGET /api/ HTTP/1.1\r\nHost: example.com\r\n\r\n", 400, ""},
+	{"Invalid line ending", "GET /api/ HTTP/1.1\r\nHost: example.com\r\n\rSome-Header: Test\r\n\r\n", 400, ""},
+	{"Valid POST request with body", "POST /api/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\nhello", 200, "hello"},
+	{
+		"Chunked Transfer-Encoding",
+		"POST /api/ HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n\r\nc\r\nHellO world1\r\n0\r\n\r\n", 200, "HellO world1",
+	},
+	{
+		"Conflicting Transfer-Encoding and Content-Length in varying case", "POST /api/ HTTP/1.1\r\nHost: example.com\r\ncontent-LengtH: 5\r\n" +
+			"TransFer-Encoding: chunked\r\n\r\nc\r\nHellO world1\r\n0\r\n\r\n", 200, "HellO world1",
+	},
+}
+
+// h1specFragments are where the others cut a good request: the server has to wait for the rest.
+var h1specFragments = []struct{ name, end string }{
+	{"Fragmented method", "G"}, {"Fragmented URL 1", "GET "}, {"Fragmented URL 2", "GET /api/hello"}, {"Fragmented URL 3", "GET /api/hello "},
+	{"Fragmented HTTP version", "GET /api/hello HTTP"}, {"Fragmented request line", "GET /api/hello HTTP/1.1"},
+	{"Fragmented request line newline 1", "HTTP/1.1\r"}, {"Fragmented request line newline 2", "HTTP/1.1\r\n"},
+	{"Fragmented field name", "\r\nHos"}, {"Fragmented field value 1", "\r\nHost:"}, {"Fragmented field value 2", "\r\nHost: "},
+	{"Fragmented field value 3", "localhost"}, {"Fragmented field value 4", "localhost\r"}, {"Fragmented request", "localhost\r\n"},
+	{"Fragmented request termination", "localhost\r\n\r"},
+}
+
+func TestCatalogueS16(t *testing.T) {
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	defer echo.Close()
+	s := newArena(t, "GLORY_URL="+echo.URL)
+	var rows []row
+	for _, c := range h1spec {
+		r := row{name: "S16 " + c.name, send: c.send, want: []int{c.want}}
+		if c.want == http.StatusOK {
+			r.look = bodyIs(c.body, false)
+		} else {
+			r.closes = true
+		}
+		rows = append(rows, r)
+	}
+	s.play(t, rows)
+	t.Run("fragments", func(t *testing.T) {
+		for _, c := range h1specFragments {
+			t.Run("S16 "+c.name, func(t *testing.T) {
+				t.Parallel()
+				s.fragmented(t, c.end)
+			})
+		}
+	})
+	echo.CloseClientConnections()
+	s.retired(t)
+}
+
+// fragmented sends a request up to the first end in it, and the rest once nothing was answered to that.
+func (s *arena) fragmented(t *testing.T, end string) {
+	const request = "GET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	before, rest, ok := strings.Cut(request, end)
+	if !ok {
+		t.Fatalf("%q is not in the request", end)
+	}
+	conn, err := net.Dial("tcp", s.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, before+end)
+	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("answered before the request is whole: %d bytes, %v", n, err)
+	}
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, rest)
+	if got, ok := readReply(bufio.NewReader(conn), http.MethodGet); !ok || got.status != http.StatusOK {
+		t.Errorf("the whole request: %+v", got)
+	}
+}
