@@ -1,7 +1,7 @@
 package main
 
 // The catalogue's rows O: too much at once, and an upstream that drags. Figures are logged; what is asserted holds on a
-// busy machine too.
+// busy machine too. O07 is in catalogue_memory_test.go, O09 in catalogue_connect_test.go.
 
 import (
 	"context"
@@ -106,24 +106,31 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
+// The capacity is not the machine's but that of 32 places and an upstream that takes its time, so that a goodput of 90 % can
+// be asked for on a busy machine, too. Of times the medians are judged, and the rest logged.
 func TestCatalogueO01(t *testing.T) {
-	const inFlight, lasts = 64, 6 * time.Second
-	delay := 50 * time.Millisecond
-	if raceDetector() { // its cost must not be what limits
-		delay = 200 * time.Millisecond
-	}
-	s := newArena(t, "MAX_IN_FLIGHT=64")
+	const inFlight, delay, cycles = 32, time.Second, 6
+	s := newArena(t, "MAX_IN_FLIGHT=32", "ROOM_COALESCE=false")
 	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: delay})
-	url := s.url + "/v1/info"
-	capacity := closedLoop(t, inFlight, 2*time.Second, url, s.token)
-	got := flood(t, int(3*capacity), manyConns, time.After(lasts), url, s.token)
-	good, rest := goodAndRest(got.all())
-	goodput := float64(len(good)) / lasts.Seconds()
-	t.Logf("O01: capacity %.0f/s (64 at once, %v each: %.0f/s at most); offered %.0f/s; good %.0f/s (%.0f %%), p99 %v; rejected %.0f/s, p50 %v, p99 %v",
-		capacity, delay, inFlight/delay.Seconds(), float64(len(got.all()))/lasts.Seconds(), goodput, 100*goodput/capacity, quantile(good, .99),
-		float64(len(rest))/lasts.Seconds(), quantile(rest, .5), quantile(rest, .99))
-	if goodput < capacity/2 { // a collapse; the figure above is to be judged on a machine with nothing else to do
+	url, most := s.url+"/v1/info", inFlight/delay.Seconds()
+	capacity := min(most, closedLoop(t, inFlight, 4*delay, url, s.token))
+	// What is counted is answers within whole cycles, once all places have been taken.
+	from := time.Now().Add(2 * delay)
+	to := from.Add(cycles * delay)
+	good, rest := goodAndRest(flood(t, int(3*capacity), manyConns, time.After(time.Until(to)), url, s.token).all())
+	good = slices.DeleteFunc(good, func(x sample) bool { ended := x.at.Add(x.took); return ended.Before(from) || ended.After(to) })
+	goodput := float64(len(good)) / to.Sub(from).Seconds()
+	t.Logf("O01: capacity %.0f/s (%d at once, %v each: %.0f/s at most); good %.0f/s (%.0f %%), p50 %v, p99 %v; %d rejected, p50 %v, p99 %v",
+		capacity, inFlight, delay, most, goodput, 100*goodput/capacity, quantile(good, .5), quantile(good, .99),
+		len(rest), quantile(rest, .5), quantile(rest, .99))
+	if goodput < .9*capacity {
 		t.Errorf("the goodput is %.0f/s of a capacity of %.0f/s", goodput, capacity)
+	}
+	if float64(len(rest)) < capacity*to.Sub(from).Seconds() {
+		t.Errorf("%d were rejected: that was no overload", len(rest))
+	}
+	if accepted, rejected := quantile(good, .5), quantile(rest, .5); accepted > 2*delay || rejected > 50*time.Millisecond {
+		t.Errorf("medians: accepted %v, rejected %v", accepted, rejected)
 	}
 	for _, x := range rest {
 		if x.status != 503 || x.retryAfter == "" {

@@ -1,0 +1,197 @@
+package main
+
+// The catalogue's row O07: everything that could fill the memory of a gateway that has 128 MiB, at once and for a while:
+// answers that explode (U08), that don't end or don't begin (U09), bodies without an end (D05), and members among them.
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+const (
+	o07MiB     = 100              // resident, at most
+	o07Lasts   = 20 * time.Second // unless o07Setting says for how long
+	o07Setting = "ROOMGATE_TEST_O07"
+)
+
+// mixed counts what became of a load of many kinds.
+type mixed struct {
+	*arena
+	ctx    context.Context
+	client *http.Client
+	wg     sync.WaitGroup
+	counts sync.Map     // of *atomic.Int64, by kind and outcome
+	asked  atomic.Int64 // makes each query another one: none shares an answer
+}
+
+// repeat runs one from so many workers, each of them with a pause of its own, until the load ends. It returns the outcome,
+// or "" where the load's end has cut it short.
+func (m *mixed) repeat(kind string, workers int, pause time.Duration, one func() string) {
+	for range workers {
+		m.wg.Go(func() {
+			tick := time.NewTicker(pause)
+			defer tick.Stop()
+			for {
+				outcome := one()
+				if m.ctx.Err() != nil {
+					return
+				}
+				count, _ := m.counts.LoadOrStore(kind+" "+outcome, new(atomic.Int64))
+				count.(*atomic.Int64).Add(1)
+				select {
+				case <-tick.C:
+				case <-m.ctx.Done():
+					return
+				}
+			}
+		})
+	}
+}
+
+// count is how often a kind had an outcome.
+func (m *mixed) count(what string) int64 {
+	if count, ok := m.counts.Load(what); ok {
+		return count.(*atomic.Int64).Load()
+	}
+	return 0
+}
+
+// get is a member's GET; the outcome is its status and whether the body broke off.
+func (m *mixed) get(path string) string {
+	r, err := http.NewRequestWithContext(m.ctx, http.MethodGet, fmt.Sprint(m.url, path, "?", m.asked.Add(1)), nil)
+	if err != nil {
+		return err.Error()
+	}
+	r.Header.Set("Authorization", "Bearer "+m.token)
+	r.Header.Set("Accept-Encoding", "gzip")
+	response, err := m.client.Do(r)
+	if err != nil {
+		return "no answer"
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return fmt.Sprint(response.StatusCode, " broken off")
+	}
+	return fmt.Sprint(response.StatusCode)
+}
+
+// endless sends a body of chunks until it is answered.
+func (m *mixed) endless(method, path string) string {
+	conn, err := net.Dial("tcp", m.addr())
+	if err != nil {
+		return "no connection"
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, message(method, path, "Transfer-Encoding: chunked"))
+	chunk := []byte("4000\r\n" + strings.Repeat("a", 16<<10) + "\r\n")
+	for sent := 0; sent < 64<<20 && m.ctx.Err() == nil; sent += len(chunk) {
+		if _, err := conn.Write(chunk); err != nil {
+			return "cut off"
+		}
+	}
+	return "taken"
+}
+
+// bomb is a body of some 6 MiB that inflates to 6 GiB: gzip members can be strung together.
+func bomb(t *testing.T) []byte {
+	t.Helper()
+	var one bytes.Buffer
+	zip := gzip.NewWriter(&one)
+	if _, err := zip.Write(make([]byte, 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Repeat(one.Bytes(), 96)
+}
+
+func TestCatalogueO07HostileBodiesStayWithinBounds(t *testing.T) {
+	if raceDetector() {
+		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
+	}
+	lasts := o07Lasts
+	if text := os.Getenv(o07Setting); text != "" {
+		var err error
+		if lasts, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stands, explosive := newStands(t), bomb(t)
+	rooms := serveAt(t, "127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/sessions/bomb" {
+			stands.Interwater.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(explosive)
+	}))
+	s := newArenaBefore(t, stands, "GOMEMLIMIT=128MiB", "INTERWATER_URL="+rooms.URL, "INTERWATER_TIMEOUT=2s")
+	if a, err := call(t.Context(), s.looker, http.MethodPut, s.admin+"/loglevel?level=error", "", ""); err != nil || a.status != http.StatusOK {
+		t.Fatalf("%v, %v", a, err)
+	}
+	stands.Interwater.SetFaults(
+		sandbox.Fault{Path: "/v1/sessions/endless", Kind: sandbox.KindHuge, Size: 10 << 30},
+		sandbox.Fault{Path: "/v1/sessions/hang", Kind: sandbox.KindHang},
+		sandbox.Fault{Path: "/v1/sessions/trickle", Kind: sandbox.KindTrickle, Interval: 500 * time.Millisecond},
+	)
+	ctx, end := context.WithTimeout(t.Context(), lasts)
+	defer end()
+	m := &mixed{arena: s, ctx: ctx, client: newClient(t)}
+	m.repeat("member", 16, 20*time.Millisecond, func() string { return m.get("/v1/sessions") })
+	m.repeat("bomb", 8, 100*time.Millisecond, func() string { return m.get("/v1/sessions/bomb") })
+	m.repeat("endless answer", 8, 100*time.Millisecond, func() string { return m.get("/v1/sessions/endless") })
+	m.repeat("no answer", 32, time.Millisecond, func() string { return m.get("/v1/sessions/hang") })
+	m.repeat("slow answer", 32, time.Millisecond, func() string { return m.get("/v1/sessions/trickle") })
+	m.repeat("endless login", 8, 100*time.Millisecond, func() string { return m.endless("POST", "/public-api/v1/login") })
+	m.repeat("endless upload", 8, 100*time.Millisecond, func() string { return m.endless("PUT", "/api/v1/profile") })
+	peak := s.watchMemory(t, ctx.Done())
+	m.wg.Wait()
+	m.counts.Range(func(what, count any) bool { t.Logf("O07: %s: %d", what, count.(*atomic.Int64).Load()); return true })
+	t.Logf("O07: %.0f MiB resident at the most, within %v", peak/(1<<20), lasts)
+	if peak > o07MiB<<20 {
+		t.Errorf("%.0f MiB resident, want %d at most", peak/(1<<20), o07MiB)
+	}
+	for _, what := range []string{
+		"member 200", "bomb 200", "endless answer 200 broken off", "endless login cut off", "endless upload cut off",
+	} {
+		if m.count(what) == 0 {
+			t.Errorf("%s: never", what)
+		}
+	}
+	stands.Interwater.SetFaults()
+	eventually(t, "members are served", func() bool { return get(t, s.looker, s.url+"/v1/info", s.token).status == http.StatusOK })
+	m.client.CloseIdleConnections()
+	s.looker.CloseIdleConnections()
+	rooms.Close()
+	s.retired(t)
+}
+
+// watchMemory returns the most that was resident until it was over, in bytes.
+func (s *arena) watchMemory(t *testing.T, over <-chan struct{}) (peak float64) {
+	t.Helper()
+	for tick := time.NewTicker(200 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+			peak = max(peak, s.metrics(t)["process_resident_memory_bytes"])
+		case <-over:
+			tick.Stop()
+			return peak
+		}
+	}
+}
