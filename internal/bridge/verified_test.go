@@ -5,6 +5,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +50,22 @@ func TestKnownTokenIsGoodUntilOneNanosecondBeforeItsEnd(t *testing.T) {
 			t.Errorf("at its end: %v", err)
 		}
 	})
+}
+
+// The catalogue's J17: a token ends by the wall clock, also when that is set while the process runs. A time that had a
+// reading of the monotonic clock would go by that one.
+func TestKnownTokenEndsByTheWallClock(t *testing.T) {
+	b := newLocalBridge(t)
+	if _, err := ask(b, good()); err != nil {
+		t.Fatal(err)
+	}
+	known := b.secrets.Load().local.known.tokens.Values()
+	if len(known) != 1 {
+		t.Fatalf("%d tokens are known", len(known))
+	}
+	if text := known[0].expiry.String(); strings.Contains(text, "m=") {
+		t.Errorf("its end is %s", text)
+	}
 }
 
 func TestKnownTokenIsForgottenWithItsSecret(t *testing.T) {
