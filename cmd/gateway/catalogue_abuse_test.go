@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +93,37 @@ func TestCatalogueX(t *testing.T) {
 		}
 	})
 	s.retired(t)
+}
+
+// X06: what SIGQUIT prints is for a developer, who need not know secrets. It is printed in the middle of requests.
+func TestCatalogueX06Dump(t *testing.T) {
+	s, client := newArena(t, "GOTRACEBACK=all"), newClient(t)
+	get(t, client, s.url+"/v1/sessions", s.token).want(t, 200)
+	secrets := s.secrets()
+	secrets["member token"], secrets["password"] = s.token, s.stands.Demo.Password
+	s.stands.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
+	s.stands.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
+	rooms := s.stands.Interwater.RoomCalls()
+	go call(t.Context(), client, http.MethodGet, s.url+"/v1/sessions", s.token, "")
+	go call(t.Context(), client, http.MethodPost, s.url+"/public-api/v1/login", "", s.loginBody())
+	eventually(t, "both are under way", func() bool { return s.stands.Interwater.RoomCalls() > rooms && len(s.stands.Glory.Requests()) > 0 })
+	if err := s.process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.ended() // an exit status of 2
+	dump := s.log.String()
+	if strings.Count(dump, "\ngoroutine ") < 5 {
+		t.Fatalf("no dump: %.2000s", dump)
+	}
+	for what, secret := range secrets {
+		for form, text := range map[string]string{
+			"": secret, "in base64": base64.StdEncoding.EncodeToString([]byte(secret)), "in hex": hex.EncodeToString([]byte(secret)),
+		} {
+			if strings.Contains(dump, text) {
+				t.Errorf("the %s is in the dump %s", what, form)
+			}
+		}
+	}
 }
 
 // seriesStayTheSame is X05: whatever clients make up, no new series.

@@ -4,8 +4,14 @@ package main
 // the same from outside, and no refused token causes a call of anybody.
 
 import (
+	"crypto/hmac"
+	"crypto/sha512"
+	"encoding/base64"
+	"io"
 	"log"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +99,48 @@ func nest(depth int) any {
 		v = []any{v}
 	}
 	return v
+}
+
+// J14: a secret that is too short to sign with never verifies a token, it stops the start. One newline at the end of a
+// file, and base64, are read as contract §7 says.
+func TestCatalogueJ14(t *testing.T) {
+	stands, redis := newStands(t), newRedis(t)
+	secret := stands.Glory.Secret()
+	for name, bad := range map[string]string{
+		"one byte": "k", "47 bytes": strings.Repeat("k", 47), "47 bytes and a newline": strings.Repeat("k", 47) + "\n", "a good one and an empty one": secret + ",",
+		"base64 of 47 bytes": "base64:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 47))), "no base64": "base64:%" + secret,
+	} {
+		t.Run("J14 "+name, func(t *testing.T) {
+			err := run(t.Context(), []string{"serve"}, settings(stands, redis.Addr, "GLORY_JWT_SECRETS="+bad), io.Discard, io.Discard)
+			if err == nil || exitStatus(err) != 2 || !strings.Contains(err.Error(), "GLORY_JWT_SECRETS") || strings.Contains(err.Error(), secret) {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+	}
+	empty := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own := settings(stands, redis.Addr, "GLORY_JWT_SECRETS=", "GLORY_JWT_SECRETS_FILE="+empty)
+	if err := run(t.Context(), []string{"serve"}, own, io.Discard, io.Discard); exitStatus(err) != 2 {
+		t.Errorf("J14 an empty file: it ends with %v", err)
+	}
+	for name, good := range map[string]string{
+		"newline at the end": secret + "\n", "base64": "base64:" + base64.StdEncoding.EncodeToString([]byte(secret)),
+	} {
+		t.Run("J14 "+name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "secret")
+			if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			r, client := startReplica(t, settings(stands, redis.Addr, "GLORY_JWT_SECRETS=", "GLORY_JWT_SECRETS_FILE="+file)), newClient(t)
+			token := stands.Glory.MintToken("1", time.Hour)
+			get(t, client, r.url+"/v1/info", token).want(t, 200)
+			// Not a key that is empty.
+			input := token[:strings.LastIndexByte(token, '.')]
+			mac := hmac.New(sha512.New384, nil)
+			mac.Write([]byte(input))
+			get(t, client, r.url+"/v1/info", input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil))).want(t, 401)
+		})
+	}
 }
