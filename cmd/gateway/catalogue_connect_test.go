@@ -136,12 +136,8 @@ func TestCatalogueU13BrokenOff(t *testing.T) {
 	both("reset after the request", reset(""), 2, failed, nil) // a GET is repeated once
 	both("reset within the status line", reset("HTTP/1.1 2"), 1, failed, nil)
 	both("reset within the header", reset("HTTP/1.1 200 OK\r\nContent-Le"), 1, failed, nil)
-	// A small answer of a room is read whole before it is passed on. One of Glory's isn't: the connection breaks off.
-	room("reset after the header", reset(short), 1, failed, nil)
-	room("reset within a small body", reset(short+"{"), 1, failed, nil)
-	login("reset after the header", reset(short), nil, nil)
-	login("reset within a small body", reset(short+"{"), nil, nil)
-	rows[len(rows)-1].closes, rows[len(rows)-2].closes = true, true
+	both("reset after the header", reset(short), 1, failed, nil) // a small answer is read whole before it is passed on
+	both("reset within a small body", reset(short+"{"), 1, failed, nil)
 	both("reset within a large body", reset(long+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
 	both("reset within a chunk", reset("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n"+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
 	both("never answered", sandbox.Fault{Kind: sandbox.KindHang}, 1, []int{504}, nil)

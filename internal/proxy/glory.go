@@ -60,20 +60,23 @@ func newGloryProxy(o Options, rt http.RoundTripper) http.Handler {
 			dropCredentials(r.Out.Header)
 			identify(r.Out.Header, ex)
 		},
-		ModifyResponse: keepPrivate,
-		Transport:      rt,
-		BufferPool:     newBufferPool(),
-		ErrorHandler:   fail,
-		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		ModifyResponse: func(answer *http.Response) error {
+			keepPrivate(answer)
+			_, err := completeSmall(answer)
+			return err
+		},
+		Transport:    rt,
+		BufferPool:   newBufferPool(),
+		ErrorHandler: fail,
+		ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 }
 
 // keepPrivate marks what Glory answers to one member, where Glory says nothing about it: there are shared caches (nginx for
 // one) that give an answer to whoever asks next, though the request had an Authorization (RFC 9111 §3.5).
-func keepPrivate(answer *http.Response) error {
+func keepPrivate(answer *http.Response) {
 	personal := strings.HasPrefix(exchangeOf(answer.Request).target.path, "/api/") || len(answer.Request.Header["Authorization"]) > 0
 	if personal && len(answer.Header["Cache-Control"]) == 0 {
 		answer.Header["Cache-Control"] = []string{"private"}
 	}
-	return nil
 }

@@ -80,22 +80,19 @@ const maxRoomAnswer = 8 << 20
 const smallAnswer = 64 << 10
 
 // completeSmall reads a small answer to its end, so that an upstream that breaks off in it is a 502 and not a broken
-// connection, and one that repeats the access token in it is found out. Larger ones are not looked into.
-func completeSmall(answer *http.Response, credential bridge.Credential) error {
+// connection, and returns its text. Larger ones are left alone; then there is none.
+func completeSmall(answer *http.Response) ([]byte, error) {
 	if answer.ContentLength <= 0 || answer.ContentLength > smallAnswer || answer.Request.Method == http.MethodHead {
-		return nil
+		return nil, nil
 	}
 	body := answer.Body
 	defer func() { _ = body.Close() }()
 	text := make([]byte, answer.ContentLength)
 	if _, err := io.ReadFull(body, text); err != nil {
-		return fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
-	}
-	if bytes.Contains(text, []byte(credential.Value())) {
-		return errEchoed
+		return nil, fmt.Errorf("%w: answer broken off: %w", bridge.ErrUpstream, err)
 	}
 	answer.Body = newWholeBody(text)
-	return nil
+	return text, nil
 }
 
 // wholeBody is a body that has been read to its end.

@@ -4,6 +4,7 @@ package proxy
 // answer is cleared of.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -83,8 +84,12 @@ func (t *credentialTransport) send(r *http.Request, credential bridge.Credential
 	if err != nil {
 		return nil, err
 	}
-	if err := completeSmall(answer, credential); err != nil {
+	text, err := completeSmall(answer)
+	if err != nil {
 		return nil, err
+	}
+	if len(text) > 0 && bytes.Contains(text, []byte(credential.Value())) {
+		return nil, errEchoed
 	}
 	return answer, nil
 }
