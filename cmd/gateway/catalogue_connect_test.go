@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"roomgate/internal/bridge"
 	"roomgate/internal/sandbox"
 )
 
@@ -203,4 +204,31 @@ func TestCatalogueO09NameMoves(t *testing.T) {
 		})
 	}
 	s.retired(t)
+}
+
+func TestCatalogueO09NameMovesAndTheOldAddressAnswers(t *testing.T) {
+	s := newNamed(t)
+	var served [2]atomic.Int64
+	for i, name := range upstreamNames {
+		old := s.fronts[name].Config.Handler
+		serveAt(t, "127.0.0.2:"+s.ports[name], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			served[i].Add(1)
+			old.ServeHTTP(w, r)
+		}))
+		s.names.set(name, "127.0.0.2")
+	}
+	// Connections that are never idle for long are given up all the same, and no request with them.
+	began, tick := time.Now(), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for ; served[0].Load() == 0 || served[1].Load() == 0; <-tick.C {
+		for _, name := range upstreamNames {
+			if got := s.say(t, s.request(name)); got.status != 200 {
+				t.Fatalf("%s: %+v", name, got)
+			}
+		}
+		if time.Since(began) > bridge.MaxConnectionAge+10*time.Second {
+			t.Fatalf("requests that reached the new addresses of %v: %d and %d", upstreamNames, served[0].Load(), served[1].Load())
+		}
+	}
+	t.Logf("O09: both moved within %v", time.Since(began))
 }

@@ -10,8 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
+
+// MaxConnectionAge is for how long a connection to an upstream is used, about: by then its name may stand for other addresses,
+// and a connection that is never idle would be kept for as long as the old one answers.
+const MaxConnectionAge = 30 * time.Second
 
 // errNoHTTP stands for every error that Plain does not know.
 var errNoHTTP = errors.New("connection broken or no valid HTTP")
@@ -22,7 +27,7 @@ var errNoHTTP = errors.New("connection broken or no valid HTTP")
 func NewTransport() *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	return &http.Transport{
+	t := &http.Transport{
 		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
@@ -32,6 +37,22 @@ func NewTransport() *http.Transport {
 		MaxIdleConnsPerHost:    1024,
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+	}
+	t.Proxy = renewed(t, MaxConnectionAge)
+	return t
+}
+
+// renewed is what t asks before each request, in place of a proxy: now and then it closes those connections that are idle.
+// Each of a few that are always busy will not be at one of these times.
+func renewed(t *http.Transport, age time.Duration) func(*http.Request) (*url.URL, error) {
+	began := time.Now()
+	var last atomic.Int64
+	return func(*http.Request) (*url.URL, error) {
+		now, before := int64(time.Since(began)), last.Load()
+		if now-before >= int64(age) && last.CompareAndSwap(before, now) {
+			t.CloseIdleConnections()
+		}
+		return nil, nil
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTransportGoesThroughNoProxy(t *testing.T) {
@@ -24,11 +25,33 @@ func TestTransportGoesThroughNoProxy(t *testing.T) {
 		t.Setenv(name, proxy.String())
 	}
 	t.Setenv("NO_PROXY", "")
-	if rt := transport(t); rt.Proxy != nil { // net/http reads the environment once: another test may have been first
-		t.Error("the transport has a proxy")
+	// net/http reads the environment once: another test may have been first.
+	if at, err := transport(t).Proxy(httptest.NewRequest("GET", "http://upstream.invalid/", nil)); at != nil || err != nil {
+		t.Errorf("the transport has a proxy: %v, %v", at, err)
 	}
 	if _, err := newClient(transport(t)).Get("http://upstream.invalid/"); err == nil {
 		t.Error("an address that does not exist was reached")
+	}
+}
+
+// The name may stand for other addresses by then.
+func TestConnectionsAreRenewed(t *testing.T) {
+	for age, want := range map[time.Duration]int{0: 5, time.Hour: 1} {
+		var seen []string
+		upstream := scripted(t, func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.RemoteAddr) })
+		rt := transport(t)
+		rt.Proxy = renewed(rt, age)
+		for range 5 {
+			answer, err := newClient(rt).Get(upstream.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+		}
+		if got := len(slices.Compact(seen)); got != want {
+			t.Errorf("%d connections for 5 requests when they are renewed after %v, want %d", got, age, want)
+		}
 	}
 }
 

@@ -31,13 +31,14 @@ type upstreamConn struct {
 	unread int64                // how much more may be read
 	abort  func()               // closes the socket; may be called at any time
 	idle   time.Time            // since when it has been
+	until  time.Time            // for how long it may be used
 	one    [1]byte              // what quiet reads into
 }
 
-// newUpstreamConn takes over conn, which is TLS on socket or socket itself.
-func newUpstreamConn(conn net.Conn, s *socket) *upstreamConn {
+// newUpstreamConn takes over conn, which is TLS on s or s itself.
+func newUpstreamConn(conn net.Conn, s *socket, until time.Time) *upstreamConn {
 	// Not TLS: it would take its leave first, which can wait, and the upstream's reply to that looks like an answer's end.
-	c := &upstreamConn{conn: conn, socket: s, abort: func() { _ = s.Close() }}
+	c := &upstreamConn{conn: conn, socket: s, until: until, abort: func() { _ = s.Close() }}
 	if encrypted, ok := conn.(*tls.Conn); ok {
 		state := encrypted.ConnectionState()
 		c.tls = &state

@@ -4,6 +4,7 @@ package proxy
 // looks at it first, and a timer sorts out those that nobody takes.
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ const sweepEvery = 5 * time.Second
 type connPool struct {
 	most  int           // how many it keeps
 	limit time.Duration // for how long
+	age   time.Duration // for how long a connection is used in all, at most
 
 	mu    sync.Mutex
 	conns []*upstreamConn // the one that has been idle longest first
@@ -46,18 +48,23 @@ func (p *connPool) take() *upstreamConn {
 
 // good reports whether a request may go over c.
 func (p *connPool) good(c *upstreamConn, now time.Time) bool {
-	return now.Sub(c.idle) < p.limit && c.quiet()
+	return now.Sub(c.idle) < p.limit && now.Before(c.until) && c.quiet()
+}
+
+// until is when a new connection has been used for long enough: not all of them at the same time.
+func (p *connPool) until() time.Time {
+	return time.Now().Add(p.age - time.Duration(rand.Int64N(1+int64(p.age)/4)))
 }
 
 // put takes back a connection whose last answer has been read whole.
 func (p *connPool) put(c *upstreamConn) {
+	c.idle = time.Now()
 	p.mu.Lock()
-	if p.shut || len(p.conns) >= p.most || c.socket.raw == nil {
+	if p.shut || len(p.conns) >= p.most || c.socket.raw == nil || !c.idle.Before(c.until) {
 		p.mu.Unlock()
 		c.close()
 		return
 	}
-	c.idle = time.Now()
 	p.conns = append(p.conns, c)
 	if p.timer == nil {
 		p.timer = time.AfterFunc(min(p.limit, sweepEvery), p.sweep)

@@ -49,7 +49,7 @@ type synchronous struct {
 func newSynchronous(base *url.URL, next *http.Transport) *synchronous {
 	t := &synchronous{
 		next: next, scheme: base.Scheme, host: base.Host,
-		idle:  connPool{most: next.MaxIdleConnsPerHost, limit: next.IdleConnTimeout},
+		idle:  connPool{most: next.MaxIdleConnsPerHost, limit: next.IdleConnTimeout, age: bridge.MaxConnectionAge},
 		heads: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 	port := base.Port()
@@ -123,7 +123,7 @@ func (t *synchronous) dial(ctx context.Context) (*upstreamConn, error) {
 	}
 	s := newSocket(conn)
 	if t.tls == nil {
-		return newUpstreamConn(s, s), nil
+		return newUpstreamConn(s, s, t.idle.until()), nil
 	}
 	encrypted := tls.Client(s, t.tls)
 	limited, cancel := context.WithTimeout(ctx, t.next.TLSHandshakeTimeout)
@@ -135,7 +135,7 @@ func (t *synchronous) dial(ctx context.Context) (*upstreamConn, error) {
 		}
 		return nil, err
 	}
-	return newUpstreamConn(encrypted, s), nil
+	return newUpstreamConn(encrypted, s, t.idle.until()), nil
 }
 
 // takes reports whether the request is one of the simple kind. One that http.Transport might refuse isn't.

@@ -147,6 +147,7 @@ func (t timeLimit) RoundTrip(r *http.Request) (*http.Response, error) {
 // repeatOnce makes t repeat a request once at most. By itself http.Transport repeats a GET that died on an idle connection
 // for as long as it finds another: an upstream that resets them all would get one request as often as it has connections.
 func repeatOnce(t *http.Transport) *http.Transport {
+	renew := t.Proxy
 	// The one thing that is asked before each attempt. There is no proxy.
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		ex := exchangeOf(r)
@@ -157,7 +158,7 @@ func repeatOnce(t *http.Transport) *http.Transport {
 		case ex.attempts == 2:
 			t.CloseIdleConnections() // the others are no better: the repetition goes over a new one
 		}
-		return nil, nil
+		return renew(r)
 	}
 	return t
 }

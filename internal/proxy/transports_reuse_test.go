@@ -47,6 +47,22 @@ func TestConnectionsAreReused(t *testing.T) {
 	})
 }
 
+// Its name may stand for another address after a while, and what is never idle would never be closed otherwise.
+func TestOldConnectionsAreNotReused(t *testing.T) {
+	u := listen(t, serveOK)
+	rt := synch.with(t, u).(*synchronous)
+	rt.idle.age = time.Nanosecond
+	for range 3 {
+		want(t, call(t.Context(), t, rt, "GET", u.base), "200 [good]")
+	}
+	u.wantCounts(t, 3, 3)
+	rt.idle.age = time.Hour
+	for range 3 {
+		want(t, call(t.Context(), t, rt, "GET", u.base), "200 [good]")
+	}
+	u.wantCounts(t, 4, 6)
+}
+
 // A request that finds its idle connection closed, or sees it die before any byte, is sent once more over a new one.
 func TestStaleConnectionIsReplaced(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
