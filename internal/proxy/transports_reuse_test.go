@@ -328,10 +328,13 @@ func echo(p *peer, poison bool) {
 		case 1:
 			p.send(okHead+"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(id), id)
 		case 2:
-			p.ok(id)
-			if poison {
-				p.ok("nobody's")
+			if !poison {
+				p.ok(id)
+				break
 			}
+			// At once: what comes after the next request was sent is that one's answer, as far as anybody can tell.
+			const whole = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
+			p.send(whole+whole, len(id), id, len("nobody's"), "nobody's")
 		case 3:
 			p.reset()
 			return
