@@ -33,12 +33,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	program := findBrowser()
 	if program == "" {
-		const missing = "Chromium is not installed; the tests of pages in a browser are skipped"
-		if os.Getenv("ROOMGATE_REQUIRE_BROWSER") != "" {
-			t.Fatal(missing)
-		}
-		sayAloud("roomgate: " + missing)
-		t.Skip(missing)
+		skipWithout(t, "ROOMGATE_REQUIRE_BROWSER", "Chromium is not installed; the tests of pages in a browser are skipped")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(program),

@@ -48,12 +48,7 @@ func newNginx(t *testing.T, upstream string) string {
 	t.Helper()
 	program := findNginx()
 	if program == "" {
-		const missing = "nginx is not installed; the test of a shared cache is skipped"
-		if os.Getenv("ROOMGATE_REQUIRE_NGINX") != "" {
-			t.Fatal(missing)
-		}
-		sayAloud("roomgate: " + missing)
-		t.Skip(missing)
+		skipWithout(t, "ROOMGATE_REQUIRE_NGINX", "nginx is not installed; the test of a shared cache is skipped")
 	}
 	user := ""
 	if os.Geteuid() == 0 { // else its worker is somebody who can't write here

@@ -33,7 +33,7 @@ func newNamed(t *testing.T, own ...string) *named {
 	s := &named{names: newNames(t), ports: map[string]string{}, fronts: map[string]*httptest.Server{}}
 	handlers := map[string]http.Handler{"interwater.test": stands.Interwater, "glory.test": stands.Glory}
 	for _, name := range upstreamNames {
-		s.ports[name] = portEverywhere(t)
+		s.ports[name] = freePortAt(t, "0.0.0.0")
 		s.names.set(name, "127.0.0.1")
 		s.fronts[name] = serveAt(t, "127.0.0.1:"+s.ports[name], handlers[name])
 	}

@@ -48,6 +48,16 @@ func sayAloud(text string) {
 	}
 }
 
+// skipWithout skips the test for want of a program, or fails it where CI requires that one: then the variable is set.
+func skipWithout(t *testing.T, required, missing string) {
+	t.Helper()
+	if os.Getenv(required) != "" {
+		t.Fatal(missing)
+	}
+	sayAloud("roomgate: " + missing)
+	t.Skip(missing)
+}
+
 // newRedis starts a redis-server for the test. Without one installed the test is skipped, or fails where CI wants it.
 func newRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()

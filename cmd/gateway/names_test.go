@@ -135,18 +135,6 @@ func serveAt(t *testing.T, addr string, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// portEverywhere is one that is free on every address of loopback.
-func portEverywhere(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
-}
-
 // blackhole makes an address of loopback swallow what is sent to a port: its listener's queue is full, and the kernel
 // drops every SYN to come.
 func blackhole(t *testing.T, addr string) {

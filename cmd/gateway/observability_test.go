@@ -26,11 +26,7 @@ const observability = "../../deploy/observability/"
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("promtool"); err != nil {
-		if os.Getenv("ROOMGATE_REQUIRE_PROMTOOL") != "" {
-			t.Fatal(err)
-		}
-		sayAloud("roomgate: promtool is not installed; the rules' own tests are skipped (Debian: prometheus)")
-		t.Skip(err)
+		skipWithout(t, "ROOMGATE_REQUIRE_PROMTOOL", "promtool is not installed; the rules' own tests are skipped (Debian: prometheus)")
 	}
 	command := exec.CommandContext(t.Context(), "promtool", args...)
 	command.Dir, command.Stdin = observability, strings.NewReader(stdin)

@@ -20,7 +20,13 @@ import (
 // freePort is a port that nobody listens on right now.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return freePortAt(t, "127.0.0.1")
+}
+
+// freePortAt is one of an address; 0.0.0.0 stands for all.
+func freePortAt(t *testing.T, addr string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", addr+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
