@@ -29,11 +29,14 @@ release: ## build what a release consists of into DIST (PLATFORMS, VERSION)
 release-check: ## build the commit twice, in two places, and compare (PLATFORMS)
 	deploy/release/check
 
-test: ## run the tests
+test: ## run the tests that a change needs: a representative of each kind
 	go test ./...
 
-race: ## run the tests with the race detector
-	go test -race ./...
+test-all: ## run every test: needs redis-server, haproxy, nginx, chromium, promtool and h2spec
+	ROOMGATE_TESTS=all go test -timeout 20m ./...
+
+test-race: ## run every test with the race detector
+	ROOMGATE_TESTS=all go test -race -parallel 4 -timeout 20m ./...
 
 lint: ## run the linter with .golangci.yml
 	$(LINT) run
@@ -74,4 +77,4 @@ vuln: ## look for known vulnerabilities in what the code calls
 clean: ## remove what build and release left
 	rm -rf '$(OUT)' '$(DIST)'
 
-.PHONY: help build release release-check test race lint fmt ci sandbox run-local fleet k6 pictures vuln clean
+.PHONY: help build release release-check test test-all test-race lint fmt ci sandbox run-local fleet k6 pictures vuln clean

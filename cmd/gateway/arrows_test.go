@@ -29,11 +29,13 @@ const (
 	// fleetDir is a second program: it starts gateways and their surroundings to load and to break them.
 	fleetDir  = "loadtest/fleet"
 	fleetFile = fleetDir + "/main.go"
+	// testsDir says which tests a run leaves out. Its own test prints go test's last line, so it comes last by name.
+	testsDir = "tests"
 )
 
 // arrows lists every folder that may hold Go code, and which of the others its
 // code may import. What is not drawn here is forbidden; test files may import
-// the sandbox besides.
+// the sandbox and tests besides.
 var arrows = map[string][]string{
 	mainDir: {
 		"internal/bridge", "internal/config", "internal/ops",
@@ -47,6 +49,7 @@ var arrows = map[string][]string{
 	"internal/tokencache": nil,
 	fleetDir:              {"internal/sandbox"},
 	"loadtest/scale":      nil,
+	testsDir:              nil,
 }
 
 // reasons says why an arrow is missing. The first match counts; an empty side
@@ -55,6 +58,8 @@ var reasons = []struct{ from, to, why string }{
 	{fleetDir, "", "the fleet is measured from outside, as balancers and members meet it: what it took from within would not be seen failing"},
 	{"", fleetDir, "the fleet is a program for whoever tests gateways; no gateway may need it"},
 	{"loadtest/scale", "", "the model is written down apart from the code and held against it: what it shared would always agree"},
+	{testsDir, "", "what says which tests run must not fail with what they test"},
+	{"", testsDir, "only tests may ask which tests run"},
 	{"", "loadtest/scale", "a model is for planning: nothing that serves may need it"},
 	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
 	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
@@ -220,7 +225,7 @@ func whyNotImport(name, imported string) string {
 	test := strings.HasSuffix(name, "_test.go")
 	if to, ours := strings.CutPrefix(imported, module+"/"); ours {
 		from := path.Dir(name)
-		if from == to || slices.Contains(arrows[from], to) || test && to == "internal/sandbox" {
+		if from == to || slices.Contains(arrows[from], to) || test && (to == "internal/sandbox" || to == testsDir) {
 			return ""
 		}
 		return whyNot(from, to)

@@ -8,27 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-// installed skips the test, aloud, where a part of the fleet is missing; CI wants them all.
-func installed(t *testing.T) {
-	t.Helper()
-	for _, name := range []string{"haproxy", "redis-server"} {
-		if _, err := exec.LookPath(name); err == nil {
-			continue
-		}
-		if os.Getenv("ROOMGATE_REQUIRE_REDIS") != "" {
-			t.Fatalf("%s is not installed", name)
-		}
-		fmt.Fprintf(os.Stderr, "roomgate: %s is not installed; the fleet is not tested\n", name)
-		t.Skip(name + " is not installed")
-	}
-}
+	"roomgate/tests"
+)
 
 // freeBase is a first port, below those that the kernel draws, from which all of the fleet's are free.
 func freeBase(t *testing.T) int {
@@ -54,7 +40,8 @@ next:
 }
 
 func TestAFleetIsRestartedUnderLoadAndLeavesNothingBehind(t *testing.T) {
-	installed(t)
+	tests.Long(t)
+	tests.Need(t, "haproxy", "redis-server")
 	t.Parallel()
 	base := freeBase(t)
 	file := filepath.Join(t.TempDir(), "result.md")

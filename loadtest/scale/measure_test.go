@@ -7,14 +7,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
 	"math"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -24,6 +22,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 var measure = flag.Duration("measure", 0, "measure fleets of 1, 2, 4 and 8 replicas for so long each, and print the rows of docs/scale.md")
@@ -36,6 +35,8 @@ func measured(replicas int) fleet {
 }
 
 func TestTheModelHoldsForRealFleets(t *testing.T) {
+	tests.Long(t)
+	tests.Need(t, "redis-server")
 	sizes, window := []int{4}, 16*time.Second
 	if *measure > 0 {
 		sizes, window = []int{1, 2, 4, 8}, *measure
@@ -102,9 +103,6 @@ func build(t *testing.T) string {
 func observe(t *testing.T, gateway string, f fleet, window time.Duration) [kinds]float64 {
 	t.Helper()
 	redis, err := sandbox.StartRedis()
-	if errors.Is(err, sandbox.ErrNoRedis) && os.Getenv("ROOMGATE_REQUIRE_REDIS") == "" {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
