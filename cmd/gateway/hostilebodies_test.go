@@ -1,7 +1,8 @@
 package main
 
-// The catalogue's row O07: everything that could fill the memory of a gateway that has 128 MiB, at once and for a while:
-// answers that explode (U08), that don't end or don't begin (U09), bodies without an end (D05), and members among them.
+// Everything that could fill the memory of a gateway that has 128 MiB, at once and for a while:
+// answers that explode (U08), that don't end or don't begin (U09), bodies without an end (D05), and members among them. It is
+// the catalogue's row O07.
 
 import (
 	"bytes"
@@ -19,12 +20,13 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 const (
-	o07MiB     = 100              // resident, at most
-	o07Lasts   = 20 * time.Second // unless o07Setting says for how long
-	o07Setting = "ROOMGATE_TEST_O07"
+	hostileMiB     = 100              // resident, at most
+	hostileLasts   = 20 * time.Second // unless hostileSetting says for how long
+	hostileSetting = "ROOMGATE_TEST_HOSTILE_FOR"
 )
 
 // mixed counts what became of a load of many kinds.
@@ -120,12 +122,13 @@ func bomb(t *testing.T) []byte {
 	return bytes.Repeat(one.Bytes(), 96)
 }
 
-func TestCatalogueO07HostileBodiesStayWithinBounds(t *testing.T) {
+func TestHostileBodiesStayWithinBounds(t *testing.T) {
+	tests.Long(t)
 	if raceDetector() {
 		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
 	}
-	lasts := o07Lasts
-	if text := os.Getenv(o07Setting); text != "" {
+	lasts := hostileLasts
+	if text := os.Getenv(hostileSetting); text != "" {
 		var err error
 		if lasts, err = time.ParseDuration(text); err != nil {
 			t.Fatal(err)
@@ -162,10 +165,10 @@ func TestCatalogueO07HostileBodiesStayWithinBounds(t *testing.T) {
 	m.repeat("endless upload", 8, 100*time.Millisecond, func() string { return m.endless("PUT", "/api/v1/profile") })
 	peak := s.watchMemory(t, ctx.Done())
 	m.wg.Wait()
-	m.counts.Range(func(what, count any) bool { t.Logf("O07: %s: %d", what, count.(*atomic.Int64).Load()); return true })
-	t.Logf("O07: %.0f MiB resident at the most, within %v", peak/(1<<20), lasts)
-	if peak > o07MiB<<20 {
-		t.Errorf("%.0f MiB resident, want %d at most", peak/(1<<20), o07MiB)
+	m.counts.Range(func(what, count any) bool { t.Logf("%s: %d", what, count.(*atomic.Int64).Load()); return true })
+	t.Logf("%.0f MiB resident at the most, within %v", peak/(1<<20), lasts)
+	if peak > hostileMiB<<20 {
+		t.Errorf("%.0f MiB resident, want %d at most", peak/(1<<20), hostileMiB)
 	}
 	for _, what := range []string{
 		"member 200", "bomb 200", "endless answer 200 broken off", "endless login cut off", "endless upload cut off",

@@ -1,16 +1,17 @@
 package main
 
-// The catalogue's row D11: h2spec over TLS, the whole of it. Its program is no part of this module; .ci/run installs it.
+// h2spec over TLS, the whole of it: the catalogue's row D11. Its program is no part of this module; .ci/run installs it.
 
 import (
 	"context"
 	"net"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"roomgate/tests"
 )
 
 // h2specKnown are the cases that fail with every Go server: 4.2.3, 6.5.3.1, 8.1.2.2.1 and 8.1.2.2.2.
@@ -21,16 +22,14 @@ var h2specKnown = []string{
 	`2: Sends a HEADERS frame that contains the TE header field with any value other than "trailers"`,
 }
 
-func TestCatalogueD11(t *testing.T) {
-	program := os.Getenv("ROOMGATE_H2SPEC")
-	if program == "" {
-		t.Skip("ROOMGATE_H2SPEC names no h2spec; .ci/run has one")
-	}
+func TestH2specFailsWhereGoItselfDoesAlone(t *testing.T) {
+	tests.Long(t)
+	tests.Need(t, "h2spec")
 	s := newTLSArena(t)
 	host, port, _ := net.SplitHostPort(s.addr())
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, program, "--strict", "--tls", "--insecure", "--host", host, "--port", port, "--path", "/public-api/v1/health")
+	command := exec.CommandContext(ctx, "h2spec", "--strict", "--tls", "--insecure", "--host", host, "--port", port, "--path", "/public-api/v1/health")
 	out, _ := command.CombinedOutput() // it ends with 1 where a case fails
 	if !strings.Contains(string(out), "146 tests, ") {
 		t.Fatalf("it didn't come to its end: %s", out)
@@ -38,9 +37,9 @@ func TestCatalogueD11(t *testing.T) {
 	_, failures, _ := strings.Cut(string(out), "Failures:")
 	for line := range strings.Lines(failures) {
 		if _, name, failed := strings.Cut(line, "× "); failed && !slices.Contains(h2specKnown, strings.TrimSpace(name)) {
-			t.Errorf("D11: %s", name)
+			t.Errorf("%s", name)
 		}
 	}
-	t.Logf("D11: %s", strings.TrimSpace(failures[strings.LastIndex(failures, "146 tests"):]))
+	t.Logf("%s", strings.TrimSpace(failures[strings.LastIndex(failures, "146 tests"):]))
 	s.retired(t)
 }

@@ -1,6 +1,6 @@
 package main
 
-// The catalogue's row A10: a shared cache between the members and the gateway, a real nginx. It keeps whatever it may, for
+// A shared cache between the members and the gateway, a real nginx: the catalogue's row A10. It keeps whatever it may, for
 // ten minutes, and takes a request for what its path and query say: who asks counts for nothing.
 
 import (
@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"roomgate/tests"
 )
 
 const nginxConfig = `
@@ -42,14 +44,9 @@ http {
 }
 `
 
-// newNginx starts one before upstream, in a folder of its own, and returns its URL. Without nginx the test is skipped, or
-// fails where CI wants it.
+// newNginx starts one before upstream, in a folder of its own, and returns its URL.
 func newNginx(t *testing.T, upstream string) string {
 	t.Helper()
-	program := findNginx()
-	if program == "" {
-		skipWithout(t, "ROOMGATE_REQUIRE_NGINX", "nginx is not installed; the test of a shared cache is skipped")
-	}
 	user := ""
 	if os.Geteuid() == 0 { // else its worker is somebody who can't write here
 		user = "user root;"
@@ -59,7 +56,7 @@ func newNginx(t *testing.T, upstream string) string {
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, port, upstream, user), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(program, "-e", "stderr", "-p", dir, "-c", config)
+	command := exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", config)
 	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -78,17 +75,8 @@ func newNginx(t *testing.T, upstream string) string {
 	return url
 }
 
-// findNginx looks where Debian puts it, too, which isn't everybody's path.
-func findNginx() string {
-	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
-		if program, err := exec.LookPath(name); err == nil {
-			return program
-		}
-	}
-	return ""
-}
-
-func TestCatalogueA10SharedCache(t *testing.T) {
+func TestSharedCacheKeepsNoMembersAnswer(t *testing.T) {
+	tests.Need(t, "nginx")
 	stands, client := newStands(t), newClient(t)
 	own := []string{"MEMBER_RATE_LIMIT=0", "ROOM_COALESCE=false", "INTERWATER_ALLOW=member.sub != 'c'", "TRUSTED_PROXIES=127.0.0.0/8"}
 	r := startReplica(t, settings(stands, newRedis(t).Addr, own...))
@@ -114,11 +102,11 @@ func TestCatalogueA10SharedCache(t *testing.T) {
 			before := stands.Interwater.RoomCalls()
 			a := get(t, client, cache+path, tokens[who])
 			if a.status != want[who] || a.header.Get("X-Cache") != "MISS" || !strings.Contains(a.header.Get("Cache-Control"), "no-store") {
-				t.Errorf("A10: %s asks for %s: %d, X-Cache %q, Cache-Control %q", who, path, a.status, a.header.Get("X-Cache"), a.header["Cache-Control"])
+				t.Errorf("%s asks for %s: %d, X-Cache %q, Cache-Control %q", who, path, a.status, a.header.Get("X-Cache"), a.header["Cache-Control"])
 			}
 			asked := stands.Interwater.RoomCalls() - before
 			if admitted := who == "a" || who == "b"; admitted && asked != 1 || !admitted && asked != 0 {
-				t.Errorf("A10: %s asks for %s: Interwater was asked %d times", who, path, asked)
+				t.Errorf("%s asks for %s: Interwater was asked %d times", who, path, asked)
 			}
 		}
 	}
@@ -132,7 +120,7 @@ func TestCatalogueA10SharedCache(t *testing.T) {
 		before := stands.Glory.Calls("/api/v1/profile")
 		a := get(t, client, cache+"/api/v1/profile", tokens[who])
 		if a.status != status || a.header.Get("X-Cache") != "MISS" || stands.Glory.Calls("/api/v1/profile") != before+1 {
-			t.Errorf("A10: %s asks for a profile: %d, X-Cache %q", who, a.status, a.header.Get("X-Cache"))
+			t.Errorf("%s asks for a profile: %d, X-Cache %q", who, a.status, a.header.Get("X-Cache"))
 		}
 	}
 }

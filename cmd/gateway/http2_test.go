@@ -1,7 +1,7 @@
 package main
 
-// The catalogue's row S17, HTTP/2, frame by frame: what has no place in HTTP/2, or two places, must not become an
-// HTTP/1.1 request that says something else. With it is what TLS needs in tests.
+// HTTP/2, frame by frame: what has no place in it, or two places, must not become an HTTP/1.1 request that says something
+// else (the catalogue's row S17). With it is what TLS needs in tests.
 
 import (
 	"bytes"
@@ -151,7 +151,7 @@ func h2Status(block []byte) int {
 	return -1
 }
 
-func TestCatalogueSOverHTTP2(t *testing.T) {
+func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
 	s := newTLSArena(t)
 	base := func(own ...string) []string {
 		return append([]string{":method", "GET", ":scheme", "https", ":path", "/v1/info", ":authority", "g", "authorization", "Bearer " + s.token}, own...)
@@ -171,27 +171,27 @@ func TestCatalogueSOverHTTP2(t *testing.T) {
 		want   []int // any of them; 0: stream or connection broken off
 		rooms  int
 	}{
-		{"S17 good", base(), []int{200}, 1},
-		{"S17 transfer-encoding", base("transfer-encoding", "chunked"), []int{0, 400}, 0},
-		{"S17 connection", base("connection", "s-connector-jwt"), []int{0, 400}, 0},
-		{"S17 upgrade", base("upgrade", "h2c"), []int{0, 400}, 0},
-		{"S17 te", base("te", "gzip"), []int{0, 400}, 0},
-		{"S17 CR LF in a value", base("x-a", "b\r\nS-Connector-Jwt: EVIL"), []int{0, 400}, 0},
-		{"S17 NUL in a value", base("x-a", "b\x00c"), []int{0, 400}, 0},
-		{"S17 upper case", base("S-Connector-Jwt", "EVIL"), []int{0, 400}, 0},
-		{"S17 space in a name", base("x a", "b"), []int{0, 400}, 0},
-		{"S17 credential", base("s-connector-jwt", "EVIL", "s_connector_jwt", "EVIL"), []int{200}, 1},
-		{"S17 path without slash", with(":path", "v1/info"), []int{0, 400}, 0},
-		{"S17 path with a space", with(":path", "/v1/info HTTP/1.1"), []int{0, 400, 404}, 0},
-		{"S17 path with #", with(":path", "/v1/info#/../auth"), []int{0, 400}, 0},
-		{"S17 path to auth", with(":path", "/v1/sessions/..%2fauth"), []int{400}, 0},
-		{"S17 path empty", with(":path", ""), []int{0, 400}, 0},
-		{"S17 path twice", base(":path", "/v1/auth"), []int{0, 400}, 0},
-		{"S17 method CONNECT with a path", with(":method", "CONNECT"), []int{0, 400, 405}, 0},
-		{"S17 authority is no host", with(":authority", "gw@"+s.evil), []int{0, 400}, 0},
-		{"S17 another host", base("host", "EVIL"), []int{0, 200, 400}, -1},
-		{"S17 two member tokens", base("authorization", "Bearer "+s.token), []int{401}, 0},
-		{"S17 content-length without a body", base("content-length", "5"), []int{0, 200, 400}, -1}, // net/http takes it for none
+		{"as it should be", base(), []int{200}, 1},
+		{"transfer-encoding", base("transfer-encoding", "chunked"), []int{0, 400}, 0},
+		{"connection", base("connection", "s-connector-jwt"), []int{0, 400}, 0},
+		{"upgrade", base("upgrade", "h2c"), []int{0, 400}, 0},
+		{"te", base("te", "gzip"), []int{0, 400}, 0},
+		{"CR LF in a value", base("x-a", "b\r\nS-Connector-Jwt: EVIL"), []int{0, 400}, 0},
+		{"NUL in a value", base("x-a", "b\x00c"), []int{0, 400}, 0},
+		{"upper case", base("S-Connector-Jwt", "EVIL"), []int{0, 400}, 0},
+		{"space in a name", base("x a", "b"), []int{0, 400}, 0},
+		{"credential", base("s-connector-jwt", "EVIL", "s_connector_jwt", "EVIL"), []int{200}, 1},
+		{"path without slash", with(":path", "v1/info"), []int{0, 400}, 0},
+		{"path with a space", with(":path", "/v1/info HTTP/1.1"), []int{0, 400, 404}, 0},
+		{"path with #", with(":path", "/v1/info#/../auth"), []int{0, 400}, 0},
+		{"path to auth", with(":path", "/v1/sessions/..%2fauth"), []int{400}, 0},
+		{"path empty", with(":path", ""), []int{0, 400}, 0},
+		{"path twice", base(":path", "/v1/auth"), []int{0, 400}, 0},
+		{"method CONNECT with a path", with(":method", "CONNECT"), []int{0, 400, 405}, 0},
+		{"authority is no host", with(":authority", "gw@"+s.evil), []int{0, 400}, 0},
+		{"another host", base("host", "EVIL"), []int{0, 200, 400}, -1},
+		{"two member tokens", base("authorization", "Bearer "+s.token), []int{401}, 0},
+		{"content-length without a body", base("content-length", "5"), []int{0, 200, 400}, -1}, // net/http takes it for none
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s.stands.Interwater.Reset()
@@ -215,14 +215,14 @@ func TestCatalogueSOverHTTP2(t *testing.T) {
 }
 
 // A body that isn't as long as it was said to be reaches nobody as a whole one.
-func TestCatalogueSLengthOverHTTP2(t *testing.T) {
+func TestHTTP2BodyOfAnotherLengthReachesNobody(t *testing.T) {
 	s := newTLSArena(t)
 	for _, length := range []string{"1", "9"} {
 		h := s.dialHTTP2(t)
 		h.Write(h2Frame(1, 4, h.stream, h2Fields(":method", "POST", ":scheme", "https", ":path", "/public-api/v1/login", ":authority", "g", "content-length", length)))
 		h.Write(h2Frame(0, 1, h.stream, []byte("{}")))
 		if got, body := h.answer(t); got != 0 && got != 400 || len(s.stands.Glory.Requests()) > 0 {
-			t.Errorf("S17 a length of %s for 2 bytes: %d (%s), %d requests to Glory", length, got, body, len(s.stands.Glory.Requests()))
+			t.Errorf("a length of %s for 2 bytes: %d (%s), %d requests to Glory", length, got, body, len(s.stands.Glory.Requests()))
 		}
 	}
 	s.retired(t)

@@ -1,6 +1,6 @@
 package main
 
-// The catalogue's row S16: the cases of uNetworking's h1spec (http_test.ts), typed again. They want a server that echoes
+// The cases of uNetworking's h1spec (http_test.ts), typed again: the catalogue's row S16. They want a server that echoes
 // whatever it gets: Glory is one here, and what is asked for at its root is asked for below /api/.
 
 import (
@@ -59,53 +59,56 @@ var h1specFragments = []struct{ name, end string }{
 	{"Fragmented request termination", "localhost\r\n\r"},
 }
 
-func TestCatalogueS16(t *testing.T) {
+func TestRequestsAreTakenAndRefusedAsH1specWants(t *testing.T) {
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	defer echo.Close()
 	s := newArena(t, "GLORY_URL="+echo.URL)
-	var rows []row
+	var attacks []attack
 	for _, c := range h1spec {
-		r := row{name: "S16 " + c.name, send: c.send, want: []int{c.want}}
+		r := attack{row: "S16", name: c.name, send: c.send, want: []int{c.want}}
 		if c.want == http.StatusOK {
 			r.look = bodyIs(c.body, false)
 		} else {
 			r.closes = true
 		}
-		rows = append(rows, r)
+		attacks = append(attacks, r)
 	}
-	s.play(t, rows)
-	t.Run("fragments", func(t *testing.T) {
-		for _, c := range h1specFragments {
-			t.Run("S16 "+c.name, func(t *testing.T) {
-				t.Parallel()
-				s.fragmented(t, c.end)
-			})
-		}
-	})
+	s.play(t, attacks)
+	s.fragmented(t)
 	echo.CloseClientConnections()
 	s.retired(t)
 }
 
-// fragmented sends a request up to the first end in it, and the rest once nothing was answered to that.
-func (s *arena) fragmented(t *testing.T, end string) {
+// fragmented sends requests up to the end of each fragment, and the rest once nothing was answered to that.
+func (s *arena) fragmented(t *testing.T) {
 	const request = "GET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
-	before, rest, ok := strings.Cut(request, end)
-	if !ok {
-		t.Fatalf("%q is not in the request", end)
+	conns := make([]net.Conn, len(h1specFragments))
+	for i, c := range h1specFragments {
+		conn, err := net.Dial("tcp", s.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+		before, _, _ := strings.Cut(request, c.end)
+		_, _ = io.WriteString(conn, before+c.end)
 	}
-	conn, err := net.Dial("tcp", s.addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_, _ = io.WriteString(conn, before+end)
-	conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-	if n, err := conn.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("answered before the request is whole: %d bytes, %v", n, err)
-	}
-	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	_, _ = io.WriteString(conn, rest)
-	if got, ok := readReply(bufio.NewReader(conn), http.MethodGet); !ok || got.status != http.StatusOK {
-		t.Errorf("the whole request: %+v", got)
+	quiet := time.Now().Add(200 * time.Millisecond) // for all of them at once
+	for i, c := range h1specFragments {
+		t.Run(c.name, func(t *testing.T) {
+			_, rest, ok := strings.Cut(request, c.end)
+			if !ok {
+				t.Fatalf("%q is not in the request", c.end)
+			}
+			conns[i].SetReadDeadline(quiet)
+			if n, err := conns[i].Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("answered before the request is whole: %d bytes, %v", n, err)
+			}
+			conns[i].SetReadDeadline(time.Now().Add(20 * time.Second))
+			_, _ = io.WriteString(conns[i], rest)
+			if got, ok := readReply(bufio.NewReader(conns[i]), http.MethodGet); !ok || got.status != http.StatusOK {
+				t.Errorf("the whole request: %+v", got)
+			}
+		})
 	}
 }

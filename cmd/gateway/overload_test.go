@@ -1,10 +1,10 @@
 package main
 
-// The catalogue's rows O: too much at once, and an upstream that drags. Figures are logged; what is asserted holds on a
-// busy machine too. O07 is in catalogue_memory_test.go, O09 in catalogue_connect_test.go.
+// Too much at once, and an upstream that drags. Figures are logged; what is asserted holds on a busy machine too.
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
-// manyConns is as many connections as a load needs that isn't to test the kernel's queue of them. O02's slow upstream holds
-// 200 a second for 4 s.
+// manyConns is as many connections as a load needs that isn't to test the kernel's queue of them. The slow upstream below
+// holds 200 a second for 4 s.
 const manyConns = 1000
 
 // flood sends rate requests a second until ended, whatever becomes of those before, over so many connections at most, and
@@ -106,9 +107,12 @@ func raceDetector() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
+// The catalogue's row O01; that what is too much is refused at once is package proxy's TestTooManyRequestsAtOnceAre503, too.
+//
 // The capacity is not the machine's but that of 32 places and an upstream that takes its time, so that a goodput of 90 % can
 // be asked for on a busy machine, too. Of times the medians are judged, and the rest logged.
-func TestCatalogueO01(t *testing.T) {
+func TestOverloadLeavesTheGoodput(t *testing.T) {
+	tests.Long(t)
 	const inFlight, delay, cycles = 32, time.Second, 6
 	s := newArena(t, "MAX_IN_FLIGHT=32", "ROOM_COALESCE=false")
 	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: delay})
@@ -120,7 +124,7 @@ func TestCatalogueO01(t *testing.T) {
 	good, rest := goodAndRest(flood(t, int(3*capacity), manyConns, time.After(time.Until(to)), url, s.token).all())
 	good = slices.DeleteFunc(good, func(x sample) bool { ended := x.at.Add(x.took); return ended.Before(from) || ended.After(to) })
 	goodput := float64(len(good)) / to.Sub(from).Seconds()
-	t.Logf("O01: capacity %.0f/s (%d at once, %v each: %.0f/s at most); good %.0f/s (%.0f %%), p50 %v, p99 %v; %d rejected, p50 %v, p99 %v",
+	t.Logf("capacity %.0f/s (%d at once, %v each: %.0f/s at most); good %.0f/s (%.0f %%), p50 %v, p99 %v; %d rejected, p50 %v, p99 %v",
 		capacity, inFlight, delay, most, goodput, 100*goodput/capacity, quantile(good, .5), quantile(good, .99),
 		len(rest), quantile(rest, .5), quantile(rest, .99))
 	if goodput < .9*capacity {
@@ -147,26 +151,72 @@ func TestCatalogueO01(t *testing.T) {
 	s.retired(t)
 }
 
-func TestCatalogueO02(t *testing.T) {
-	s := newArena(t)
-	upstreams := map[string]struct {
-		url  string
-		slow func(...sandbox.Fault)
-	}{
+// dependency is one of the two upstreams, and a request to it.
+type dependency struct {
+	url  string
+	slow func(...sandbox.Fault)
+}
+
+// dependencies are both, by name.
+func (s *arena) dependencies() map[string]dependency {
+	return map[string]dependency{
 		"Glory":      {s.url + "/api/v1/check_login", s.stands.Glory.SetFaults},
 		"Interwater": {s.url + "/v1/info", s.stands.Interwater.SetFaults},
 	}
-	for slow, other := range map[string]string{"Interwater": "Glory", "Glory": "Interwater"} {
-		t.Run("O02 "+slow+" slow", func(t *testing.T) {
+}
+
+// otherOf names the other upstream.
+var otherOf = map[string]string{"Interwater": "Glory", "Glory": "Interwater"}
+
+// The catalogue's row O02, without a clock: of 1024 places one upstream has 7/8.
+func TestHangingUpstreamLeavesPlacesForTheOther(t *testing.T) {
+	const places, share = 1024, 896
+	s, client := newArena(t, fmt.Sprint("MAX_IN_FLIGHT=", places), "ROOM_COALESCE=false", "INTERWATER_TIMEOUT=60s", "GLORY_TIMEOUT=60s"), newClient(t)
+	upstreams := s.dependencies()
+	for hangs, other := range otherOf {
+		t.Run(hangs+" hangs", func(t *testing.T) {
+			eventually(t, "all places are free", func() bool { return s.metrics(t)["roomgate_requests_in_flight"] == 0 })
+			upstreams[hangs].slow(sandbox.Fault{Kind: sandbox.KindHang})
+			defer upstreams[hangs].slow()
+			ctx, leave := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer leave()
+			var refused atomic.Int64
+			for range places {
+				wg.Go(func() {
+					if a, err := call(ctx, client, http.MethodGet, upstreams[hangs].url, s.token, ""); err == nil && a.status == 503 {
+						refused.Add(1)
+					}
+				})
+			}
+			eventually(t, "those are refused whom the share has no place for", func() bool { return refused.Load() == places-share })
+			for range 20 {
+				get(t, s.looker, upstreams[other].url, s.token).want(t, 200)
+			}
+		})
+	}
+	client.CloseIdleConnections()
+	s.looker.CloseIdleConnections()
+	s.retired(t)
+}
+
+// The catalogue's row O02 with its figures.
+func TestSlowUpstreamSlowsNotTheOther(t *testing.T) {
+	tests.Long(t)
+	s := newArena(t)
+	upstreams := s.dependencies()
+	for slow, other := range otherOf {
+		t.Run(slow+" slow", func(t *testing.T) {
 			before := flood(t, 100, manyConns, time.After(2*time.Second), upstreams[other].url, s.token).all()
 			upstreams[slow].slow(sandbox.Fault{Delay: 5 * time.Second})
 			defer upstreams[slow].slow()
 			var wg sync.WaitGroup
 			wg.Go(func() { flood(t, 200, manyConns, time.After(4*time.Second), upstreams[slow].url, s.token) })
-			lasting(t, time.Second)
+			eventually(t, "200 wait for it", func() bool { return s.metrics(t)["roomgate_requests_in_flight"] >= 200 })
 			during := flood(t, 100, manyConns, time.After(3*time.Second), upstreams[other].url, s.token).all()
 			wg.Wait()
-			t.Logf("O02: %s 5 s slow at 200/s; %s's p50 %v and p99 %v before, %v and %v during (%d requests)", slow, other,
+			t.Logf("%s 5 s slow at 200/s; %s's p50 %v and p99 %v before, %v and %v during (%d requests)", slow, other,
 				quantile(before, .5), quantile(before, .99), quantile(during, .5), quantile(during, .99), len(during))
 			if failed := failures(during); len(failed) > 0 {
 				t.Errorf("%d failed, the first: %s", len(failed), failed[0])
@@ -176,49 +226,5 @@ func TestCatalogueO02(t *testing.T) {
 			}
 		})
 	}
-	s.retired(t)
-}
-
-func TestCatalogueO(t *testing.T) {
-	s := newArena(t, "MEMBER_RATE_LIMIT=10/1s")
-	client := newClient(t)
-	// O03: an answer of 503 is an answer. It is passed on, and asked for once.
-	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 503, RetryAfter: 7, Times: 5})
-	for range 5 {
-		if a := get(t, client, s.url+"/v1/info", s.token).want(t, 503); a.header.Get("Retry-After") != "7" {
-			t.Errorf("O03: %+v", a)
-		}
-	}
-	if calls := s.stands.Interwater.RoomCalls(); calls != 5 {
-		t.Errorf("O03: 5 requests became %d", calls)
-	}
-	// O06: what clients break counts against nobody.
-	for range 200 {
-		s.say(t, message("POST", "/api/v1/x", "Transfer-Encoding: chunked")+"zz\r\n")
-	}
-	if status := get(t, s.looker, s.admin+"/status", ""); !circuitsClosed(status.body) {
-		t.Errorf("O06: %s", status.body)
-	}
-	if got := s.say(t, s.member("GET", "/api/v1/check_login")); got.status != 200 {
-		t.Errorf("O06: Glory afterwards: %+v", got)
-	}
-	// O08: one member's haste is their own.
-	hasty, calm := s.stands.Glory.MintToken("hasty", time.Hour), s.stands.Glory.MintToken("calm", time.Hour)
-	limited := 0
-	for i := range 100 {
-		if a := get(t, client, s.url+"/v1/info", hasty); a.status == 429 {
-			if limited++; a.header.Get("Retry-After") == "" || a.header.Get("RateLimit") == "" {
-				t.Fatalf("O08: 429 with %v", a.header)
-			}
-		}
-		if i%20 == 0 {
-			get(t, client, s.url+"/v1/info", calm).want(t, 200)
-		}
-	}
-	if limited < 50 {
-		t.Errorf("O08: %d of 100 were limited", limited)
-	}
-	client.CloseIdleConnections()
-	s.looker.CloseIdleConnections()
 	s.retired(t)
 }
