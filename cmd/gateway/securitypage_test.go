@@ -1,11 +1,13 @@
 package main
 
-// docs/security.md names a test for each claim. This looks that they are all there.
+// docs/security.md names a test for each claim and each row of the catalogue of attacks. These look that they are all there.
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -50,5 +52,46 @@ func TestSecurityPageNamesTestsThatExist(t *testing.T) {
 	}
 	if len(named) != found {
 		t.Errorf("%d tests are named, %d of them with their file", len(named), found)
+	}
+}
+
+func TestSecurityPageHasEveryRowThatIsPlayed(t *testing.T) {
+	listed := map[string]bool{}
+	for line := range strings.Lines(securityPage(t)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, ids := range regexp.MustCompile(`([A-Z])(\d\d)(?:–[A-Z](\d\d))?`).FindAllStringSubmatch(cells[1], -1) {
+			first, _ := strconv.Atoi(ids[2])
+			last, err := strconv.Atoi(ids[3])
+			if err != nil { // it is one row
+				last = first
+			}
+			for n := first; n <= last; n++ {
+				listed[fmt.Sprintf("%s%02d", ids[1], n)] = true
+			}
+		}
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	played := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rows := range regexp.MustCompile(`"([A-Z]\d\d(?: [A-Z]\d\d)*)"`).FindAllStringSubmatch(string(source), -1) {
+			for row := range strings.FieldsSeq(rows[1]) {
+				if played++; !listed[row] {
+					t.Errorf("docs/security.md has no row %s, which %s plays", row, file)
+				}
+			}
+		}
+	}
+	if played < 100 {
+		t.Errorf("%d attacks found: has the way they are written changed?", played)
 	}
 }
