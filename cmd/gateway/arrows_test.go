@@ -293,7 +293,7 @@ func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
 	test := strings.HasSuffix(name, "_test.go")
 	switch why {
 	case whyEnv:
-		return name == mainFile || test
+		return name == mainFile || test || path.Dir(name) == testsDir
 	case whyExit:
 		fn, ok := decl.(*ast.FuncDecl)
 		return name == mainFile || name == fleetFile || test && ok && fn.Recv == nil && fn.Name.Name == "TestMain"
