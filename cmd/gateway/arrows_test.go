@@ -287,7 +287,7 @@ func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(a
 }
 
 // exempt reports whether the ban given by why spares this declaration: a main.go
-// is made for it, tests learn from the environment that Redis is required,
+// is made for it, tests and what chooses among them learn from the environment what is to run,
 // TestMain has to exit, and a sleep in a synctest bubble takes no time.
 func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
 	test := strings.HasSuffix(name, "_test.go")

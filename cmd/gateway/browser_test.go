@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"roomgate/tests"
 )
 
 // browser is a headless Chromium with one page and a profile of its own. It reaches loopback alone.
@@ -28,12 +30,12 @@ type browser struct {
 	complained []string
 }
 
-// newBrowser starts one, which ends with the test. Without Chromium the test is skipped, or fails where CI wants it.
+// newBrowser starts one, which ends with the test.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	program := findBrowser()
 	if program == "" {
-		skipWithout(t, "ROOMGATE_REQUIRE_BROWSER", "Chromium is not installed; the tests of pages in a browser are skipped")
+		tests.Need(t, "chromium") // it has other names, too
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(program),

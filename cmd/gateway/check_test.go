@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // checked runs the command in this process and returns its findings by name.
@@ -67,6 +68,7 @@ func want(t *testing.T, environ []string, lines ...expected) {
 }
 
 func TestCheckOfHealthyDependencies(t *testing.T) {
+	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	environ := settings(stands, redisServer.Addr, "INTERWATER_ALLOW=member.sub != '7'")
 	want(t, environ)
@@ -83,6 +85,7 @@ func TestCheckOfHealthyDependencies(t *testing.T) {
 }
 
 func TestCheckOfRedis(t *testing.T) {
+	t.Parallel()
 	stands := newStands(t)
 	acl := func(rules ...any) string {
 		s := newRedis(t)
@@ -125,6 +128,8 @@ func TestCheckOfRedis(t *testing.T) {
 }
 
 func TestCheckOfRedisesOfSeveralServers(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
 	stands, c, s := newStands(t), newCluster(t), newSentinel(t)
 	want(t, settings(stands, "", "REDIS_MODE=cluster", "REDIS_URL="+c.url()))
 	want(t, settings(stands, "", "REDIS_MODE=sentinel", "REDIS_URL="+s.url()))
@@ -180,14 +185,22 @@ func TestCheckOfAnOldRedis(t *testing.T) {
 		expected{"redis version", failed, "4.0.14", "need Redis 5 or later"})
 }
 
-func TestCheckOfUpstreams(t *testing.T) {
-	redisServer := newRedis(t)
-	date := func(off time.Duration) map[string]string {
-		return map[string]string{"Date": time.Now().Add(off).UTC().Format(http.TimeFormat)}
+// dated adds to a fault that the answers' clock is ahead of ours now; 0 leaves it alone.
+func dated(fault sandbox.Fault, ahead time.Duration) sandbox.Fault {
+	if ahead != 0 {
+		fault.Header = map[string]string{"Date": time.Now().Add(ahead).UTC().Format(http.TimeFormat)}
 	}
+	return fault
+}
+
+func TestCheckOfUpstreams(t *testing.T) {
+	t.Parallel()
+	redisServer := newRedis(t)
 	const remote = "GLORY_JWT_SECRETS="
 	for name, c := range map[string]struct {
 		glory, interwater sandbox.Fault
+		gloryAhead        time.Duration // of our clock; 0: Glory tells its own time
+		interwaterAhead   time.Duration // the same
 		own               []string
 		lines             []expected
 	}{
@@ -195,17 +208,17 @@ func TestCheckOfUpstreams(t *testing.T) {
 		"Glory ill":          {glory: sandbox.Fault{Status: 500}, lines: []expected{{"glory", failed, "status 500", "Glory well"}}},
 		"Glory hangs":        {glory: sandbox.Fault{Kind: sandbox.KindHang}, own: []string{"GLORY_TIMEOUT=100ms"}, lines: []expected{{"glory", failed, "", "reachable"}}},
 		"Glory in no HTTP":   {glory: sandbox.Fault{Kind: sandbox.KindRaw, Body: "marker\r\n"}, lines: []expected{{"glory", failed, "no valid HTTP", "GLORY_URL"}}},
-		"Glory a minute on":  {glory: sandbox.Fault{Header: date(time.Minute)}, lines: []expected{{"glory clock", failed, "ahead of ours", "GLORY_JWT_LEEWAY (10s)"}}},
-		"Glory a minute ago": {glory: sandbox.Fault{Header: date(-time.Minute)}, lines: []expected{{"glory clock", failed, "behind ours", "GLORY_JWT_LEEWAY (10s)"}}},
-		"Glory verifies itself": {glory: sandbox.Fault{Header: date(time.Minute)}, own: []string{remote},
+		"Glory a minute on":  {gloryAhead: time.Minute, lines: []expected{{"glory clock", failed, "ahead of ours", "GLORY_JWT_LEEWAY (10s)"}}},
+		"Glory a minute ago": {gloryAhead: -time.Minute, lines: []expected{{"glory clock", failed, "behind ours", "GLORY_JWT_LEEWAY (10s)"}}},
+		"Glory verifies itself": {gloryAhead: time.Minute, own: []string{remote},
 			lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
-		"Glory within leeway": {glory: sandbox.Fault{Header: date(5 * time.Second)}, lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
-		"Glory a second off":  {glory: sandbox.Fault{Header: date(time.Second)}, own: []string{"GLORY_JWT_LEEWAY=0s"}},
+		"Glory within leeway": {gloryAhead: 5 * time.Second, lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
+		"Glory a second off":  {gloryAhead: time.Second, own: []string{"GLORY_JWT_LEEWAY=0s"}},
 		"Interwater ill": {interwater: sandbox.Fault{Path: "/v1/info", Status: 503},
 			lines: []expected{{"interwater", failed, "status 503", "Interwater well"}}},
 		"Interwater elsewhere": {interwater: sandbox.Fault{Path: "/v1/info", Status: 404},
 			lines: []expected{{"interwater", failed, "status 404", "INTERWATER_URL"}}},
-		"Interwater an hour ago": {interwater: sandbox.Fault{Header: date(-time.Hour)},
+		"Interwater an hour ago": {interwaterAhead: -time.Hour,
 			lines: []expected{{"interwater clock", warning, "behind ours", "time server"}}},
 		"license refused": {own: []string{"INTERWATER_SECRET_KEY=marker-wrong"},
 			lines: []expected{{"license default", failed, "401", "secret key right"}}},
@@ -220,8 +233,8 @@ func TestCheckOfUpstreams(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			stands := newStands(t)
-			stands.Glory.SetFaults(c.glory)
-			stands.Interwater.SetFaults(c.interwater)
+			stands.Glory.SetFaults(dated(c.glory, c.gloryAhead))
+			stands.Interwater.SetFaults(dated(c.interwater, c.interwaterAhead))
 			want(t, settings(stands, redisServer.Addr, c.own...), c.lines...)
 		})
 	}
@@ -237,6 +250,7 @@ func TestCheckOfAnUnknownHost(t *testing.T) {
 
 // Of several licenses, each is asked, and the wrong one named.
 func TestCheckOfLicenses(t *testing.T) {
+	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	l := stands.Interwater.Licenses()[0]
 	environ := settings(stands, redisServer.Addr, "INTERWATER_ACCESS_KEY=", "INTERWATER_SECRET_KEY=",
@@ -250,6 +264,7 @@ func TestCheckOfLicenses(t *testing.T) {
 
 // Settings that serve would refuse are exit status 2, and what was meant is told.
 func TestCheckOfSettingsThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	good := settings(newStands(t), "127.0.0.1:1")
 	for name, c := range map[string]struct {
 		own           []string

@@ -40,6 +40,7 @@ func newCertificate(t *testing.T, begins, ends time.Duration) (pair tls.Certific
 }
 
 func TestCheckOfTheGatewaysCertificate(t *testing.T) {
+	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	for name, c := range map[string]struct {
 		begins, ends time.Duration
@@ -58,6 +59,7 @@ func TestCheckOfTheGatewaysCertificate(t *testing.T) {
 }
 
 func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
+	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	for name, c := range map[string]struct {
 		ends    time.Duration
@@ -102,6 +104,7 @@ func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
 
 // Whatever is wrong, what the check says holds no secret.
 func TestCheckShowsNoSecret(t *testing.T) {
+	t.Parallel()
 	stands, secrets := newMarkedStands(t)
 	locked := newRedis(t, "--requirepass", "another")
 	sinks := map[string]string{}
@@ -126,6 +129,7 @@ func TestCheckShowsNoSecret(t *testing.T) {
 
 // On a terminal a line tells what is being waited for, and is gone in the end; standard output has the table alone.
 func TestProgressOfACheckIsForTerminalsOnly(t *testing.T) {
+	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	stands.Glory.SetFaults(slowly("", 300*time.Millisecond))
 	environ := settings(stands, redisServer.Addr)

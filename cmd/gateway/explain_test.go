@@ -17,6 +17,7 @@ func explainFor(t *testing.T, environ []string, jwt string, args ...string) (std
 }
 
 func TestExplainNamesWhatHappens(t *testing.T) {
+	t.Parallel()
 	stands, r, tokens := newCompany(t)
 	client := newClient(t)
 	for who, license := range map[string]string{"owner": "company", "staff": "company", "partner": "partners", "stranger": ""} {
@@ -64,6 +65,7 @@ func TestExplainNamesWhatHappens(t *testing.T) {
 }
 
 func TestExplainShowsTheParts(t *testing.T) {
+	t.Parallel()
 	stands, client := newStands(t), newClient(t)
 	environ := settings(stands, newRedis(t).Addr, `INTERWATER_ALLOW=member.sub == "1" && (member.claims.role == "x" || request.method == "GET")`)
 	r := startReplica(t, environ)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // fleet is some replicas with the same settings.
@@ -149,25 +150,13 @@ func lasting(t *testing.T, d time.Duration) {
 	}
 }
 
-// shapes are the kinds of Redis that a fleet is run on. Each makes one, and gives the settings that fit it.
-func shapes() map[string]func(*testing.T) []string {
-	return map[string]func(*testing.T) []string{
-		"single": func(t *testing.T) []string { return []string{"REDIS_URL=redis://" + newRedis(t).Addr} },
-		"cluster": func(t *testing.T) []string {
-			return []string{"REDIS_MODE=cluster", "REDIS_URL=" + newCluster(t).url()}
-		},
-		"sentinel": func(t *testing.T) []string {
-			return []string{"REDIS_MODE=sentinel", "REDIS_URL=" + newSentinel(t).url()}
-		},
-	}
-}
-
 func TestAColdFleetMakesOneTokenCall(t *testing.T) {
+	t.Parallel()
 	for shape, newShape := range shapes() {
 		t.Run(shape, func(t *testing.T) {
 			stands, client := newStands(t), newClient(t)
 			stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 500 * time.Millisecond})
-			f := startFleet(t, 3, settings(stands, "", append(newShape(t), "MEMBER_RATE_LIMIT=0", "REDIS_TIMEOUT=2s")...))
+			f := startFleet(t, 3, settings(stands, "", append(newShape(t), "MEMBER_RATE_LIMIT=0")...))
 			token := stands.Glory.MintToken("1", time.Hour)
 			var wg sync.WaitGroup
 			for i := range 1000 {
@@ -186,8 +175,11 @@ func TestAColdFleetMakesOneTokenCall(t *testing.T) {
 	}
 }
 
-// Tokens of six seconds for six of their lives: replaced in time, once for all, and no request waits for it.
+// Tokens of six seconds for six of their lives: replaced in time, once for all, and no request waits for it. Once, every run sees
+// that: in TestFailureTable, where nothing fails and the token is due.
 func TestRefreshSlowsNobody(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
 	for shape, newShape := range shapes() {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -250,54 +242,65 @@ func split(all []sample, refreshes []time.Time) (near, far []sample) {
 
 // The replica that fetches for all dies, or stands still for longer than its lease. The others take over.
 func TestTheHolderOfTheLockIsLost(t *testing.T) {
+	t.Parallel()
+	losses := map[string]syscall.Signal{"frozen": syscall.SIGSTOP}
+	if tests.Whole() {
+		losses["killed"] = syscall.SIGKILL // for the others the same
+	}
 	for shape, newShape := range shapes() {
-		for name, lose := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "frozen": syscall.SIGSTOP} {
+		for name, lose := range losses {
 			t.Run(shape+"/"+name, func(t *testing.T) {
-				stands, client := newStands(t), newClient(t)
-				stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 700 * time.Millisecond, Times: 1})
-				environ := settings(stands, "", append(newShape(t), "TOKEN_FETCH_TIMEOUT=1s")...)
-				f := startFleet(t, 3, environ)
-				token := stands.Glory.MintToken("1", time.Hour)
-				lost := make(chan struct{})
-				go func() { // asks the replica that is about to be lost
-					defer close(lost)
-					_, _ = call(t.Context(), client, http.MethodGet, f.replicas[0].url+"/v1/info", token, "")
-				}()
-				eventually(t, "the fetch has begun", func() bool { return stands.Interwater.AuthCalls() == 1 })
-				if err := f.processes[0].Signal(lose); err != nil {
-					t.Fatal(err)
-				}
-				var wg sync.WaitGroup
-				for i := range 100 {
-					wg.Go(func() {
-						a, err := call(t.Context(), client, http.MethodGet, f.replicas[1+i%2].url+"/v1/info", token, "")
-						if err != nil || a.status != 200 {
-							t.Errorf("%v %+v", err, a)
-						}
-					})
-				}
-				wg.Wait()
-				if calls := stands.Interwater.AuthCalls(); calls != 2 {
-					t.Errorf("%d calls of v1/auth, want the lost one and its replacement", calls)
-				}
-				if lose == syscall.SIGKILL {
-					<-lost
-					return
-				}
-				inUse := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt")
-				if err := f.processes[0].Signal(syscall.SIGCONT); err != nil {
-					t.Fatal(err)
-				}
-				<-lost // with whatever answer
-				for _, url := range f.urls("/v1/info") {
-					get(t, client, url, token).want(t, 200)
-				}
-				late, _ := startProcess(t, environ)
-				get(t, client, late.url+"/v1/info", token).want(t, 200)
-				if now := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt"); now != inUse {
-					t.Error("the late writer has changed the fleet's token")
-				}
+				t.Parallel()
+				loseHolder(t, newShape(t), lose)
 			})
 		}
+	}
+}
+
+func loseHolder(t *testing.T, shape []string, lose syscall.Signal) {
+	t.Helper()
+	stands, client := newStands(t), newClient(t)
+	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 1500 * time.Millisecond, Times: 1})
+	environ := settings(stands, "", append(shape, "TOKEN_FETCH_TIMEOUT=5s", "REDIS_TIMEOUT=500ms")...) // they make up the lease
+	f := startFleet(t, 3, environ)
+	token := stands.Glory.MintToken("1", time.Hour)
+	lost := make(chan struct{})
+	go func() { // asks the replica that is about to be lost
+		defer close(lost)
+		_, _ = call(t.Context(), client, http.MethodGet, f.replicas[0].url+"/v1/info", token, "")
+	}()
+	eventually(t, "the fetch has begun", func() bool { return stands.Interwater.AuthCalls() == 1 })
+	if err := f.processes[0].Signal(lose); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			a, err := call(t.Context(), client, http.MethodGet, f.replicas[1+i%2].url+"/v1/info", token, "")
+			if err != nil || a.status != 200 {
+				t.Errorf("%v %+v", err, a)
+			}
+		})
+	}
+	wg.Wait()
+	if calls := stands.Interwater.AuthCalls(); calls != 2 {
+		t.Errorf("%d calls of v1/auth, want the lost one and its replacement", calls)
+	}
+	if lose == syscall.SIGKILL {
+		<-lost
+		return
+	}
+	inUse := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt")
+	if err := f.processes[0].Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	<-lost // with whatever answer
+	for _, url := range f.urls("/v1/info") {
+		get(t, client, url, token).want(t, 200)
+	}
+	late, _ := startProcess(t, environ)
+	get(t, client, late.url+"/v1/info", token).want(t, 200)
+	if now := stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt"); now != inUse {
+		t.Error("the late writer has changed the fleet's token")
 	}
 }

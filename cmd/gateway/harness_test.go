@@ -8,12 +8,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"flag"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +22,11 @@ import (
 	"go.uber.org/goleak"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
+
+// patience is how long a test waits for what must come: beyond what a slow machine takes.
+const patience = time.Minute
 
 // asProgram makes this test binary the gateway itself: processes to be killed are real ones, built as the tests are.
 const asProgram = "ROOMGATE_TEST_AS_PROGRAM=1"
@@ -33,38 +37,33 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		sayAloud("roomgate: redis-server is not installed; the tests of cache and fleet are skipped")
-	}
+	flag.Parse()
+	moreAtOnce(8)
 	goleak.VerifyTestMain(m)
 }
 
-// sayAloud reaches the person at the terminal, if there is one: go test keeps the output of a passing package to itself.
-func sayAloud(text string) {
-	fmt.Fprintln(os.Stderr, text)
-	if terminal, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
-		fmt.Fprintln(terminal, text)
-		terminal.Close()
+// moreAtOnce lets so many parallel tests run, whatever the number of processors, unless the command line says how many: they
+// mostly wait.
+func moreAtOnce(n int) {
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(n)) // every test binary has it
 	}
 }
 
-// skipWithout skips the test for want of a program, or fails it where CI requires that one: then the variable is set.
-func skipWithout(t *testing.T, required, missing string) {
+// skipWithout skips the test for want of a program, which is the first word of missing.
+func skipWithout(t *testing.T, _, missing string) {
 	t.Helper()
-	if os.Getenv(required) != "" {
-		t.Fatal(missing)
-	}
-	sayAloud("roomgate: " + missing)
-	t.Skip(missing)
+	program, _, _ := strings.Cut(missing, " ")
+	tests.Need(t, program)
 }
 
-// newRedis starts a redis-server for the test. Without one installed the test is skipped, or fails where CI wants it.
+// newRedis starts a redis-server for the test, with further arguments as on its command line.
 func newRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
+	tests.Need(t, "redis-server")
 	redis, err := sandbox.StartRedis(args...)
-	if errors.Is(err, sandbox.ErrNoRedis) && os.Getenv("ROOMGATE_REQUIRE_REDIS") == "" {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +82,8 @@ func newStands(t *testing.T) *sandbox.Sandbox {
 	return stands
 }
 
-// settings are those of a gateway before stands and redis, on free ports, without a delay at the end. Later entries count
-// more, so that a test can append its own.
+// settings are those of a gateway before stands and redis, on free ports, without a delay at the end, and with patience: a busy
+// machine must not look like a slow Redis. Later entries count more, so that a test can append its own.
 func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string {
 	license := stands.Interwater.Licenses()[0]
 	return append([]string{
@@ -92,7 +91,7 @@ func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string
 		"GLORY_URL=" + stands.GloryURL, "GLORY_JWT_SECRETS=" + stands.Glory.Secret(),
 		"INTERWATER_URL=" + stands.InterwaterURL,
 		"INTERWATER_ACCESS_KEY=" + license.AccessKey, "INTERWATER_SECRET_KEY=" + license.SecretKey,
-		"REDIS_URL=redis://" + redisAddr,
+		"REDIS_URL=redis://" + redisAddr, "REDIS_TIMEOUT=5s",
 	}, own...)
 }
 
@@ -186,7 +185,7 @@ func (l *logs) events(msg string) []map[string]any {
 // wait returns the first line with this msg, as soon as there is one.
 func (l *logs) wait(t *testing.T, msg string) map[string]any {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		l.mu.Lock()
 		more := l.more
@@ -205,7 +204,7 @@ func (l *logs) wait(t *testing.T, msg string) map[string]any {
 // eventually waits until the condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(40 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {
@@ -230,7 +229,7 @@ func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 // call sends one request; token is sent as bearer unless empty, body as JSON.
@@ -275,40 +274,4 @@ func (a answer) want(t *testing.T, status int) answer {
 		t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
 	}
 	return a
-}
-
-// load sends GETs of url from several clients, one after the other each, until stop, which returns how many were sent
-// and what went wrong.
-func load(t *testing.T, clients int, url, token string) (sent func() int, stop func() (int, []string)) {
-	t.Helper()
-	var (
-		mu     sync.Mutex
-		count  int
-		failed []string
-		wg     sync.WaitGroup
-	)
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	client := newClient(t)
-	for range clients {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				a, err := call(context.WithoutCancel(ctx), client, http.MethodGet, url, token, "")
-				mu.Lock()
-				count++
-				if err != nil {
-					failed = append(failed, err.Error())
-				} else if a.status != http.StatusOK {
-					failed = append(failed, fmt.Sprint(a.status, " ", a.body))
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	sent = func() int { mu.Lock(); defer mu.Unlock(); return count }
-	return sent, func() (int, []string) {
-		cancel()
-		wg.Wait()
-		return count, failed
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,7 @@ func newCompany(t *testing.T, own ...string) (*sandbox.Sandbox, *replica, map[st
 }
 
 func TestEachMemberGetsTheirLicense(t *testing.T) {
+	t.Parallel()
 	stands, r, tokens := newCompany(t)
 	client := newClient(t)
 	for _, tt := range []struct {
@@ -104,6 +106,7 @@ func TestEachMemberGetsTheirLicense(t *testing.T) {
 }
 
 func TestNobodyGetsAnOwnersTokenByMistake(t *testing.T) {
+	t.Parallel()
 	stands, r, tokens := newCompany(t)
 	client := newClient(t)
 	var wg sync.WaitGroup
@@ -137,23 +140,30 @@ func TestNobodyGetsAnOwnersTokenByMistake(t *testing.T) {
 }
 
 func TestGloryFailingAdmitsNobody(t *testing.T) {
-	stands, r, tokens := newCompany(t, "MEMBER_CACHE_TTL=0s", "GLORY_TIMEOUT=300ms")
+	t.Parallel()
+	stands, r, tokens := newCompany(t, "MEMBER_CACHE_TTL=0s")
+	impatient := startReplica(t, append(slices.Clone(r.environ), "GLORY_TIMEOUT=300ms"))
 	client := newClient(t)
-	for want, fault := range map[int]sandbox.Fault{
-		502: {Path: "/api/v1/profile", Status: 500},
-		504: {Path: "/api/v1/profile", Kind: sandbox.KindHang},
-		401: {Path: "/api/v1/profile", Status: 403},
+	for _, tt := range []struct {
+		gate  *replica
+		want  int
+		fault sandbox.Fault
+	}{
+		{r, 502, sandbox.Fault{Path: "/api/v1/profile", Status: 500}},
+		{r, 401, sandbox.Fault{Path: "/api/v1/profile", Status: 403}},
+		{impatient, 504, sandbox.Fault{Path: "/api/v1/profile", Kind: sandbox.KindHang}},
 	} {
-		stands.Glory.SetFaults(fault)
-		get(t, client, r.url+"/v1/info", tokens["staff"]).want(t, want)
+		stands.Glory.SetFaults(tt.fault)
+		get(t, client, tt.gate.url+"/v1/info", tokens["staff"]).want(t, tt.want)
 		// Also who would be admitted by a later license: the first may have been theirs.
-		get(t, client, r.url+"/v1/info", tokens["partner"]).want(t, want)
+		get(t, client, tt.gate.url+"/v1/info", tokens["partner"]).want(t, tt.want)
 	}
 	stands.Glory.SetFaults(sandbox.Fault{Path: "/api/v1/profile", Body: `{"data":{"profile":{"email":"x@company.example"}}}`})
 	get(t, client, r.url+"/v1/info", tokens["stranger"]).want(t, 502)
 }
 
 func TestRedactedForMembersAndNotForOwners(t *testing.T) {
+	t.Parallel()
 	_, r, tokens := newCompany(t, "ROOM_REDACT_FIELDS=token,location")
 	client := newClient(t)
 	for who, sees := range map[string]bool{"owner": true, "staff": false} {

@@ -115,6 +115,7 @@ tell. Where tracing is on, OpenMetrics has exemplars that lead from a duration t
 }
 
 func TestMetricsPage(t *testing.T) {
+	t.Parallel()
 	want := metricsTable(t)
 	if t.Failed() {
 		return

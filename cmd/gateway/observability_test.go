@@ -18,16 +18,15 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 const observability = "../../deploy/observability/"
 
-// promtool runs it in the folder of the rules. Without one installed the test is skipped, or fails where CI wants it.
+// promtool runs it in the folder of the rules.
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
-	if _, err := exec.LookPath("promtool"); err != nil {
-		skipWithout(t, "ROOMGATE_REQUIRE_PROMTOOL", "promtool is not installed; the rules' own tests are skipped (Debian: prometheus)")
-	}
+	tests.Need(t, "promtool")
 	command := exec.CommandContext(t.Context(), "promtool", args...)
 	command.Dir, command.Stdin = observability, strings.NewReader(stdin)
 	if out, err := command.CombinedOutput(); err != nil {
@@ -82,6 +81,7 @@ func everyMetric(t *testing.T) string {
 
 // A metric that is renamed leaves no alert or panel behind that is silent for ever.
 func TestEveryMetricOfAlertsAndDashboardExists(t *testing.T) {
+	t.Parallel()
 	kind := kinds(everyMetric(t))
 	for _, file := range []string{"alerts.yaml", "alerts_test.yaml", "dashboard.json"} {
 		named := regexp.MustCompile(`\b(roomgate|go|process)_\w+`).FindAllString(readText(t, observability+file), -1)
@@ -96,6 +96,7 @@ func TestEveryMetricOfAlertsAndDashboardExists(t *testing.T) {
 }
 
 func TestMetricsPassPromtoolsCheck(t *testing.T) {
+	t.Parallel()
 	var ours strings.Builder
 	for line := range strings.Lines(everyMetric(t)) {
 		if strings.Contains(line, "roomgate_") { // what go_ and process_ are called is their library's choice
@@ -106,6 +107,7 @@ func TestMetricsPassPromtoolsCheck(t *testing.T) {
 }
 
 func TestAlertsFireInTheirRuleTests(t *testing.T) {
+	t.Parallel()
 	promtool(t, "", "check", "config", "prometheus.yaml") // and its rules
 	promtool(t, "", "test", "rules", "alerts_test.yaml")
 }
@@ -124,6 +126,7 @@ func TestEveryAlertHasAFiringAndAQuietCase(t *testing.T) {
 
 // Queries of the dashboard are read as rules: promtool knows no dashboards.
 func TestQueriesOfTheDashboardCanBeAsked(t *testing.T) {
+	t.Parallel()
 	var dashboard struct {
 		Panels []struct {
 			ID      int

@@ -21,6 +21,7 @@ import (
 )
 
 func TestEveryAnswerIsAsDescribed(t *testing.T) {
+	t.Parallel()
 	stands, redis := newStands(t), newRedis(t).Addr
 	environ := settings(stands, redis, "MAX_BODY_BYTES=4096", "MEMBER_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0",
 		`INTERWATER_ALLOW=member.sub != "9"`)
@@ -142,6 +143,7 @@ func (d *description) askTooMuch(t *testing.T, token string, stands *sandbox.San
 
 // A route that one knows and the other doesn't fails here, whichever it is.
 func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
+	t.Parallel()
 	stands := newStands(t)
 	environ := settings(stands, newRedis(t).Addr)
 	gate := startReplica(t, environ).url

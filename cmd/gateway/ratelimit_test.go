@@ -105,6 +105,7 @@ func always(s string) func(int) string { return func(int) string { return s } }
 func rotated(i int) string { return fmt.Sprintf("6.6.6.%d, 203.0.113.%d", i%256, i%30) }
 
 func TestOneAccountHasOneCountInTheFleet(t *testing.T) {
+	t.Parallel()
 	f, stands, _ := behindProxy(t)
 	got, _ := tryLogins(t, f, 300, func(i int) string { return []string{"demo", "DEMO", " demo"}[i%3] }, rotated)
 	got.want(t, stands, 300, 10, 10, 1, 6*time.Second)
@@ -114,6 +115,7 @@ func TestOneAccountHasOneCountInTheFleet(t *testing.T) {
 }
 
 func TestOneAccountHasACountAReplicaWithoutRedis(t *testing.T) {
+	t.Parallel()
 	f, stands, redis := behindProxy(t)
 	got, half := tryLogins(t, f, 300, always("demo"), rotated)
 	<-half
@@ -125,6 +127,7 @@ func TestOneAccountHasACountAReplicaWithoutRedis(t *testing.T) {
 }
 
 func TestOneAddressHasOneCountInTheFleet(t *testing.T) {
+	t.Parallel()
 	f, stands, _ := behindProxy(t, "LOGIN_RATE_LIMIT=5/1m", "ACCOUNT_RATE_LIMIT=0")
 	account := func(i int) string { return fmt.Sprint("stuffed-", i) }
 	got, _ := tryLogins(t, f, 100, account, func(i int) string { return fmt.Sprintf("6.6.6.%d, 203.0.113.7", i) })

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // freePort is a port that nobody listens on right now.
@@ -125,8 +126,28 @@ func newLockedSentinel(t *testing.T, own, servers string) *sentinel {
 
 func (s *sentinel) url() string { return "redis://" + s.addr + s.query }
 
+// shapes are the kinds of Redis that a fleet is run on: a single server, and with everything the others too. Each makes one, and
+// gives the settings that fit it.
+func shapes() map[string]func(*testing.T) []string {
+	single := func(t *testing.T) []string { return []string{"REDIS_URL=redis://" + newRedis(t).Addr} }
+	if !tests.Whole() {
+		return map[string]func(*testing.T) []string{"single": single}
+	}
+	return map[string]func(*testing.T) []string{
+		"single": single,
+		"cluster": func(t *testing.T) []string {
+			return []string{"REDIS_MODE=cluster", "REDIS_URL=" + newCluster(t).url()}
+		},
+		"sentinel": func(t *testing.T) []string {
+			return []string{"REDIS_MODE=sentinel", "REDIS_URL=" + newSentinel(t).url()}
+		},
+	}
+}
+
 // A sentinel's password is no use at its master, nor the other way round.
 func TestASentinelAndItsMasterHaveTheirOwnPasswords(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
 	stands, s, client := newStands(t), newLockedSentinel(t, "watches", "serves"), newClient(t)
 	environ := settings(stands, "", "REDIS_MODE=sentinel", "REDIS_URL="+s.url())
 	r := startReplica(t, environ)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roomgate/internal/tokencache"
+	"roomgate/tests"
 )
 
 // neighbours is how many replicas a replica knows, itself among them and first.
@@ -30,59 +31,64 @@ func neighbours(t *testing.T, r *replica) int {
 	return n
 }
 
-func TestReplicasSeeEachOtherUntilOneIsKilled(t *testing.T) {
-	redisServer, stands := newRedis(t), newStands(t)
-	f := startFleet(t, 3, settings(stands, redisServer.Addr))
-	all := func(n int) func() bool {
-		return func() bool {
-			return !slices.ContainsFunc(f.replicas, func(r *replica) bool { return neighbours(t, r) != n })
-		}
-	}
-	eventually(t, "each sees three", all(3))
-	if text := get(t, newClient(t), f.replicas[0].admin+"/metrics", "").body; !strings.Contains(text, "\nroomgate_replicas 3\n") {
-		t.Error("roomgate_replicas is not 3")
-	}
+// eachSees tells whether every replica sees n.
+func eachSees(t *testing.T, replicas []*replica, n int) bool {
+	t.Helper()
+	return !slices.ContainsFunc(replicas, func(r *replica) bool { return neighbours(t, r) != n })
+}
 
+func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
+	t.Parallel()
+	environ := settings(newStands(t), newRedis(t).Addr)
+	stays, leaves := startReplica(t, environ), startReplica(t, environ)
+	eventually(t, "each sees two", func() bool { return eachSees(t, []*replica{stays, leaves}, 2) })
+	if text := get(t, newClient(t), stays.admin+"/metrics", "").body; !strings.Contains(text, "\nroomgate_replicas 2\n") {
+		t.Error("roomgate_replicas is not 2")
+	}
+	leaves.stop()
+	if err := leaves.ended(); err != nil {
+		t.Fatal(err)
+	}
+	left := time.Now()
+	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
+	if took := time.Since(left); took > tokencache.RosterDelay*2/3 { // who is killed is listed for longer
+		t.Errorf("who left was listed for %v", took)
+	}
+}
+
+func TestAKilledReplicaIsSeenNoMore(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
+	redisServer := newRedis(t)
+	f := startFleet(t, 3, settings(newStands(t), redisServer.Addr))
+	eventually(t, "each sees three", func() bool { return eachSees(t, f.replicas, 3) })
 	if err := f.processes[2].Kill(); err != nil {
 		t.Fatal(err)
 	}
 	killed := time.Now()
 	f.replicas = f.replicas[:2]
-	eventually(t, "the killed one is gone", all(2))
-	took := time.Since(killed)
-	t.Logf("gone after %v", took)
-	if took > tokencache.RosterDelay+2*time.Second {
+	eventually(t, "the killed one is gone", func() bool { return eachSees(t, f.replicas, 2) })
+	if took := time.Since(killed); took > tokencache.RosterDelay+2*time.Second {
 		t.Errorf("it was listed for %v", took)
 	}
-
-	f.replicas[1].stop() // in good order: it leaves at once
-	if err := f.replicas[1].ended(); err != nil {
-		t.Fatal(err)
-	}
-	left := time.Now()
-	f.replicas = f.replicas[:1]
-	eventually(t, "the stopped one is gone", all(1))
-	if took := time.Since(left); took > 6*time.Second {
-		t.Errorf("who left was listed for %v", took)
-	}
-
 	if err := redisServer.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "without Redis nobody is seen", all(0))
+	eventually(t, "without Redis nobody is seen", func() bool { return eachSees(t, f.replicas, 0) })
 	if err := redisServer.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is seen again", all(1))
+	eventually(t, "they are seen again", func() bool { return eachSees(t, f.replicas, 2) })
 }
 
 func TestTheRosterWorksOnAClusterAndBehindASentinel(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
 	for mode, url := range map[string]func() string{
 		"cluster": func() string { return newCluster(t).url() }, "sentinel": func() string { return newSentinel(t).url() },
 	} {
-		stands := newStands(t)
-		environ := settings(stands, "", "REDIS_MODE="+mode, "REDIS_URL="+url())
-		first, second := startReplica(t, environ), startReplica(t, environ)
-		eventually(t, fmt.Sprint("two on a ", mode), func() bool { return neighbours(t, first) == 2 && neighbours(t, second) == 2 })
+		environ := settings(newStands(t), "", "REDIS_MODE="+mode, "REDIS_URL="+url())
+		both := []*replica{startReplica(t, environ), startReplica(t, environ)}
+		eventually(t, fmt.Sprint("two on a ", mode), func() bool { return eachSees(t, both, 2) })
 	}
 }

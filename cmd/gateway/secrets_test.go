@@ -38,6 +38,7 @@ func newMarkedStands(t *testing.T) (*sandbox.Sandbox, map[string]string) {
 }
 
 func TestNoSecretLeaves(t *testing.T) {
+	t.Parallel()
 	redisServer, client := newRedis(t, "--requirepass", "marker-redis-password"), newClient(t)
 	stands, secrets := newMarkedStands(t)
 	secrets["password"] = "marker-member-password"

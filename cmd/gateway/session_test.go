@@ -33,6 +33,7 @@ func login(t *testing.T, client *http.Client, gate, id, password string) string 
 }
 
 func TestSession(t *testing.T) {
+	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
 	for mode, secret := range map[string]string{"local": stands.Glory.Secret(), "remote": ""} {
 		t.Run(mode, func(t *testing.T) {
@@ -100,6 +101,7 @@ func wantRefusals(t *testing.T, client *http.Client, gate, expired, good string)
 
 // A restarted replica takes the token from Redis, where nobody can read it.
 func TestRestartFetchesNothing(t *testing.T) {
+	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
 	token := stands.Glory.MintToken("1", time.Hour)
 	first := startReplica(t, settings(stands, redisServer.Addr))

@@ -1,70 +1,18 @@
 package main
 
-// One access token for everybody, through what may happen to it: crowds, clients that leave, revocation, and the loss of
-// Redis.
+// One access token for everybody, through what Interwater may do to it: revocation, refusal, and none to be had.
 
 import (
-	"context"
-	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"roomgate/internal/sandbox"
 )
 
-func TestACrowdMakesOneTokenCall(t *testing.T) {
-	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
-	// The answer takes a while, so that the crowd is there before it.
-	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 300 * time.Millisecond})
-	gate := startReplica(t, settings(stands, redisServer.Addr, "MEMBER_RATE_LIMIT=0")).url
-	token := stands.Glory.MintToken("1", time.Hour)
-	var wg sync.WaitGroup
-	for range 500 {
-		wg.Go(func() {
-			if a, err := call(t.Context(), client, http.MethodGet, gate+"/v1/info", token, ""); err != nil || a.status != 200 {
-				t.Errorf("%v %+v", err, a)
-			}
-		})
-	}
-	wg.Wait()
-	if calls := stands.Interwater.AuthCalls(); calls != 1 {
-		t.Errorf("%d calls of v1/auth, want 1", calls)
-	}
-}
-
-func TestAClientThatLeavesFailsNobody(t *testing.T) {
-	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
-	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Delay: 500 * time.Millisecond})
-	gate := startReplica(t, settings(stands, redisServer.Addr)).url
-	token := stands.Glory.MintToken("1", time.Hour)
-	impatient, leave := context.WithCancel(t.Context())
-	gone := make(chan error, 1)
-	go func() {
-		_, err := call(impatient, client, http.MethodGet, gate+"/v1/info", token, "")
-		gone <- err
-	}()
-	eventually(t, "the fetch has begun", func() bool { return stands.Interwater.AuthCalls() == 1 })
-	patient := make(chan answer, 1)
-	go func() {
-		a, _ := call(t.Context(), client, http.MethodGet, gate+"/v1/info", token, "")
-		patient <- a
-	}()
-	leave()
-	if err := <-gone; err == nil {
-		t.Error("the first client was to leave before its answer")
-	}
-	if a := <-patient; a.status != 200 {
-		t.Errorf("the one who stayed got %+v", a)
-	}
-	if calls := stands.Interwater.AuthCalls(); calls != 1 {
-		t.Errorf("%d calls of v1/auth, want 1", calls)
-	}
-}
-
 func TestARevokedTokenIsRepairedOnce(t *testing.T) {
+	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
 	r := startReplica(t, settings(stands, redisServer.Addr))
 	token := stands.Glory.MintToken("1", time.Hour)
@@ -81,6 +29,7 @@ func TestARevokedTokenIsRepairedOnce(t *testing.T) {
 }
 
 func TestARefusedLicenseIsNeverTheMembersFault(t *testing.T) {
+	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
 	r := startReplica(t, settings(stands, redisServer.Addr))
 	token := stands.Glory.MintToken("1", time.Hour)
@@ -102,6 +51,7 @@ func TestARefusedLicenseIsNeverTheMembersFault(t *testing.T) {
 }
 
 func TestTokenEndpointDown(t *testing.T) {
+	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
 	token := stands.Glory.MintToken("1", time.Hour)
 	for i, c := range []struct {
@@ -141,32 +91,5 @@ func TestTokenEndpointDown(t *testing.T) {
 		}
 		r.stop()
 		r.ended()
-	}
-}
-
-// Redis going away in mid-run fails no request, also when the token runs out meanwhile.
-func TestRedisLossFailsNoRequest(t *testing.T) {
-	for name, lose := range map[string]func(*sandbox.RedisServer) error{
-		"killed": (*sandbox.RedisServer).Kill,
-		"frozen": (*sandbox.RedisServer).Freeze,
-	} {
-		t.Run(name, func(t *testing.T) {
-			redisServer, stands := newRedis(t), newStands(t)
-			stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: 3 * time.Second}})
-			r := startReplica(t, settings(stands, redisServer.Addr, "MEMBER_RATE_LIMIT=0"))
-			_, stop := load(t, 8, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour))
-			eventually(t, "the first token", func() bool { return stands.Interwater.AuthCalls() >= 1 })
-			if err := lose(redisServer); err != nil {
-				t.Fatal(err)
-			}
-			eventually(t, "three more tokens without Redis", func() bool { return stands.Interwater.AuthCalls() >= 4 })
-			sent, failed := stop()
-			if len(failed) > 0 {
-				t.Errorf("%d of %d requests failed, the first: %s", len(failed), sent, failed[0])
-			}
-			if lines := len(r.log.events("redis is down; going on without it")); lines != 1 {
-				t.Errorf("%d log lines of the outage, want 1", lines)
-			}
-		})
 	}
 }
