@@ -52,13 +52,6 @@ func moreAtOnce(n int) {
 	}
 }
 
-// skipWithout skips the test for want of a program, which is the first word of missing.
-func skipWithout(t *testing.T, _, missing string) {
-	t.Helper()
-	program, _, _ := strings.Cut(missing, " ")
-	tests.Need(t, program)
-}
-
 // newRedis starts a redis-server for the test, with further arguments as on its command line.
 func newRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
