@@ -1,0 +1,136 @@
+package upstream
+
+// This file is one call: it is the body of its answer too, and tells circuit, metrics and span how it ended.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// call is a request that is under way. It holds a slot until it ends.
+type call struct {
+	upstream *Upstream
+	ctx      context.Context // the caller's
+	began    time.Time
+	ticket   uint32     // of the circuit
+	span     trace.Span // nil: none
+	ended    atomic.Bool
+	// Of the answer.
+	body     io.ReadCloser
+	status   int  // 0: there is none
+	toTheEnd bool // of its connection: it has neither a length nor chunks
+}
+
+// answered returns the answer with the call as its body, or ends the call where the answer has none.
+func (c *call) answered(answer *http.Response) *http.Response {
+	c.status = answer.StatusCode
+	if answer.Body == http.NoBody {
+		c.finish(nil)
+		return answer
+	}
+	if len(answer.TransferEncoding) > 0 {
+		// Transports write trailers into their own Response when the body ends. A copy doesn't get them: none are relayed.
+		cleared := *answer
+		cleared.Trailer = nil
+		answer = &cleared
+	}
+	c.body, answer.Body = answer.Body, c
+	return answer
+}
+
+// Read implements io.Reader.
+func (c *call) Read(p []byte) (int, error) {
+	left := c.ctx.Err()
+	n, err := c.body.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	if err == io.EOF { //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
+		c.finish(nil)
+		return n, io.EOF
+	}
+	if c.ended.Load() {
+		return n, errBodyClosed
+	}
+	err = c.cause(err)
+	if left != nil {
+		c.end(nothing, "client", err) // the context ended while the reader was busy elsewhere
+	}
+	c.finish(err)
+	return n, err
+}
+
+// Close implements io.Closer. It may be called while a Read is under way, and ends that.
+func (c *call) Close() error {
+	if c.ctx.Err() != nil {
+		c.end(nothing, "client", c.ctx.Err())
+	}
+	c.finish(nil)
+	return c.body.Close()
+}
+
+// failed ends a call that got no answer, and returns its error for the caller.
+func (c *call) failed(err error, body *requestBody) error {
+	if c.ctx.Err() == nil && body != nil {
+		if cause := body.failure(errors.Is(err, errLate)); cause != nil {
+			err = fmt.Errorf("%s: %w: %w", c.upstream.name, ErrBody, cause)
+			c.finish(err)
+			return err
+		}
+	}
+	err = c.cause(err)
+	c.finish(err)
+	return err
+}
+
+// cause returns a transport's error for the caller.
+func (c *call) cause(err error) error {
+	switch {
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded): // net goes by its own clock: its error may come before the context's
+		return context.DeadlineExceeded
+	case errors.Is(err, errLate):
+		return fmt.Errorf("%s: %w", c.upstream.name, ErrTimeout)
+	}
+	return fmt.Errorf("%s: %w: %w", c.upstream.name, ErrFailed, Plain(err))
+}
+
+// finish ends the call with what its error tells of the upstream.
+func (c *call) finish(err error) {
+	switch {
+	case err == nil && c.status >= http.StatusInternalServerError:
+		c.end(good, "error", nil) // an answer, and one that a client could provoke
+	case err == nil:
+		c.end(good, "ok", nil)
+	case errors.Is(err, ErrBody), errors.Is(err, context.Canceled):
+		c.end(nothing, "client", err)
+	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		c.end(bad, "timeout", err)
+	case c.status != 0:
+		c.end(bad, "broken", err)
+	default:
+		c.end(bad, "failed", err)
+	}
+}
+
+// end ends the call, once.
+func (c *call) end(o outcome, result string, err error) {
+	if c.ended.Swap(true) {
+		return
+	}
+	u := c.upstream
+	u.circuit.end(c.ticket, o, time.Now())
+	u.metrics.ended(result)
+	if c.span != nil {
+		endSpan(c.span, c.status, err)
+	}
+	u.slots.Release(1)
+}

@@ -1,0 +1,200 @@
+package upstream
+
+// This file is one connection of the synchronous transport, used by one goroutine at a time. It writes a request's head and
+// reads the answer with net/http's own reader, so that both transports read alike.
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// upstreamConn is a connection with its buffer. Between two requests it belongs to the pool.
+type upstreamConn struct {
+	conn   net.Conn // TLS, or socket itself
+	socket *socket
+	tls    *tls.ConnectionState // nil without TLS
+	in     *bufio.Reader        // on this connection's Read
+	unread int64                // how much more may be read
+	left   time.Duration        // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
+	abort  func()               // closes the socket; may be called at any time
+	idle   time.Time            // since when it has been
+	until  time.Time            // for how long it may be used
+	one    [1]byte              // what quiet reads into
+}
+
+// newUpstreamConn takes over conn, which is TLS on s or s itself.
+func newUpstreamConn(conn net.Conn, s *socket, until time.Time) *upstreamConn {
+	// Not TLS: it would take its leave first, which can wait, and the upstream's reply to that looks like an answer's end.
+	c := &upstreamConn{conn: conn, socket: s, until: until, abort: func() { _ = s.Close() }}
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		state := encrypted.ConnectionState()
+		c.tls = &state
+	}
+	c.in = bufio.NewReader(c) // 4096 bytes, as http.Transport's: a trailer has to fit into it
+	return c
+}
+
+// Read implements io.Reader for the buffer.
+func (c *upstreamConn) Read(p []byte) (int, error) {
+	if c.unread <= 0 {
+		return 0, errors.New("upstream's header is too long")
+	}
+	if int64(len(p)) > c.unread {
+		p = p[:c.unread]
+	}
+	if c.left == 0 {
+		n, err := c.conn.Read(p)
+		c.unread -= int64(n)
+		return n, err
+	}
+	began := time.Now()
+	_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
+	n, err := c.conn.Read(p)
+	c.left = max(1, c.left-time.Since(began))
+	c.unread -= int64(n)
+	return n, err
+}
+
+// close closes a connection that is not in use.
+func (c *upstreamConn) close() { _ = c.conn.Close() }
+
+// quiet reports whether nothing has come over the idle connection that no request has asked for, not even its end. It
+// doesn't wait. With TLS it takes in what belongs to TLS alone: tickets and new keys are sent when it suits the server.
+func (c *upstreamConn) quiet() bool {
+	c.socket.probing = true
+	n, err := c.conn.Read(c.one[:])
+	c.socket.probing = false
+	return n == 0 && errors.Is(err, errNothing)
+}
+
+// roundTrip sends a request and returns its answer. deadline is the upstream's for the header. The connection goes to done
+// as soon as the answer has been read whole and another may follow, or it is closed. answered tells whether any byte of an
+// answer came.
+func (c *upstreamConn) roundTrip(
+	r *http.Request, head []byte, limits limits, done func(*upstreamConn),
+) (_ *http.Response, answered bool, _ error) {
+	var stop func() bool // nil: the context never ends
+	if r.Context().Done() != nil {
+		stop = context.AfterFunc(r.Context(), c.abort)
+	}
+	answer, answered, err := c.exchange(r, head, limits)
+	if err != nil {
+		if stop != nil {
+			stop()
+		}
+		c.abort()
+		return nil, answered, late(err)
+	}
+	answer.TLS = c.tls
+	body := &connBody{body: answer.Body, conn: c, stop: stop, done: done, alive: !answer.Close && answer.StatusCode >= 200}
+	if answer.Body == http.NoBody {
+		_ = body.end(io.EOF)
+	} else {
+		answer.Body = body
+	}
+	return answer, true, nil
+}
+
+// late tells the deadline of a connection, which is the upstream's.
+func late(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errLate
+	}
+	return err
+}
+
+// limits are those of one answer.
+type limits struct {
+	deadline time.Time // for its header
+	header   int64     // how long that may be, in bytes
+}
+
+// exchange writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here.
+func (c *upstreamConn) exchange(r *http.Request, head []byte, limits limits) (_ *http.Response, answered bool, _ error) {
+	c.left = 0
+	_ = c.conn.SetDeadline(limits.deadline) // closed: Write says so
+	if _, err := c.conn.Write(head); err != nil {
+		return nil, false, err
+	}
+	c.unread = limits.header // all answers share it
+	if _, err := c.in.Peek(1); err != nil {
+		return nil, false, err
+	}
+	for {
+		answer, err := http.ReadResponse(c.in, r)
+		if err != nil {
+			return nil, true, err
+		}
+		if answer.StatusCode < 100 || answer.StatusCode > 199 || answer.StatusCode == http.StatusSwitchingProtocols {
+			c.unread = math.MaxInt64
+			c.left = max(1, time.Until(limits.deadline))
+			return answer, true, nil
+		}
+	}
+}
+
+// connBody is an answer's body, which has the connection until its end. Close may be called while a Read is under way.
+type connBody struct {
+	body  io.Reader
+	conn  *upstreamConn
+	stop  func() bool // of the context's hold on the connection; nil: it has none
+	done  func(*upstreamConn)
+	alive bool // as far as its header says, another request may follow
+
+	mu  sync.Mutex
+	err error // what ended it, nil until then
+}
+
+// Read implements io.Reader.
+func (b *connBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	err := b.err
+	b.mu.Unlock()
+	if err != nil {
+		return 0, err // the connection may be another's by now
+	}
+	n, err := b.body.Read(p)
+	if err != nil {
+		err = b.end(err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer. What hasn't been read by now costs the connection.
+func (b *connBody) Close() error {
+	_ = b.end(errBodyClosed)
+	b.mu.Lock()
+	b.err = errBodyClosed
+	b.mu.Unlock()
+	return nil
+}
+
+// end parts from the connection, once, and returns what the body ended with.
+func (b *connBody) end(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return b.err
+	}
+	whole := err == io.EOF            //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
+	free := b.stop == nil || b.stop() // false: the context has ended, and the connection is being closed
+	switch {
+	case whole && free && b.alive && b.conn.in.Buffered() == 0:
+		b.done(b.conn)
+	case whole && free:
+		b.conn.close()
+	default:
+		b.conn.abort()
+	}
+	b.err = late(err)
+	return b.err
+}

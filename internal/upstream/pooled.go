@@ -1,0 +1,234 @@
+package upstream
+
+// This file sends requests through net/http, with what it leaves to us: a limit of time that spares slow readers, how often a
+// request is sent, and a look at an idle connection before a request goes over it that may not be sent again.
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// maxConnectionAge is for how long a connection is used, about: by then the upstream's name may stand for other addresses,
+// and a connection that is never idle would be kept for as long as the old one answers.
+const maxConnectionAge = 30 * time.Second
+
+// newHTTPTransport returns the settings of both transports. They go through no proxy of the environment, since a credential
+// goes to its own host only, never ask for or undo compression, and speak HTTP/1.1.
+func newHTTPTransport() *http.Transport {
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	return &http.Transport{
+		DialContext:            dial,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    5 * time.Second,
+		Protocols:              &http1,
+		DisableCompression:     true,
+		MaxIdleConns:           0, // no limit beside the one per host: there is one host
+		MaxIdleConnsPerHost:    1024,
+		IdleConnTimeout:        60 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// newTransport returns the transport that o asks for, with the settings of h, which is its own from now on.
+func newTransport(o Options, h *http.Transport) transport {
+	next := newPooled(h, o.Timeout, maxConnectionAge)
+	if !o.Synchronous || !isASCII(o.Base.Host) { // other names want IDNA
+		return next
+	}
+	return newSynchronous(o.Base, next)
+}
+
+// pooled is net/http's transport.
+type pooled struct {
+	http    *http.Transport
+	timeout time.Duration
+}
+
+// newPooled returns one over h. Connections are used for about age.
+func newPooled(h *http.Transport, timeout, age time.Duration) *pooled {
+	connect := h.DialContext
+	h.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := connect(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newSocket(conn), nil
+	}
+	renew := renewed(h, age)
+	// The one thing that is asked before each attempt. There is no proxy.
+	h.Proxy = func(r *http.Request) (*url.URL, error) {
+		renew()
+		return nil, r.Context().Value(attemptsKey{}).(*attempts).another(h)
+	}
+	return &pooled{http: h, timeout: timeout}
+}
+
+// renewed returns a function that closes the idle connections every now and then. A connection that is busy at one time is
+// caught at a later one.
+func renewed(h *http.Transport, age time.Duration) func() {
+	began := time.Now()
+	var last atomic.Int64
+	return func() {
+		now, before := int64(time.Since(began)), last.Load()
+		if now-before >= int64(age) && last.CompareAndSwap(before, now) {
+			h.CloseIdleConnections()
+		}
+	}
+}
+
+type attemptsKey struct{}
+
+// attempts is how often net/http has begun to send a request. By itself it repeats one that died on an idle connection for
+// as long as it finds another, and also one that isn't safe to repeat when a client says so (Idempotency-Key).
+type attempts struct {
+	repeatable bool // GET or HEAD
+	n          int
+	stale      bool // the connection was no longer good: nothing was sent
+}
+
+// another begins an attempt, or says why there is none.
+func (a *attempts) another(h *http.Transport) error {
+	a.n++
+	switch {
+	case a.n == 1:
+		return nil
+	case a.n > 2 || !a.repeatable:
+		return errRepeated
+	}
+	h.CloseIdleConnections() // the others are no better: the repetition goes over a new one
+	return nil
+}
+
+// CloseIdleConnections implements transport.
+func (t *pooled) CloseIdleConnections() { t.http.CloseIdleConnections() }
+
+// RoundTrip implements http.RoundTripper.
+func (t *pooled) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	began := time.Now()
+	timer := time.AfterFunc(t.timeout, func() { cancel(errLate) })
+	answer, err := t.send(ctx, r)
+	timer.Stop()
+	if err != nil {
+		if r.Context().Err() == nil && context.Cause(ctx) != nil {
+			err = context.Cause(ctx)
+		}
+		cancel(nil)
+		return nil, err
+	}
+	if answer.Body == http.NoBody {
+		cancel(nil)
+		return answer, nil
+	}
+	answer.Body = &pooledBody{
+		ReadCloser: answer.Body, ctx: ctx, cancel: cancel, timer: timer, left: t.timeout - time.Since(began),
+		toTheEnd: answer.ContentLength < 0 && len(answer.TransferEncoding) == 0,
+	}
+	return answer, nil
+}
+
+// send makes as many attempts as it takes until one goes over a good connection.
+func (t *pooled) send(ctx context.Context, r *http.Request) (*http.Response, error) {
+	bodiless := r.Body == nil || r.Body == http.NoBody
+	if bodiless && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		a := &attempts{repeatable: true}
+		return t.http.RoundTrip(r.WithContext(context.WithValue(ctx, attemptsKey{}, a)))
+	}
+	for {
+		a := &attempts{}
+		watched := httptrace.WithClientTrace(context.WithValue(ctx, attemptsKey{}, a), &httptrace.ClientTrace{GotConn: a.look})
+		sent := r.WithContext(watched)
+		if !bodiless {
+			sent.Body, sent.GetBody = &unsentBody{ReadCloser: r.Body, attempts: a}, nil
+		}
+		answer, err := t.http.RoundTrip(sent)
+		if err == nil || !a.stale || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
+// look closes a connection that is no longer good, before anything is sent over it.
+func (a *attempts) look(info httptrace.GotConnInfo) {
+	conn := info.Conn
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn()
+	}
+	if info.Reused && !conn.(*socket).silent() {
+		a.stale = true
+		_ = conn.Close()
+	}
+}
+
+// unsentBody is a request's body that stays unread where the connection is no longer good.
+type unsentBody struct {
+	io.ReadCloser
+	attempts *attempts
+}
+
+// Read implements io.Reader.
+func (b *unsentBody) Read(p []byte) (int, error) {
+	if b.attempts.stale {
+		return 0, errStale
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// Close implements io.Closer.
+func (b *unsentBody) Close() error {
+	if b.attempts.stale {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// pooledBody is an answer's body. The upstream's time runs only while it is read.
+type pooledBody struct {
+	io.ReadCloser
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer // ends ctx
+	left     time.Duration
+	toTheEnd bool  // it ends with its connection
+	err      error // what it ended with, nil until then
+}
+
+// Read implements io.Reader.
+func (b *pooledBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	began := time.Now()
+	b.timer.Reset(b.left)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	b.left -= time.Since(began)
+	if err == nil {
+		return n, nil
+	}
+	// When a call is given up over TLS, the upstream's reply to our own end of the connection looks like the body's end.
+	whole := errors.Is(err, io.EOF) && !b.toTheEnd
+	if cause := context.Cause(b.ctx); cause != nil && !whole {
+		err = cause
+	}
+	b.err = err
+	b.cancel(nil)
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *pooledBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.timer.Stop()
+	b.cancel(nil)
+	return err
+}

@@ -1,0 +1,74 @@
+package upstream
+
+// This file makes each call a span. Attributes hold no query, header or token; a failed span tells one of a few reasons.
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+type spanNameKey struct{}
+
+// WithSpanName names the spans of calls that are made with the returned context. Without it they have the upstream's name.
+func WithSpanName(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, spanNameKey{}, name)
+}
+
+// traced begins the call's span, and returns a copy of the request that tells the upstream of it. otelhttp's own transport
+// would put the query into an attribute.
+func (u *Upstream) traced(r *http.Request) (*http.Request, trace.Span) {
+	name, ok := r.Context().Value(spanNameKey{}).(string)
+	if !ok {
+		name = u.name
+	}
+	_, span := u.tracer.Start(r.Context(), name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.String("server.address", u.base.Hostname()),
+	))
+	told := *r
+	told.Header = r.Header.Clone()
+	if told.Header == nil {
+		told.Header = http.Header{}
+	}
+	of := span.SpanContext()
+	told.Header["Traceparent"] = []string{"00-" + of.TraceID().String() + "-" + of.SpanID().String() + "-" + of.TraceFlags().String()}
+	return &told, span
+}
+
+// endSpan ends the call's span. status is 0 where there was no answer.
+func endSpan(span trace.Span, status int, err error) {
+	if status != 0 {
+		span.SetAttributes(attribute.Int("http.response.status_code", status))
+	}
+	if err != nil {
+		span.SetStatus(codes.Error, reason(err))
+	}
+	span.End()
+}
+
+// reason is the word for a failed call.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, ErrBody):
+		return "body"
+	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "client_gone"
+	}
+	return "upstream"
+}
+
+// boundedMethod keeps a client from inventing attribute values.
+func boundedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
+	}
+	return "other"
+}

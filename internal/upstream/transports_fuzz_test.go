@@ -1,0 +1,134 @@
+package upstream
+
+// This file lets both transports read the same bytes, whatever they are, and compares what they make of them.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"reflect"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// verdict is what became of two requests that were both answered with the same bytes.
+type verdict struct {
+	outcome, second string
+	answer          http.Response // to the first, without what can't be compared
+	conns           int32
+}
+
+// FuzzBothTransportsReadAlike has both judge the same answer: whether it is one, what is in it, and whether another may
+// follow on its connection.
+func FuzzBothTransportsReadAlike(f *testing.F) {
+	for _, tt := range answerCases() {
+		if len(tt.raw) < 4<<10 {
+			f.Add([]byte(tt.raw), tt.method == "HEAD", tt.end == "close")
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { listener.Close() })
+	f.Fuzz(func(t *testing.T, raw []byte, head, closes bool) {
+		if len(raw) > 128<<10 {
+			t.Skip("nothing new")
+		}
+		method := map[bool]string{false: "GET", true: "HEAD"}[head]
+		whole, rest := readWhole(raw, method)
+		closes = closes || !whole // or both would wait for more
+		twice := whole && rest == 0
+		expected := judgeBytes(t, listener, async, raw, method, closes, twice)
+		got := judgeBytes(t, listener, synch, raw, method, closes, twice)
+		if !reflect.DeepEqual(expected, got) {
+			t.Errorf("%q:\nhttp.Transport %+v\nsynchronous    %+v", raw, expected, got)
+		}
+		if whole && rest > 0 && !closes { // http.Transport may notice that too late
+			again := judgeBytes(t, listener, synch, raw, method, closes, true)
+			if again.second != again.outcome || again.conns != 2 {
+				t.Errorf("%q: after a rest %+v", raw, again)
+			}
+		}
+	})
+}
+
+// readWhole reports whether raw is an answer that ends by itself, and how much follows it.
+func readWhole(raw []byte, method string) (whole bool, rest int) {
+	in := bufio.NewReaderSize(bytes.NewReader(raw), 4096)
+	for {
+		answer, err := http.ReadResponse(in, &http.Request{Method: method})
+		if err != nil {
+			return false, 0
+		}
+		if answer.StatusCode >= 100 && answer.StatusCode <= 199 && answer.StatusCode != http.StatusSwitchingProtocols {
+			continue
+		}
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode == http.StatusSwitchingProtocols {
+			return false, 0
+		}
+		if answer.Body != http.NoBody && answer.ContentLength < 0 && len(answer.TransferEncoding) == 0 {
+			return false, 0 // it ends with the connection
+		}
+		left, _ := io.Copy(io.Discard, in)
+		return true, int(left)
+	}
+}
+
+// judgeBytes asks one transport.
+func judgeBytes(t *testing.T, listener net.Listener, k kind, raw []byte, method string, closes, twice bool) verdict {
+	var conns atomic.Int32
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	settings := newHTTPTransport()
+	settings.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conns.Add(1)
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		peer, err := listener.Accept() // nobody else dials
+		if err != nil {
+			return nil, err
+		}
+		go replay(peer, raw, closes)
+		return conn, nil
+	}
+	base := &url.URL{Scheme: "http", Host: listener.Addr().String()}
+	rt, err := newUpstream(Options{Name: "u", Base: base, Timeout: patience, Slots: 1, Synchronous: k == synch}, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Close()
+	var v verdict
+	outcome, answer := answerTo(ctx, t, rt, method, base)
+	if v.outcome = outcome; answer != nil {
+		v.answer = *answer
+		v.answer.Request, v.answer.Body = nil, nil
+	}
+	if twice {
+		v.second = ask(ctx, t, rt, method, base)
+	}
+	v.conns = conns.Load()
+	return v
+}
+
+// replay answers every request with the same bytes.
+func replay(conn net.Conn, raw []byte, closes bool) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	in := bufio.NewReader(conn)
+	for {
+		if _, err := http.ReadRequest(in); err != nil {
+			return
+		}
+		if _, err := conn.Write(raw); err != nil || closes {
+			return
+		}
+	}
+}

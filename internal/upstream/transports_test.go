@@ -1,0 +1,295 @@
+package upstream
+
+// This file is what the package's tests stand on: every behaviour is asked of both transports, net/http's and the synchronous
+// one, and an upstream that plays a script byte by byte stands at the other end.
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// patience is for what must happen; it is only ever used up by a test that fails.
+const patience = 20 * time.Second
+
+// kind is one of the two transports.
+type kind bool
+
+const (
+	async kind = false // net/http's
+	synch kind = true
+)
+
+func (k kind) String() string {
+	if k == synch {
+		return "synchronous"
+	}
+	return "net/http"
+}
+
+// with returns an Upstream for the upstream, whose circuit stays closed.
+func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)) *Upstream {
+	t.Helper()
+	rt := k.of(t, u, Options{}, change...)
+	rt.circuit.least = math.MaxInt
+	return rt
+}
+
+// of returns an Upstream for the upstream. What o lacks is added.
+func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.Transport)) *Upstream {
+	t.Helper()
+	o.Name, o.Base, o.Synchronous = "u", u.base, k == synch
+	if o.Timeout == 0 {
+		o.Timeout = patience
+	}
+	if o.Slots == 0 {
+		o.Slots = 1000
+	}
+	settings := newHTTPTransport()
+	settings.TLSClientConfig.RootCAs = u.roots
+	for _, f := range change {
+		f(settings)
+	}
+	rt, err := newUpstream(o, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(rt.Close)
+	return rt
+}
+
+// both runs a test of each.
+func both(t *testing.T, f func(*testing.T, kind)) {
+	t.Helper()
+	for _, k := range []kind{async, synch} {
+		t.Run(k.String(), func(t *testing.T) { f(t, k) })
+	}
+}
+
+// rawUpstream runs a script for each connection.
+type rawUpstream struct {
+	base            *url.URL
+	roots           *x509.CertPool // nil without TLS
+	conns, requests atomic.Int32
+	running         sync.WaitGroup
+	over            chan struct{} // closed with the test
+}
+
+// peer is the upstream's end of a connection.
+type peer struct {
+	net.Conn
+	in       *bufio.Reader
+	n        int // which connection, from 0
+	upstream *rawUpstream
+}
+
+// listen runs an upstream until the end of the test.
+func listen(t testing.TB, serve func(*peer)) *rawUpstream { return listenWith(t, nil, serve) }
+
+// listeners are listen and listenTLS, for what has to hold over both.
+func listeners() []func(testing.TB, func(*peer)) *rawUpstream {
+	return []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS}
+}
+
+// listenTLS runs one that a transport of with trusts.
+func listenTLS(t testing.TB, serve func(*peer)) *rawUpstream {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS() // for its certificate, which is of 127.0.0.1
+	server.Close()
+	u := listenWith(t, &tls.Config{Certificates: server.TLS.Certificates}, serve)
+	u.roots = x509.NewCertPool()
+	u.roots.AddCert(server.Certificate())
+	return u
+}
+
+func listenWith(t testing.TB, config *tls.Config, serve func(*peer)) *rawUpstream {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &rawUpstream{base: &url.URL{Scheme: "http", Host: listener.Addr().String()}, over: make(chan struct{})}
+	if config != nil {
+		u.base.Scheme = "https"
+	}
+	u.running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if config != nil {
+				conn = tls.Server(&corked{Conn: conn}, config)
+			}
+			p := &peer{Conn: conn, in: bufio.NewReader(conn), n: int(u.conns.Add(1)) - 1, upstream: u}
+			u.running.Go(func() {
+				defer p.Close()
+				_ = p.SetDeadline(time.Now().Add(patience))
+				serve(p)
+			})
+		}
+	})
+	t.Cleanup(func() { close(u.over); listener.Close(); u.running.Wait() })
+	return u
+}
+
+// request waits for a request and returns it, or nil where the connection ends.
+func (p *peer) request() *http.Request {
+	r, err := http.ReadRequest(p.in)
+	if err != nil {
+		return nil
+	}
+	p.upstream.requests.Add(1)
+	return r
+}
+
+// send writes an answer, or a part of one.
+func (p *peer) send(format string, args ...any) {
+	_, _ = fmt.Fprintf(p, format, args...) // a client that has gone is seen otherwise
+}
+
+// ok sends a whole answer.
+func (p *peer) ok(body string) {
+	p.send("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// reset ends the connection with a RST.
+func (p *peer) reset() {
+	conn := p.Conn
+	if encrypted, ok := conn.(*tls.Conn); ok {
+		conn = encrypted.NetConn().(*corked).Conn
+	}
+	_ = conn.(*net.TCPConn).SetLinger(0)
+	_ = conn.Close()
+}
+
+// together writes the records that f sends in one segment.
+func (p *peer) together(f func()) {
+	cork := p.Conn.(*tls.Conn).NetConn().(*corked)
+	cork.held = true
+	f()
+	cork.held = false
+	_, _ = cork.Conn.Write(cork.kept)
+}
+
+// corked is a connection that can keep what is written.
+type corked struct {
+	net.Conn
+	held bool
+	kept []byte
+}
+
+// Write implements io.Writer.
+func (c *corked) Write(b []byte) (int, error) {
+	if !c.held {
+		return c.Conn.Write(b)
+	}
+	c.kept = append(c.kept, b...)
+	return len(b), nil
+}
+
+// ended waits until the other end has closed the connection. It is false where it has not.
+func (p *peer) ended() bool {
+	_, err := io.Copy(io.Discard, p.in)
+	return !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err)
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// newRequest returns one without a body.
+func newRequest(ctx context.Context, t testing.TB, method string, base *url.URL) *http.Request {
+	r, err := http.NewRequestWithContext(ctx, method, base.String()+"/v1/info", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ask makes a request, reads the answer to its end and tells what became of it: "200 [body]", "200 [bo] error".
+func ask(ctx context.Context, t testing.TB, rt http.RoundTripper, method string, base *url.URL) string {
+	outcome, _ := answerTo(ctx, t, rt, method, base)
+	return outcome
+}
+
+// answerTo returns the answer too, or nil.
+func answerTo(ctx context.Context, t testing.TB, rt http.RoundTripper, method string, base *url.URL) (string, *http.Response) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer, err := rt.RoundTrip(newRequest(ctx, t, method, base))
+	if err != nil {
+		return class(err), nil
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	outcome := fmt.Sprintf("%d [%s]", answer.StatusCode, body)
+	if err != nil {
+		outcome += " " + class(err)
+	}
+	return outcome, answer
+}
+
+// class is as much of an error as callers tell apart.
+func class(err error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "deadline"
+	case errors.Is(err, ErrTimeout):
+		return "timeout"
+	case errors.Is(err, ErrFailed):
+		return "error"
+	}
+	return err.Error()
+}
+
+// await returns what comes from a channel.
+func await[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatal("waited in vain")
+		panic("unreachable")
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(patience); !holds(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+func mustParse(raw string) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil {
+		panic(err)
+	}
+	return u
+}

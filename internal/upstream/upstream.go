@@ -1,0 +1,164 @@
+package upstream
+
+// This file is the package's face: what an upstream is made of, and the steps of a call.
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
+)
+
+// Options configures an Upstream. Fields are required unless said otherwise.
+type Options struct {
+	// Name stands in metrics, spans, errors and logs.
+	Name string
+	// Base is the scheme and host that requests may go to. Its path is for the caller.
+	Base *url.URL
+	// Timeout bounds one call, from its start until the upstream has delivered the last byte of its answer. After the
+	// header only the time counts that is spent within Read of the answer's body.
+	Timeout time.Duration
+	// Slots is how many calls may be under way at once.
+	Slots int
+	// Synchronous sends GET and HEAD without a body in the caller's goroutine. False: all requests go through net/http.
+	Synchronous bool
+	// Metrics counts the calls. Nil: nobody does.
+	Metrics *Metrics
+	// Tracing takes the spans. Nil: there are none.
+	Tracing trace.TracerProvider
+}
+
+// Upstream is one upstream service. It is safe for concurrent use.
+type Upstream struct {
+	name      string
+	base      *url.URL
+	timeout   time.Duration
+	transport transport
+	slots     *semaphore.Weighted
+	circuit   *circuit
+	metrics   ofUpstream
+	tracer    trace.Tracer // nil: no spans
+}
+
+// transport sends a request and returns the answer's header, within its own limit of time. It may be given up by the
+// request's context until the answer's body is at its end or closed.
+type transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+// New checks o and returns an Upstream. It calls nobody. Close releases its connections.
+func New(o Options) (*Upstream, error) {
+	if o.Name == "" || o.Base == nil || o.Base.Host == "" || o.Base.Scheme != "http" && o.Base.Scheme != "https" {
+		return nil, errors.New("upstream: Name and Base are required, and Base with a host and the scheme http or https")
+	}
+	if o.Timeout <= 0 || o.Slots <= 0 {
+		return nil, errors.New("upstream: Timeout and Slots must be over 0")
+	}
+	return newUpstream(o, newHTTPTransport())
+}
+
+// newUpstream returns one that has its settings from h.
+func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
+	u := &Upstream{
+		name: o.Name, base: o.Base, timeout: o.Timeout, transport: newTransport(o, h),
+		slots: semaphore.NewWeighted(int64(o.Slots)), circuit: newCircuit(),
+	}
+	if o.Metrics == nil {
+		var err error
+		if o.Metrics, err = NewMetrics(nil); err != nil {
+			return nil, err
+		}
+	}
+	u.metrics = o.Metrics.of(u)
+	if o.Tracing != nil {
+		u.tracer = o.Tracing.Tracer("roomgate/internal/upstream")
+	}
+	return u, nil
+}
+
+// Base is the upstream's URL. It must not be changed.
+func (u *Upstream) Base() *url.URL { return u.base }
+
+// Circuit is the state of the circuit: "closed", "half-open" or "open".
+func (u *Upstream) Circuit() string { return u.circuit.current(time.Now()) }
+
+// Close closes the idle connections, and those in use when their answers end. The Upstream can still be used.
+func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
+
+// RoundTrip implements http.RoundTripper: it sends the request, follows no redirect, and returns the answer. The package
+// documentation says what it promises. The error wraps ErrFailed, ErrTimeout, ErrBusy, ErrCircuit or ErrBody, or is that
+// of the request's context; so is the error of a Read of the answer's body. The caller closes the body.
+func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	c, err := u.admit(r)
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, fmt.Errorf("%s: %w", u.name, err)
+	}
+	sent := r
+	if u.tracer != nil {
+		sent, c.span = u.traced(r)
+	}
+	var body *requestBody
+	if r.Body != nil && r.Body != http.NoBody {
+		body = newRequestBody(r.Body)
+		watched := *sent
+		watched.Body = body
+		sent = &watched
+	}
+	returned := false
+	defer func() {
+		if !returned { // a panic
+			c.end(nothing, "client", nil)
+		}
+	}()
+	answer, err := u.transport.RoundTrip(sent)
+	u.metrics.times.Observe(time.Since(c.began).Seconds())
+	if err == nil {
+		err = checked(answer)
+	}
+	returned = true
+	if err != nil {
+		return nil, c.failed(err, body)
+	}
+	answer.Request = r
+	return c.answered(answer), nil
+}
+
+// admit begins a call, where one may be made.
+func (u *Upstream) admit(r *http.Request) (*call, error) {
+	if r.URL == nil || r.URL.Scheme != u.base.Scheme || r.URL.Host != u.base.Host {
+		return nil, errElsewhere
+	}
+	if !u.slots.TryAcquire(1) {
+		return nil, ErrBusy
+	}
+	now := time.Now()
+	ticket, ok := u.circuit.begin(now)
+	if !ok {
+		u.slots.Release(1)
+		return nil, ErrCircuit
+	}
+	return &call{upstream: u, ctx: r.Context(), began: now, ticket: ticket}, nil
+}
+
+// checked refuses what net/http takes for an answer and is none.
+func checked(answer *http.Response) error {
+	var err error
+	switch {
+	case answer.StatusCode == http.StatusSwitchingProtocols:
+		err = errSwitch
+	case answer.StatusCode < 100 || answer.StatusCode > 599:
+		err = errStatus
+	default:
+		return nil
+	}
+	_ = answer.Body.Close()
+	return err
+}
