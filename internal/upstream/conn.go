@@ -25,6 +25,7 @@ type upstreamConn struct {
 	in     *bufio.Reader        // on this connection's Read
 	unread int64                // how much more may be read
 	left   time.Duration        // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
+	late   bool                 // a Read ran into its deadline
 	abort  func()               // closes the socket; may be called at any time
 	idle   time.Time            // since when it has been
 	until  time.Time            // for how long it may be used
@@ -51,15 +52,16 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	if int64(len(p)) > c.unread {
 		p = p[:c.unread]
 	}
-	if c.left == 0 {
-		n, err := c.conn.Read(p)
-		c.unread -= int64(n)
-		return n, err
+	var began time.Time
+	if c.left > 0 {
+		began = time.Now()
+		_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
 	}
-	began := time.Now()
-	_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
 	n, err := c.conn.Read(p)
-	c.left = max(1, c.left-time.Since(began))
+	if c.left > 0 {
+		c.left = max(1, c.left-time.Since(began))
+	}
+	c.late = errors.Is(err, os.ErrDeadlineExceeded)
 	c.unread -= int64(n)
 	return n, err
 }
@@ -92,7 +94,7 @@ func (c *upstreamConn) roundTrip(
 			stop()
 		}
 		c.abort()
-		return nil, answered, late(err)
+		return nil, answered, c.cause(err)
 	}
 	answer.TLS = c.tls
 	body := &connBody{body: answer.Body, conn: c, stop: stop, done: done, alive: !answer.Close && answer.StatusCode >= 200}
@@ -104,9 +106,9 @@ func (c *upstreamConn) roundTrip(
 	return answer, true, nil
 }
 
-// late tells the deadline of a connection, which is the upstream's.
-func late(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+// cause is errLate where a deadline has passed, whatever net/http's reader has made of that.
+func (c *upstreamConn) cause(err error) error {
+	if c.late || errors.Is(err, os.ErrDeadlineExceeded) {
 		return errLate
 	}
 	return err
@@ -195,6 +197,9 @@ func (b *connBody) end(err error) error {
 	default:
 		b.conn.abort()
 	}
-	b.err = late(err)
-	return b.err
+	if !whole && err != errBodyClosed { //nolint:errorlint // our own, never wrapped
+		err = b.conn.cause(err) // the reader's: nobody else has the connection
+	}
+	b.err = err
+	return err
 }

@@ -16,6 +16,9 @@
 // it is for the answer's body, and runs only while a Read waits for the upstream: a reader may take its time. The request's
 // context ends a call at any time; the error is the context's own then.
 //
+// A Read of the request's body can't be interrupted: whoever hands in a body that may stall gives it a deadline of its own.
+// Where most of the time went by in such Reads, a late call is ErrBody and not ErrTimeout.
+//
 // # Repeats
 //
 // A request is sent once. The one exception is a GET or HEAD whose connection had been idle and ends before any byte of an

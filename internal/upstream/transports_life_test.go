@@ -23,7 +23,7 @@ func want(t *testing.T, got, wanted string) {
 	}
 }
 
-func TestDeadlineAndCancellationEndEveryPhase(t *testing.T) {
+func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 	huge := strings.Repeat("a", 32<<20) // more than both sockets hold
 	for name, phase := range map[string]struct {
 		serve  func(*peer)
@@ -51,26 +51,33 @@ func TestDeadlineAndCancellationEndEveryPhase(t *testing.T) {
 			both(t, func(t *testing.T, k kind) {
 				for _, listen := range listeners() {
 					u := listen(t, phase.serve)
-					rt := k.with(t, u, func(next *http.Transport) {
-						if phase.change != nil {
-							phase.change(next)
-						}
-					})
 					if name == "end" && k == async && u.roots != nil {
 						continue // it may take the upstream's reply to its leave for the body's end
 					}
-					for class, end := range map[string]func(context.Context, time.Duration) (context.Context, context.CancelFunc){
-						"deadline": context.WithTimeout,
-						"canceled": func(ctx context.Context, after time.Duration) (context.Context, context.CancelFunc) {
+					for class, end := range map[string]func(context.Context, *Options, time.Duration) (context.Context, context.CancelFunc){
+						"deadline": func(ctx context.Context, _ *Options, after time.Duration) (context.Context, context.CancelFunc) {
+							return context.WithTimeout(ctx, after)
+						},
+						"canceled": func(ctx context.Context, _ *Options, after time.Duration) (context.Context, context.CancelFunc) {
 							ctx, cancel := context.WithCancel(ctx)
 							time.AfterFunc(after, cancel)
 							return ctx, cancel
+						},
+						"timeout": func(ctx context.Context, o *Options, after time.Duration) (context.Context, context.CancelFunc) {
+							o.Timeout = after
+							return ctx, func() {}
 						},
 					} {
 						got := ""
 						// On a busy machine it takes longer until the phase is reached.
 						for after := 50 * time.Millisecond; got != phase.want+class && after < patience/4; after *= 4 {
-							ctx, cancel := end(t.Context(), after)
+							var o Options
+							ctx, cancel := end(t.Context(), &o, after)
+							rt := k.of(t, u, o, func(next *http.Transport) {
+								if phase.change != nil {
+									phase.change(next)
+								}
+							})
 							got = ask(ctx, t, withHeader(rt, phase.header), "GET", u.base)
 							cancel()
 						}

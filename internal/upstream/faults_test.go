@@ -1,0 +1,397 @@
+package upstream
+
+// This file holds what an upstream may do wrong, and whom it is blamed on: answers that break off, requests that must not be
+// sent twice, answers that come early, and slow readers.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// counted returns an Upstream and a function that tells its results: "ok=1 broken=2".
+func (k kind) counted(t *testing.T, u *rawUpstream, o Options) (*Upstream, func() string) {
+	t.Helper()
+	var err error
+	if o.Metrics, err = NewMetrics(prometheus.NewRegistry()); err != nil {
+		t.Fatal(err)
+	}
+	return k.of(t, u, o), func() string {
+		var results []string
+		for _, result := range []string{"ok", "error", "failed", "broken", "timeout", "client"} {
+			var m dto.Metric
+			if err := o.Metrics.calls.WithLabelValues("u", result).Write(&m); err != nil {
+				t.Fatal(err)
+			}
+			if n := m.GetCounter().GetValue(); n > 0 {
+				results = append(results, fmt.Sprintf("%s=%v", result, n))
+			}
+		}
+		return strings.Join(results, " ")
+	}
+}
+
+// wantFree is how many slots are free.
+func (u *Upstream) wantFree(t *testing.T, slots int64) {
+	t.Helper()
+	if !u.slots.TryAcquire(slots) {
+		t.Errorf("fewer than %d slots are free", slots)
+		return
+	}
+	defer u.slots.Release(slots)
+	if u.slots.TryAcquire(1) {
+		u.slots.Release(1)
+		t.Errorf("more than %d slots are free", slots)
+	}
+}
+
+// post makes a request of any method with a body, or none where it is "".
+func post(t *testing.T, rt http.RoundTripper, u *rawUpstream, method, body string, header ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var from io.Reader
+	if body != "" {
+		from = strings.NewReader(body)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, u.base.String()+"/v1/rooms", from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range header {
+		r.Header.Set(name, "1")
+	}
+	answer, err := rt.RoundTrip(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return fmt.Sprintf("%d [%s]", answer.StatusCode, text), err
+}
+
+func TestAnswerThatBreaksOffIsTheUpstreamsFault(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for name, part := range map[string]string{
+			"length": "Content-Length: 9\r\n\r\nhalf", "chunks": "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		} {
+			for _, listen := range listeners() {
+				u := listen(t, func(p *peer) {
+					p.request()
+					p.send("%s%s", okHead, part)
+				})
+				rt, results := k.counted(t, u, Options{Slots: 5})
+				for range circuitLeast {
+					want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [half] error")
+				}
+				want(t, results(), fmt.Sprintf("broken=%d", circuitLeast))
+				if rt.Circuit() != open {
+					t.Errorf("%s over %s: the circuit is %s", name, u.base.Scheme, rt.Circuit())
+				}
+				rt.wantFree(t, 5)
+			}
+		}
+	})
+}
+
+// An Idempotency-Key is a client's word; http.Transport takes it, and we don't.
+func TestOnlyGetAndHeadAreSentAgain(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for _, listen := range listeners() {
+			for _, tt := range []struct {
+				method, body string
+				sent         int32 // times, without the one before
+			}{
+				{"GET", "", 2}, {"HEAD", "", 2}, {"POST", "{}", 1}, {"POST", "", 1}, {"PUT", "{}", 1}, {"PATCH", "", 1}, {"DELETE", "", 1},
+				{"OPTIONS", "", 1}, {"GET", "{}", 1},
+			} {
+				u := listen(t, func(p *peer) {
+					if p.n == 0 {
+						_, _ = io.Copy(io.Discard, p.request().Body)
+						p.send(okHead + "Content-Length: 0\r\n\r\n")
+					}
+					if r := p.request(); r != nil {
+						_, _ = io.Copy(io.Discard, r.Body)
+					}
+				})
+				rt := k.with(t, u)
+				if got, err := post(t, rt, u, tt.method, tt.body, "Idempotency-Key", "X-Idempotency-Key"); err != nil {
+					t.Fatal(got, err)
+				}
+				if got, err := post(t, rt, u, tt.method, tt.body, "Idempotency-Key", "X-Idempotency-Key"); !errors.Is(err, ErrFailed) {
+					t.Errorf("%s %q: %s, %v", tt.method, tt.body, got, err)
+				}
+				if n := u.requests.Load() - 1; n != tt.sent {
+					t.Errorf("%s %q over %s was sent %d times, want %d", tt.method, tt.body, u.base.Scheme, n, tt.sent)
+				}
+			}
+		}
+	})
+}
+
+// What isn't sent again must not meet a connection that the upstream has closed meanwhile.
+func TestClosedIdleConnectionFailsNoRequest(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for _, listen := range listeners() {
+			closed := make(chan struct{})
+			u := listen(t, func(p *peer) {
+				if r := p.request(); r != nil {
+					_, _ = io.Copy(io.Discard, r.Body)
+					p.ok("good")
+				}
+				p.Close()
+				closed <- struct{}{}
+			})
+			rt := k.with(t, u)
+			for _, body := range []string{"hello", "", strings.Repeat("a", 100_000)} {
+				for range 25 {
+					if got, err := post(t, rt, u, "POST", body); got != "200 [good]" || err != nil {
+						t.Fatalf("over %s: %s, %v", u.base.Scheme, got, err)
+					}
+					<-closed
+				}
+			}
+		}
+	})
+}
+
+// An upstream that doesn't want a body says so from the head, and closes while the body is being written.
+func TestEarlyAnswerReachesTheCaller(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for _, listen := range listeners() {
+			u := listen(t, func(p *peer) {
+				if p.request() != nil {
+					p.send("HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlarge")
+				}
+			})
+			rt, results := k.counted(t, u, Options{})
+			for range 30 {
+				if got, err := post(t, rt, u, "POST", strings.Repeat("a", 900_000)); got != "413 [large]" || err != nil {
+					t.Errorf("over %s: %q, %v", u.base.Scheme, got, err)
+				}
+			}
+			want(t, results(), "ok=30")
+		}
+	})
+}
+
+func TestBrokenConnectionWithoutAnEarlyAnswerIsTheUpstreamsFault(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for _, listen := range listeners() {
+			u := listen(t, func(p *peer) { p.request() })
+			rt, results := k.counted(t, u, Options{})
+			for range 10 {
+				if got, err := post(t, rt, u, "POST", strings.Repeat("a", 900_000)); !errors.Is(err, ErrFailed) {
+					t.Errorf("over %s: %q, %v", u.base.Scheme, got, err)
+				}
+			}
+			want(t, results(), "failed=10")
+		}
+	})
+}
+
+// The upstream's time runs only while it is waited for.
+func TestSlowReaderIsNotCut(t *testing.T) {
+	const timeout = time.Second
+	both(t, func(t *testing.T, k kind) {
+		t.Parallel()
+		for _, listen := range listeners() {
+			body := strings.Repeat("a", 1_000_000)
+			u := listen(t, func(p *peer) {
+				for p.request() != nil {
+					p.ok(body)
+				}
+			})
+			rt, results := k.counted(t, u, Options{Timeout: timeout})
+			answer, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			read := 0
+			for _, n := range []int{1000, 100_000, len(body)} {
+				<-time.After(timeout / 2)
+				got, err := io.CopyN(io.Discard, answer.Body, int64(n))
+				if read += int(got); err != nil && !errors.Is(err, io.EOF) {
+					t.Fatalf("over %s: %v after %d bytes", u.base.Scheme, err, read)
+				}
+			}
+			if read != len(body) {
+				t.Errorf("over %s: %d bytes", u.base.Scheme, read)
+			}
+			want(t, results(), "ok=1")
+		}
+	})
+}
+
+// An upstream that delivers a byte now and then uses its time up all the same.
+func TestTricklingUpstreamIsCut(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		t.Parallel()
+		u := listen(t, func(p *peer) {
+			p.request()
+			p.send(okHead + "Content-Length: 1000\r\n\r\n")
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for range 1000 {
+				if _, err := p.Write([]byte("a")); err != nil {
+					return
+				}
+				<-tick.C
+			}
+		})
+		rt, results := k.counted(t, u, Options{Timeout: 300 * time.Millisecond})
+		if got := ask(t.Context(), t, rt, "GET", u.base); !strings.HasSuffix(got, "] timeout") {
+			t.Error(got)
+		}
+		want(t, results(), "timeout=1")
+	})
+}
+
+func TestSlotIsHeldUntilTheAnswerEnds(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u := listen(t, serveOK)
+		rt, results := k.counted(t, u, Options{Slots: 2})
+		rt.wantFree(t, 2)
+		first, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rt.wantFree(t, 1)
+		second, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := &watched{Reader: strings.NewReader("x")}
+		r := newRequest(t.Context(), t, "POST", u.base)
+		r.Body = body
+		if _, err := rt.RoundTrip(r); !errors.Is(err, ErrBusy) || !body.closed.Load() {
+			t.Errorf("a third call: %v, its body closed: %v", err, body.closed.Load())
+		}
+		first.Body.Close()
+		first.Body.Close()
+		rt.wantFree(t, 1)
+		if _, err := io.ReadAll(second.Body); err != nil {
+			t.Error(err)
+		}
+		rt.wantFree(t, 2)
+		second.Body.Close()
+		want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]")
+		rt.wantFree(t, 2)
+		want(t, results(), "ok=3")
+	})
+}
+
+// watched is a request's body that knows whether it was closed.
+type watched struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (w *watched) Close() error {
+	w.closed.Store(true)
+	return nil
+}
+
+func TestOpenCircuitMakesNoCall(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u := listen(t, func(p *peer) { p.request() })
+		rt, results := k.counted(t, u, Options{Slots: 1})
+		for range circuitLeast {
+			want(t, ask(t.Context(), t, rt, "GET", u.base), "error")
+		}
+		for range 3 {
+			if _, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base)); !errors.Is(err, ErrCircuit) {
+				t.Fatal(err)
+			}
+		}
+		u.wantCounts(t, circuitLeast, circuitLeast)
+		rt.wantFree(t, 1)
+		want(t, results(), fmt.Sprintf("failed=%d", circuitLeast))
+		eventually(t, "the upstream is asked again", func() bool {
+			_ = ask(t.Context(), t, rt, "GET", u.base)
+			return u.requests.Load() > circuitLeast
+		})
+	})
+}
+
+// Error statuses are answers: a client could provoke them.
+func TestErrorStatusIsAnAnswer(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u := listen(t, func(p *peer) {
+			for p.request() != nil {
+				p.send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}")
+			}
+		})
+		rt, results := k.counted(t, u, Options{})
+		for range 3 * circuitLeast {
+			want(t, ask(t.Context(), t, rt, "GET", u.base), "500 [{}]")
+		}
+		want(t, results(), fmt.Sprintf("error=%d", 3*circuitLeast))
+	})
+}
+
+// A caller that leaves says nothing of the upstream, one whose own deadline passes does.
+func TestCallersDeadlineCountsAndItsLeavingDoesNot(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		for _, part := range []string{"", okHead + "Content-Length: 8\r\n\r\nhalf"} {
+			u := listen(t, stall(part))
+			rt, results := k.counted(t, u, Options{})
+			for i := range circuitLeast + 5 {
+				ctx, cancel := context.WithCancel(t.Context())
+				requests := u.requests.Load()
+				go func() {
+					defer cancel()
+					for u.requests.Load() == requests {
+						<-time.After(time.Millisecond)
+					}
+				}()
+				if got := ask(ctx, t, rt, "GET", u.base); !strings.HasSuffix(got, "canceled") {
+					t.Fatalf("%d: %s", i, got)
+				}
+				cancel()
+			}
+			want(t, rt.Circuit()+" "+results(), fmt.Sprintf("closed client=%d", circuitLeast+5))
+			for range circuitLeast {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+				if got := ask(ctx, t, rt, "GET", u.base); !strings.HasSuffix(got, "deadline") {
+					t.Fatal(got)
+				}
+				cancel()
+			}
+			want(t, rt.Circuit()+" "+results(), fmt.Sprintf("open timeout=%d client=%d", circuitLeast, circuitLeast+5))
+		}
+	})
+}
+
+func TestRequestsGoToTheUpstreamAlone(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u, other := listen(t, serveOK), listen(t, serveOK)
+		rt, results := k.counted(t, u, Options{Slots: 1})
+		for _, target := range []string{
+			other.base.String(), "https://" + u.base.Host, strings.Replace(u.base.String(), "127.0.0.1", "localhost", 1), "ftp://" + u.base.Host,
+		} {
+			body := &watched{Reader: strings.NewReader("x")}
+			r, err := http.NewRequestWithContext(t.Context(), "POST", target, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := rt.RoundTrip(r); !errors.Is(err, errElsewhere) || errors.Is(err, ErrFailed) || !body.closed.Load() {
+				t.Errorf("%s: %v, the body closed: %v", target, err, body.closed.Load())
+			}
+		}
+		want(t, results(), "")
+		rt.wantFree(t, 1)
+		u.wantCounts(t, 0, 0)
+		other.wantCounts(t, 0, 0)
+	})
+}

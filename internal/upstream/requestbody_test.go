@@ -1,0 +1,125 @@
+package upstream
+
+// This file holds that a request's body that fails is its sender's doing.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clientError is a body's own error, as net/http's server has one for a body that is too large.
+type clientError struct{ limit int }
+
+// Error implements error.
+func (*clientError) Error() string { return "body too large" }
+
+// parts is a body that hands out its parts and then fails with err.
+type parts struct {
+	list  []string
+	pause time.Duration // before each
+	err   error
+
+	closed atomic.Bool // then it fails, as a body of net/http's server does
+}
+
+func (p *parts) Read(b []byte) (int, error) {
+	if p.pause > 0 {
+		<-time.After(p.pause)
+	}
+	switch {
+	case p.closed.Load():
+		return 0, http.ErrBodyReadAfterClose
+	case len(p.list) == 0:
+		return 0, p.err
+	}
+	n := copy(b, p.list[0])
+	p.list = p.list[1:]
+	return n, nil
+}
+
+func (p *parts) Close() error {
+	p.closed.Store(true)
+	return nil
+}
+
+// upload posts a body of 100 bytes, of which some may not come.
+func upload(t *testing.T, rt *Upstream, u *rawUpstream, body io.ReadCloser) error {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", u.base.String()+"/v1/rooms", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = 100
+	answer, err := rt.RoundTrip(r)
+	if err == nil {
+		answer.Body.Close()
+	}
+	return err
+}
+
+// readAll waits for a request's body, and answers.
+func readAll(p *peer) {
+	for r := p.request(); r != nil; r = p.request() {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
+		p.ok("good")
+	}
+}
+
+func TestBodyThatFailsIsItsSendersFault(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u := listen(t, readAll)
+		rt, results := k.counted(t, u, Options{Slots: 1})
+		for range circuitLeast + 5 {
+			err := upload(t, rt, u, &parts{list: []string{"some"}, err: &clientError{7}})
+			cause, ok := errors.AsType[*clientError](err)
+			if !errors.Is(err, ErrBody) || !ok || cause.limit != 7 || errors.Is(err, ErrFailed) {
+				t.Fatal(err)
+			}
+		}
+		want(t, rt.Circuit()+" "+results(), fmt.Sprintf("closed client=%d", circuitLeast+5))
+		rt.wantFree(t, 1)
+	})
+}
+
+func TestBodyThatComesTooSlowlyIsItsSendersFault(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		u := listen(t, readAll)
+		rt, results := k.counted(t, u, Options{Timeout: 200 * time.Millisecond})
+		err := upload(t, rt, u, &parts{list: slices.Repeat([]string{"a"}, 100), pause: 10 * time.Millisecond})
+		if !errors.Is(err, ErrBody) || errors.Is(err, ErrTimeout) {
+			t.Error(err)
+		}
+		want(t, results(), "client=1")
+	})
+}
+
+// What transports close when a call has failed has not failed it.
+func TestUpstreamThatFailsIsNotTheBodysFault(t *testing.T) {
+	both(t, func(t *testing.T, k kind) {
+		const patience = 300 * time.Millisecond
+		hangs := listen(t, func(p *peer) {
+			p.request()
+			p.ended()
+		})
+		rt := k.of(t, hangs, Options{Timeout: patience})
+		if _, err := post(t, rt, hangs, "POST", "hello"); !errors.Is(err, ErrTimeout) || errors.Is(err, ErrBody) {
+			t.Errorf("a silent upstream: %v", err)
+		}
+		breaks := listen(t, func(p *peer) { p.request() })
+		rt = k.of(t, breaks, Options{})
+		for range 20 {
+			err := upload(t, rt, breaks, &parts{list: slices.Repeat([]string{"a"}, 100), pause: time.Millisecond})
+			if !errors.Is(err, ErrFailed) || errors.Is(err, ErrBody) {
+				t.Errorf("an upstream that breaks off: %v", err)
+			}
+		}
+	})
+}
