@@ -15,6 +15,7 @@ import (
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
 	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 // probe looks into one thing, bounded by the settings' timeouts.
@@ -50,14 +51,14 @@ func probes(cfg *config.Config, environ []string) []probe {
 	if cfg.TLSCertFile != "" {
 		list = append(list, probe{"tls", one(func(context.Context) finding { return checkOwnCertificate(cfg.TLSCertFile) })})
 	}
-	glory := upstream{
+	glory := probed{
 		name: "glory", setting: "GLORY_URL", base: cfg.GloryURL, timeout: cfg.GloryTimeout,
 		path: "/public-api/v1/health", healthy: isOK,
 	}
 	if len(cfg.GloryJWTSecrets) > 0 {
 		glory.mostSkew = cfg.GloryJWTLeeway
 	}
-	interwater := upstream{
+	interwater := probed{
 		name: "interwater", setting: "INTERWATER_URL", base: cfg.InterwaterURL, timeout: cfg.InterwaterTimeout,
 		path: "/v1/info", healthy: asksForCredential,
 	}
@@ -130,7 +131,12 @@ func checkLicense(ctx context.Context, cfg *config.Config, l bridge.License) fin
 	ctx, cancel := context.WithTimeout(ctx, cfg.TokenFetchTimeout)
 	defer cancel()
 	f := begin("license " + l.Name)
-	life, err := bridge.TryLicense(ctx, cfg.InterwaterURL, l)
+	interwater, err := upstream.New(upstream.Options{Name: "interwater", Base: cfg.InterwaterURL, Timeout: cfg.TokenFetchTimeout, Slots: 1})
+	if err != nil {
+		return f.fail(err.Error(), "is INTERWATER_URL right?")
+	}
+	defer interwater.Close()
+	life, err := bridge.TryLicense(ctx, interwater, l)
 	if err == nil {
 		return f.end(fmt.Sprintf("issues access tokens that live %s", life))
 	}

@@ -242,7 +242,7 @@ func TestCheckOfUpstreams(t *testing.T) {
 
 // A name that no server knows is not looked up in tests.
 func TestCheckOfAnUnknownHost(t *testing.T) {
-	u := upstream{setting: "GLORY_URL"}
+	u := probed{setting: "GLORY_URL"}
 	if hint := u.whyNot(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "x", IsNotFound: true}}); !strings.Contains(hint, "spelt right") {
 		t.Error(hint)
 	}

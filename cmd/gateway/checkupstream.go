@@ -15,7 +15,7 @@ import (
 	"os"
 	"time"
 
-	"roomgate/internal/bridge"
+	"roomgate/internal/upstream"
 )
 
 // When there is still time to do something about it.
@@ -25,8 +25,8 @@ const (
 	clockSkew           = 2 * time.Second
 )
 
-// upstream is one to be asked.
-type upstream struct {
+// probed is an upstream to be asked.
+type probed struct {
 	name, setting string
 	base          *url.URL
 	path          string
@@ -48,20 +48,21 @@ func asksForCredential(status int) (detail, hint string, good bool) {
 }
 
 // check asks once.
-func (u upstream) check(ctx context.Context) []finding {
-	ctx, cancel := context.WithTimeout(ctx, u.timeout)
-	defer cancel()
+func (u probed) check(ctx context.Context) []finding {
 	f := begin(u.name)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.base.JoinPath(u.path).String(), nil)
 	if err != nil {
 		return []finding{f.fail("no address to ask", "is "+u.setting+" right?")}
 	}
-	transport := bridge.NewTransport()
-	defer transport.CloseIdleConnections()
-	sent := time.Now()
-	answer, err := transport.RoundTrip(request)
+	service, err := upstream.New(upstream.Options{Name: u.name, Base: u.base, Timeout: u.timeout, Slots: 1})
 	if err != nil {
-		return []finding{f.fail(bridge.Plain(err).Error(), u.whyNot(err))}
+		return []finding{f.fail(err.Error(), "is "+u.setting+" right?")}
+	}
+	defer service.Close()
+	sent := time.Now()
+	answer, err := service.RoundTrip(request)
+	if err != nil {
+		return []finding{f.fail(upstream.Plain(err).Error(), u.whyNot(err))}
 	}
 	defer func() { _ = answer.Body.Close() }()
 	detail, hint, good := u.healthy(answer.StatusCode)
@@ -77,7 +78,7 @@ func (u upstream) check(ctx context.Context) []finding {
 }
 
 // whyNot is what to look at when there was no answer.
-func (u upstream) whyNot(err error) string {
+func (u probed) whyNot(err error) string {
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, isOther := errors.AsType[x509.HostnameError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
@@ -92,14 +93,14 @@ func (u upstream) whyNot(err error) string {
 		return "is its authority known here? SSL_CERT_FILE names a file with more roots"
 	case isName:
 		return "is the host in " + u.setting + " spelt right, and known to the name server?"
-	case isNet && timeout.Timeout():
+	case isNet && timeout.Timeout(), errors.Is(err, upstream.ErrTimeout):
 		return "is " + u.setting + " reachable from here, and no firewall between?"
 	}
 	return "is " + u.setting + " right, and reachable from here?"
 }
 
 // clock compares the upstream's with ours. Date counts whole seconds, so half of one is the best guess for the rest.
-func (u upstream) clock(date string, sent, received time.Time) finding {
+func (u probed) clock(date string, sent, received time.Time) finding {
 	f := finding{Check: u.name + " clock"}
 	at, err := http.ParseTime(date)
 	if err != nil {

@@ -79,7 +79,12 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	defer closeCache()
 	denied := cache.DenyList()
 	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
-	members, err := bridge.New(bridgeOptions(cfg, cache, denied, nil))
+	services, err := newUpstreams(cfg, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer services.close()
+	members, err := bridge.New(bridgeOptions(cfg, services, cache, denied, nil))
 	if err != nil {
 		return nil, err
 	}

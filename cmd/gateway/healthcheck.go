@@ -10,8 +10,8 @@ import (
 	"net/http"
 	"time"
 
-	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/upstream"
 )
 
 func runHealthcheck(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -29,15 +29,16 @@ func runHealthcheck(ctx context.Context, args, environ []string, stdout, stderr 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}
-	transport := bridge.NewTransport() // through no proxy of the environment
-	defer transport.CloseIdleConnections()
-	answer, err := transport.RoundTrip(request)
+	gateway, err := upstream.New(upstream.Options{Name: "gateway", Base: request.URL, Timeout: 3 * time.Second, Slots: 1})
+	if err != nil {
+		return fmt.Errorf("healthcheck: %w", err)
+	}
+	defer gateway.Close()
+	answer, err := gateway.RoundTrip(request)
 	if err != nil {
 		return fmt.Errorf("healthcheck: %w", err)
 	}

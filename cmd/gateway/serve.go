@@ -104,10 +104,12 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(g.cache.Close)
-	members := bridgeOptions(cfg, g.cache, g.cache.DenyList(), registry)
-	members.GloryTransport = proxy.Traced(spans, "glory", bridge.NewTransport())
-	members.InterwaterTransport = proxy.Traced(spans, "interwater v1/auth", bridge.NewTransport())
-	if g.members, err = bridge.New(members); err != nil {
+	services, err := newUpstreams(cfg, nil, spans)
+	if err != nil {
+		return nil, err
+	}
+	g.onClose(services.close)
+	if g.members, err = bridge.New(bridgeOptions(cfg, services, g.cache, g.cache.DenyList(), registry)); err != nil {
 		return nil, err
 	}
 	if g.handler, err = proxy.New(g.proxyOptions(redis, registry, spans)); err != nil {
@@ -174,9 +176,11 @@ func (g *gateway) self() tokencache.Replica {
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.
-func bridgeOptions(cfg *config.Config, cache *tokencache.Cache, denied *tokencache.DenyList, metrics prometheus.Registerer) bridge.Options {
+func bridgeOptions(
+	cfg *config.Config, services upstreams, cache *tokencache.Cache, denied *tokencache.DenyList, metrics prometheus.Registerer,
+) bridge.Options {
 	o := bridge.Options{
-		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL, GloryTimeout: cfg.GloryTimeout,
+		Glory: services.glory, Interwater: services.interwater.With("interwater v1/auth", cfg.TokenFetchTimeout), GloryTimeout: cfg.GloryTimeout,
 		Local: bridge.LocalVerification{
 			Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
 		},

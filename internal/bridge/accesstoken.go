@@ -11,7 +11,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,8 +27,7 @@ const (
 
 // issuer calls v1/auth for one license and role.
 type issuer struct {
-	client *http.Client
-	url    string
+	interwater sender
 	// license gives the keys at the time of the call.
 	license License
 	owner   bool
@@ -52,15 +50,15 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	if err != nil {
 		return tokencache.Issued{}, fmt.Errorf("encode: %w", err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.url, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.interwater.Base().JoinPath("/v1/auth").String(), bytes.NewReader(body))
 	if err != nil {
 		return tokencache.Issued{}, fmt.Errorf("v1/auth: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
-	response, err := i.client.Do(request)
+	response, err := i.interwater.RoundTrip(request)
 	if err != nil {
-		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: %w", Plain(err))
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: %w", err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAuthAnswer+1))
@@ -68,7 +66,7 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 		return tokencache.Issued{}, refusal(response)
 	}
 	if err != nil {
-		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: read: %w", Plain(err))
+		return tokencache.Issued{}, failed(tokencache.Transient, "v1/auth: read: %w", err)
 	}
 	if len(answer) > maxAuthAnswer {
 		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: answer over %d bytes", maxAuthAnswer)
@@ -166,10 +164,8 @@ func failed(class tokencache.Class, format string, args ...any) error {
 }
 
 // TryLicense fetches an access token, throws it away and tells how long it would have lived.
-func TryLicense(ctx context.Context, interwater *url.URL, l License) (time.Duration, error) {
-	transport := NewTransport()
-	defer transport.CloseIdleConnections()
-	grant, err := newGrant(l, RoleMember, interwater, newClient(transport))
+func TryLicense(ctx context.Context, interwater sender, l License) (time.Duration, error) {
+	grant, err := newGrant(l, RoleMember, interwater)
 	if err != nil {
 		return 0, err
 	}

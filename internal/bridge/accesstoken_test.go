@@ -24,7 +24,7 @@ import (
 // issuerOf is who fetches for the license of these tests.
 func issuerOf(t *testing.T, interwater *url.URL, role string) *issuer {
 	t.Helper()
-	grant, err := newGrant(license(), role, interwater, newClient(transport(t)))
+	grant, err := newGrant(license(), role, at(t, interwater))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestFailuresOfAuthHaveAClass(t *testing.T) {
 		{"cut", sandbox.Fault{Kind: sandbox.KindCut}, tokencache.Transient, 0},
 		{"no HTTP", sandbox.Fault{Kind: sandbox.KindRaw, Body: "CANARY"}, tokencache.Transient, 0},
 		{"no header", sandbox.Fault{Kind: sandbox.KindRaw, Body: "HTTP/1.1 200 OK\r\nCANARY\r\n\r\n"}, tokencache.Transient, 0},
-		{"another protocol", sandbox.Fault{Kind: sandbox.KindUpgrade}, tokencache.Garbage, 0},
+		{"another protocol", sandbox.Fault{Kind: sandbox.KindUpgrade}, tokencache.Transient, 0},
 		{"status false", sandbox.Fault{Token: &sandbox.TokenFault{StatusFalse: true}}, tokencache.Garbage, 0},
 		{"expired", sandbox.Fault{Token: &sandbox.TokenFault{TTL: -time.Minute}}, tokencache.Garbage, 0},
 		{"empty token", sandbox.Fault{Token: &sandbox.TokenFault{Raw: json.RawMessage(`""`)}}, tokencache.Garbage, 0},
@@ -145,7 +145,7 @@ func TestLicenseThatInterwaterDoesNotKnowIsDenied(t *testing.T) {
 	s := upstreams(t)
 	wrong := license()
 	wrong.SecretKey = tokencache.NewSecret("wrong-CANARY")
-	grant, err := newGrant(wrong, RoleMember, mustParse(s.InterwaterURL), newClient(transport(t)))
+	grant, err := newGrant(wrong, RoleMember, at(t, mustParse(s.InterwaterURL)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,14 +338,14 @@ func TestFailuresRepeatNothingThatWasSent(t *testing.T) {
 
 func TestTryLicense(t *testing.T) {
 	s := upstreams(t)
-	if life, err := TryLicense(t.Context(), mustParse(s.InterwaterURL), license()); life != time.Hour || err != nil {
+	if life, err := TryLicense(t.Context(), at(t, mustParse(s.InterwaterURL)), license()); life != time.Hour || err != nil {
 		t.Errorf("%s, %v", life, err)
 	}
 	s.Interwater.SetFaults(sandbox.Fault{Status: 403})
-	if life, err := TryLicense(t.Context(), mustParse(s.InterwaterURL), license()); life != 0 || err == nil {
+	if life, err := TryLicense(t.Context(), at(t, mustParse(s.InterwaterURL)), license()); life != 0 || err == nil {
 		t.Errorf("%s, %v", life, err)
 	}
-	if _, err := TryLicense(t.Context(), mustParse(s.InterwaterURL), License{}); err == nil {
+	if _, err := TryLicense(t.Context(), at(t, mustParse(s.InterwaterURL)), License{}); err == nil {
 		t.Error("a license of nothing was tried")
 	}
 }

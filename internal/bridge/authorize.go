@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -55,17 +53,17 @@ type licensed struct {
 }
 
 // newLicenses compiles all rules. The error joins a *RuleError for each bad one.
-func newLicenses(o Options, client *http.Client, decided *prometheus.CounterVec) ([]licensed, error) {
+func newLicenses(o Options, decided *prometheus.CounterVec) ([]licensed, error) {
 	all, err := compileRules(o.Licenses)
 	if err != nil {
 		return nil, err
 	}
 	for i, license := range o.Licenses {
 		a := &all[i]
-		if a.member, err = newGrant(license, RoleMember, o.Interwater, client); err != nil {
+		if a.member, err = newGrant(license, RoleMember, o.Interwater); err != nil {
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
-		if a.admin, err = newGrant(license, RoleOwner, o.Interwater, client); err != nil {
+		if a.admin, err = newGrant(license, RoleOwner, o.Interwater); err != nil {
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
 		a.member.decided, a.admin.decided = decided.WithLabelValues(license.Name, RoleMember), decided.WithLabelValues(license.Name, RoleOwner)
@@ -113,17 +111,17 @@ func compileOr(env *cel.Env, text, otherwise string) (*rule, error) {
 }
 
 // newGrant puts everything that changes the token's authority into its key: in Redis no other may meet it.
-func newGrant(l License, role string, interwater *url.URL, client *http.Client) (Grant, error) {
+func newGrant(l License, role string, interwater sender) (Grant, error) {
 	if l.TokenMinutes <= 0 {
 		return Grant{}, errors.New("TokenMinutes must be positive")
 	}
-	key, err := tokencache.NewKey(l.SecretKey, interwater.String(), l.AccessKey.Reveal(), role, strconv.Itoa(l.TokenMinutes))
+	key, err := tokencache.NewKey(l.SecretKey, interwater.Base().String(), l.AccessKey.Reveal(), role, strconv.Itoa(l.TokenMinutes))
 	if err != nil {
 		return Grant{}, err
 	}
 	key.License, key.Role, key.AskedLife = l.Name, role, time.Duration(l.TokenMinutes)*time.Minute
 	return Grant{License: l.Name, Role: role, key: key, issuer: &issuer{
-		client: client, url: interwater.JoinPath("/v1/auth").String(), license: l, owner: role == RoleOwner,
+		interwater: interwater, license: l, owner: role == RoleOwner,
 	}}, nil
 }
 

@@ -45,12 +45,17 @@ type tokens interface {
 	Forget(tokencache.Key)
 }
 
+// sender sends requests to one upstream and follows no redirect. *upstream.Upstream is one.
+type sender interface {
+	http.RoundTripper
+	Base() *url.URL
+}
+
 // Options configures a Bridge. Fields are required unless said otherwise.
 type Options struct {
-	Glory, Interwater *url.URL
-	// GloryTransport and InterwaterTransport carry the calls of the authentication endpoints. Nil: one from NewTransport.
-	GloryTransport, InterwaterTransport http.RoundTripper
-	// GloryTimeout bounds one call of check_login or profile.
+	// Glory and Interwater carry the calls of the authentication endpoints.
+	Glory, Interwater sender
+	// GloryTimeout bounds one question to check_login or profile, with the look in the fleet's memory before it.
 	GloryTimeout time.Duration
 	// Local verifies in process where it has secrets; else Glory is asked.
 	Local LocalVerification
@@ -71,7 +76,6 @@ type Options struct {
 type Bridge struct {
 	secrets  atomic.Pointer[secrets]
 	options  Options
-	client   *http.Client // of Interwater's v1/auth
 	remote   *remote
 	tokens   tokens
 	profiles *profiles
@@ -87,8 +91,7 @@ func New(o Options) (*Bridge, error) {
 	if len(o.Licenses) == 0 {
 		return nil, errors.New("bridge: at least one license is required")
 	}
-	o.GloryTransport, o.InterwaterTransport = orTransport(o.GloryTransport), orTransport(o.InterwaterTransport)
-	b := &Bridge{options: o, client: newClient(o.InterwaterTransport), tokens: o.Tokens, denied: o.Denied, metrics: newMetrics()}
+	b := &Bridge{options: o, tokens: o.Tokens, denied: o.Denied, metrics: newMetrics()}
 	var err error
 	now := &secrets{}
 	if len(o.Local.Secrets) > 0 {
@@ -99,7 +102,7 @@ func New(o Options) (*Bridge, error) {
 	if b.profiles, err = newProfiles(o); err != nil {
 		return nil, err
 	}
-	if now.licenses, err = newLicenses(o, b.client, b.decided); err != nil {
+	if now.licenses, err = newLicenses(o, b.decided); err != nil {
 		return nil, err
 	}
 	b.secrets.Store(now)
@@ -109,13 +112,6 @@ func New(o Options) (*Bridge, error) {
 		}
 	}
 	return b, nil
-}
-
-func orTransport(rt http.RoundTripper) http.RoundTripper {
-	if rt == nil {
-		return NewTransport()
-	}
-	return rt
 }
 
 // Authenticate tells who presents these Authorization headers. Without a token of the right form nobody is called. The

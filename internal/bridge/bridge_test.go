@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +47,7 @@ func TestVerificationsAreCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	answers := []int{200, 403, 500}
 	o := options(t, mustParse("http://glory.invalid"))
-	o.Metrics, o.GloryTransport = registry, roundTrip(func(string) (int, error) {
+	o.Metrics, o.Glory = registry, roundTrip(func(string) (int, error) {
 		status := answers[0]
 		answers = answers[1:]
 		return status, nil
@@ -95,7 +94,7 @@ func TestGrantsOfAnotherAuthorityHaveOtherKeys(t *testing.T) {
 	} {
 		l := license()
 		tt.change(&l)
-		grant, err := newGrant(l, tt.role, base.JoinPath(tt.base), http.DefaultClient)
+		grant, err := newGrant(l, tt.role, at(t, base.JoinPath(tt.base)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +140,7 @@ func withCache(t *testing.T, s *sandbox.Sandbox) (*Bridge, *tokencache.Cache) {
 	}
 	t.Cleanup(cache.Close)
 	o := options(t, mustParse(s.GloryURL))
-	o.Interwater, o.Tokens = mustParse(s.InterwaterURL), cache
+	o.Interwater, o.Tokens = at(t, mustParse(s.InterwaterURL)), cache
 	return newBridge(t, o), cache
 }
 

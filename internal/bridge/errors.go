@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 // The errors to test for. What wraps them is for logs only.
@@ -22,9 +23,9 @@ var (
 	// ErrDenied: the member is on the deny list. It wraps ErrForbidden.
 	ErrDenied = fmt.Errorf("%w: on the deny list", ErrForbidden)
 	// ErrUpstream: an upstream could not be reached or gave no sensible answer.
-	ErrUpstream = errors.New("upstream failed")
+	ErrUpstream = upstream.ErrFailed
 	// ErrUpstreamTimeout: an upstream did not answer in time.
-	ErrUpstreamTimeout = errors.New("upstream timed out")
+	ErrUpstreamTimeout = upstream.ErrTimeout
 )
 
 // NoCredential is the error where no access token can be had for a license.
@@ -54,10 +55,10 @@ func noCredential(err error) error {
 	return err // the caller's own context
 }
 
-// callFailed translates the error of an HTTP call. The cause is kept for logs.
-func callFailed(ctx context.Context, upstream string, err error) error {
+// callFailed translates the error of a call. A deadline of ctx is one that this package has set.
+func callFailed(ctx context.Context, what string, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", upstream, ErrUpstreamTimeout)
+		return fmt.Errorf("%s: %w", what, ErrUpstreamTimeout)
 	}
-	return fmt.Errorf("%s: %w: %w", upstream, ErrUpstream, err)
+	return fmt.Errorf("%s: %w", what, err)
 }

@@ -12,20 +12,20 @@ import (
 // maxGloryAnswer is more than any answer of these routes.
 const maxGloryAnswer = 64 << 10
 
-// askGlory GETs url with the member's token. denied is Glory's documented refusal of the token, or the undocumented 401;
-// what is neither that nor 200 is an error that wraps ErrUpstream or ErrUpstreamTimeout. The answer is read whole, so that
-// the connection can be used again.
-func askGlory(ctx context.Context, client *http.Client, url, what, token string) (answer []byte, denied bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// askGlory GETs what, a member route of Glory's, with the member's token. denied is Glory's documented refusal of the token,
+// or the undocumented 401; what is neither that nor 200 is an error. It wraps ErrUpstream, ErrUpstreamTimeout or another error
+// of package upstream, or is ctx's. The answer is read whole, so that the connection can be used again.
+func askGlory(ctx context.Context, glory sender, what, token string) (answer []byte, denied bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, glory.Base().JoinPath("/api/v1", what).String(), nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", what, err)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json") // Glory's document asks for it on every call
 	request.Header.Set("Accept", "application/json")
-	response, err := client.Do(request)
+	response, err := glory.RoundTrip(request)
 	if err != nil {
-		return nil, false, callFailed(ctx, what, Plain(err))
+		return nil, false, callFailed(ctx, what, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(response.Body, maxGloryAnswer))
@@ -37,7 +37,7 @@ func askGlory(ctx context.Context, client *http.Client, url, what, token string)
 		return nil, false, fmt.Errorf("%s: %w: status %d", what, ErrUpstream, response.StatusCode)
 	}
 	if err != nil {
-		return nil, false, callFailed(ctx, what, Plain(err))
+		return nil, false, callFailed(ctx, what, err)
 	}
 	return answer, false, nil
 }

@@ -21,7 +21,7 @@ func localBridge(t *testing.T, change ...func(*LocalVerification)) *Bridge {
 	o.Local = LocalVerification{
 		Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
 	}
-	o.GloryTransport = roundTrip(func(string) (int, error) {
+	o.Glory = roundTrip(func(string) (int, error) {
 		t.Error("Glory was called")
 		return 200, nil
 	})

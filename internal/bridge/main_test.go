@@ -27,6 +27,7 @@ import (
 
 	"roomgate/internal/sandbox"
 	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -98,10 +99,15 @@ func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
 	return mustParse(server.URL)
 }
 
-func transport(t *testing.T) *http.Transport {
-	rt := NewTransport()
-	t.Cleanup(rt.CloseIdleConnections)
-	return rt
+// at is the upstream at base.
+func at(t testing.TB, base *url.URL) *upstream.Upstream {
+	t.Helper()
+	u, err := upstream.New(upstream.Options{Name: "u", Base: base, Timeout: patience, Slots: 1000, Synchronous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(u.Close)
+	return u
 }
 
 // upstreams are stand-ins of both, with the secret and the license of these tests.
@@ -163,12 +169,17 @@ type roundTrip func(authorization string) (status int, err error)
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, err := f(r.Header.Get("Authorization"))
 	if gone := r.Context().Err(); gone != nil { // as a real one would have ended by then
-		err = gone
+		return nil, gone
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("glory: %w: %w", ErrUpstream, err)
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
+}
+
+// Base implements sender.
+func (f roundTrip) Base() *url.URL {
+	return &url.URL{Scheme: "http", Host: "glory.invalid", Path: "/base"}
 }
 
 // counted is a Glory that answers with status and counts; 0 is an error.
@@ -187,10 +198,8 @@ type noTokens struct{ tokens }
 
 // options are those of a Bridge that asks Glory.
 func options(t *testing.T, glory *url.URL) Options {
-	rt := transport(t)
 	return Options{
-		Glory: glory, Interwater: mustParse("http://interwater.invalid"), GloryTransport: rt, InterwaterTransport: rt,
-		GloryTimeout: patience, MemberCacheTTL: time.Minute, Licenses: []License{license()}, Tokens: noTokens{}, Verdicts: &fakeVault{},
+		Glory: at(t, glory), Interwater: at(t, mustParse("http://interwater.invalid")), GloryTimeout: patience, MemberCacheTTL: time.Minute, Licenses: []License{license()}, Tokens: noTokens{}, Verdicts: &fakeVault{},
 	}
 }
 

@@ -83,7 +83,7 @@ func TestMalformedTokenIsNone(t *testing.T) {
 // Without a token of the right form nobody is called: not Glory, not the fleet's memory, not the token cache.
 func TestNobodyIsCalledForAMalformedToken(t *testing.T) {
 	o := options(t, mustParse("http://glory.invalid"))
-	o.GloryTransport = roundTrip(func(string) (int, error) {
+	o.Glory = roundTrip(func(string) (int, error) {
 		t.Error("Glory was called")
 		return 200, nil
 	})

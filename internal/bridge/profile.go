@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -28,8 +27,7 @@ type Profile struct {
 
 // profiles is safe for concurrent use.
 type profiles struct {
-	client  *http.Client
-	url     string
+	glory   sender
 	timeout time.Duration
 	ttl     time.Duration // 0: none is kept
 	shared  vault
@@ -48,8 +46,7 @@ func newProfiles(o Options) (*profiles, error) {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}
 	return &profiles{
-		client: newClient(o.GloryTransport), url: o.Glory.JoinPath("/api/v1/profile").String(), timeout: o.GloryTimeout,
-		ttl: o.MemberCacheTTL, shared: o.Verdicts, kept: kept,
+		glory: o.Glory, timeout: o.GloryTimeout, ttl: o.MemberCacheTTL, shared: o.Verdicts, kept: kept,
 	}, nil
 }
 
@@ -89,7 +86,7 @@ func (p *profiles) find(ctx context.Context, t presented) (Profile, error) {
 
 // ask makes the call.
 func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
-	answer, denied, err := askGlory(ctx, p.client, p.url, "profile", raw)
+	answer, denied, err := askGlory(ctx, p.glory, "profile", raw)
 	if err != nil {
 		return Profile{}, err
 	}

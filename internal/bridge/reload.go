@@ -31,7 +31,7 @@ func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses [
 
 	options := b.options
 	options.Licenses = licenses
-	fresh, err := newLicenses(options, b.client, b.decided)
+	fresh, err := newLicenses(options, b.decided)
 	if err != nil {
 		return err
 	}

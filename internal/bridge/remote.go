@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -26,8 +25,7 @@ type vault interface {
 
 // remote verifies by Glory's check_login. It is safe for concurrent use.
 type remote struct {
-	client   *http.Client
-	url      string
+	glory    sender
 	timeout  time.Duration // of one call
 	ttl      time.Duration // of an admission; 0: none is kept
 	leeway   time.Duration
@@ -48,8 +46,7 @@ func newRemote(o Options) (*remote, error) {
 		return nil, fmt.Errorf("verdicts: %w", err)
 	}
 	return &remote{
-		client: newClient(o.GloryTransport), url: o.Glory.JoinPath("/api/v1/check_login").String(), timeout: o.GloryTimeout,
-		ttl: o.MemberCacheTTL, leeway: o.Local.Leeway, shared: o.Verdicts, verdicts: verdicts,
+		glory: o.Glory, timeout: o.GloryTimeout, ttl: o.MemberCacheTTL, leeway: o.Local.Leeway, shared: o.Verdicts, verdicts: verdicts,
 	}, nil
 }
 
@@ -117,6 +114,6 @@ func admission(ttl time.Duration, expiry time.Time, bounded bool) verdict {
 
 // ask makes the call. Whatever is neither 200 nor a documented denial admits nobody.
 func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error) {
-	_, denied, err := askGlory(ctx, r.client, r.url, "check_login", raw)
+	_, denied, err := askGlory(ctx, r.glory, "check_login", raw)
 	return err == nil && !denied, err
 }

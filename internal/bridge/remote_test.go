@@ -20,8 +20,8 @@ import (
 )
 
 func remoteBridge(t *testing.T, rt roundTrip, change ...func(*Options)) *Bridge {
-	o := options(t, mustParse("http://glory.invalid/base"))
-	o.GloryTransport, o.Local.Leeway = rt, 10*time.Second
+	o := options(t, mustParse("http://glory.invalid"))
+	o.Glory, o.Local.Leeway = rt, 10*time.Second
 	for _, f := range change {
 		f(&o)
 	}

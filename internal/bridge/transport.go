@@ -56,14 +56,6 @@ func renewed(t *http.Transport, age time.Duration) func(*http.Request) (*url.URL
 	}
 }
 
-// newClient returns a client on rt that follows no redirect.
-func newClient(rt http.RoundTripper) *http.Client {
-	return &http.Client{
-		Transport:     rt,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // Plain returns what may be logged of the error of a call: its cause below HTTP, or that it is none of those. net/http
 // quotes what it can't parse, and that may be a credential: an upstream can have written what it was sent.
 func Plain(err error) error {

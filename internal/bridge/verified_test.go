@@ -16,9 +16,9 @@ import (
 // newLocalBridge verifies with secretA.
 func newLocalBridge(t testing.TB, change ...func(*Options)) *Bridge {
 	t.Helper()
-	glory := mustParse("http://glory.invalid")
+	glory := at(t, mustParse("http://glory.invalid"))
 	o := Options{
-		Glory: glory, Interwater: mustParse("http://interwater.invalid"), GloryTimeout: patience, Licenses: []License{license()},
+		Glory: glory, Interwater: at(t, mustParse("http://interwater.invalid")), GloryTimeout: patience, Licenses: []License{license()},
 		Tokens: noTokens{}, Verdicts: &fakeVault{},
 		Local: LocalVerification{Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Leeway: 10 * time.Second},
 	}

@@ -40,7 +40,7 @@ func newHTTPTransport() *http.Transport {
 
 // newTransport returns the transport that o asks for, with the settings of h, which is its own from now on.
 func newTransport(o Options, h *http.Transport) transport {
-	next := newPooled(h, o.Timeout, maxConnectionAge)
+	next := newPooled(h, maxConnectionAge)
 	if !o.Synchronous || !isASCII(o.Base.Host) { // other names want IDNA
 		return next
 	}
@@ -48,13 +48,10 @@ func newTransport(o Options, h *http.Transport) transport {
 }
 
 // pooled is net/http's transport.
-type pooled struct {
-	http    *http.Transport
-	timeout time.Duration
-}
+type pooled struct{ http *http.Transport }
 
 // newPooled returns one over h. Connections are used for about age.
-func newPooled(h *http.Transport, timeout, age time.Duration) *pooled {
+func newPooled(h *http.Transport, age time.Duration) *pooled {
 	connect := h.DialContext
 	h.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := connect(ctx, network, addr)
@@ -69,7 +66,7 @@ func newPooled(h *http.Transport, timeout, age time.Duration) *pooled {
 		renew()
 		return nil, r.Context().Value(attemptsKey{}).(*attempts).another(h)
 	}
-	return &pooled{http: h, timeout: timeout}
+	return &pooled{http: h}
 }
 
 // renewed returns a function that closes the idle connections every now and then. A connection that is busy at one time is
@@ -111,12 +108,12 @@ func (a *attempts) another(h *http.Transport) error {
 // CloseIdleConnections implements transport.
 func (t *pooled) CloseIdleConnections() { t.http.CloseIdleConnections() }
 
-// RoundTrip implements http.RoundTripper.
-func (t *pooled) RoundTrip(r *http.Request) (*http.Response, error) {
+// send implements transport.
+func (t *pooled) send(r *http.Request, timeout time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	began := time.Now()
-	timer := time.AfterFunc(t.timeout, func() { cancel(errLate) })
-	answer, err := t.send(ctx, r)
+	timer := time.AfterFunc(timeout, func() { cancel(errLate) })
+	answer, err := t.attempt(ctx, r)
 	timer.Stop()
 	if err != nil {
 		if r.Context().Err() == nil && context.Cause(ctx) != nil {
@@ -130,14 +127,14 @@ func (t *pooled) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer, nil
 	}
 	answer.Body = &pooledBody{
-		ReadCloser: answer.Body, ctx: ctx, cancel: cancel, timer: timer, left: t.timeout - time.Since(began),
+		ReadCloser: answer.Body, ctx: ctx, cancel: cancel, timer: timer, left: timeout - time.Since(began),
 		toTheEnd: answer.ContentLength < 0 && len(answer.TransferEncoding) == 0,
 	}
 	return answer, nil
 }
 
-// send makes as many attempts as it takes until one goes over a good connection.
-func (t *pooled) send(ctx context.Context, r *http.Request) (*http.Response, error) {
+// attempt makes as many attempts as it takes until one goes over a good connection.
+func (t *pooled) attempt(ctx context.Context, r *http.Request) (*http.Response, error) {
 	bodiless := r.Body == nil || r.Body == http.NoBody
 	if bodiless && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		a := &attempts{repeatable: true}

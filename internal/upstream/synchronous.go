@@ -23,7 +23,6 @@ import (
 type synchronous struct {
 	next         *pooled
 	settings     *http.Transport
-	timeout      time.Duration
 	scheme, host string      // of the requests taken
 	addr         string      // of the host
 	tls          *tls.Config // nil without TLS
@@ -35,7 +34,7 @@ type synchronous struct {
 func newSynchronous(base *url.URL, next *pooled) *synchronous {
 	h := next.http
 	t := &synchronous{
-		next: next, settings: h, timeout: next.timeout, scheme: base.Scheme, host: base.Host,
+		next: next, settings: h, scheme: base.Scheme, host: base.Host,
 		idle:  connPool{most: h.MaxIdleConnsPerHost, limit: h.IdleConnTimeout, age: maxConnectionAge},
 		heads: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
@@ -63,11 +62,11 @@ func (t *synchronous) CloseIdleConnections() {
 	t.next.CloseIdleConnections()
 }
 
-// RoundTrip implements http.RoundTripper. A request that got no byte of an answer over a connection that had been idle is
+// send implements transport. A request that got no byte of an answer over a connection that had been idle is
 // sent again, once and over a new one.
-func (t *synchronous) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *synchronous) send(r *http.Request, timeout time.Duration) (*http.Response, error) {
 	if !t.takes(r) {
-		return t.next.RoundTrip(r)
+		return t.next.send(r, timeout)
 	}
 	ctx := r.Context()
 	if ctx.Err() != nil {
@@ -78,7 +77,7 @@ func (t *synchronous) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Write(head); err != nil {
 		return nil, err
 	}
-	limits := limits{deadline: time.Now().Add(t.timeout), header: t.settings.MaxResponseHeaderBytes}
+	limits := limits{deadline: time.Now().Add(timeout), header: t.settings.MaxResponseHeaderBytes}
 	if c := t.idle.take(); c != nil {
 		answer, answered, err := c.roundTrip(r, head.Bytes(), limits, t.idle.put)
 		if err == nil || answered || ctx.Err() != nil || errors.Is(err, errLate) {

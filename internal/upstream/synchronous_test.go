@@ -14,7 +14,7 @@ import (
 )
 
 func TestSynchronousTakesTheSimpleKindOnly(t *testing.T) {
-	rt := newSynchronous(mustParse("https://upstream.example/base"), newPooled(newHTTPTransport(), patience, time.Hour))
+	rt := newSynchronous(mustParse("https://upstream.example/base"), newPooled(newHTTPTransport(), time.Hour))
 	for name, tt := range map[string]struct {
 		change func(*http.Request)
 		want   bool
@@ -57,7 +57,7 @@ func TestSynchronousDialsItsUpstream(t *testing.T) {
 		"https://upstream.example:8443": "upstream.example:8443",
 		"http://[::1]:1":                "[::1]:1",
 	} {
-		if got := newSynchronous(mustParse(base), newPooled(newHTTPTransport(), patience, time.Hour)).addr; got != want {
+		if got := newSynchronous(mustParse(base), newPooled(newHTTPTransport(), time.Hour)).addr; got != want {
 			t.Errorf("%s: %s, want %s", base, got, want)
 		}
 	}

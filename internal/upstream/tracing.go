@@ -12,21 +12,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-type spanNameKey struct{}
-
-// WithSpanName names the spans of calls that are made with the returned context. Without it they have the upstream's name.
-func WithSpanName(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, spanNameKey{}, name)
-}
-
 // traced begins the call's span, and returns a copy of the request that tells the upstream of it. otelhttp's own transport
 // would put the query into an attribute.
 func (u *Upstream) traced(r *http.Request) (*http.Request, trace.Span) {
-	name, ok := r.Context().Value(spanNameKey{}).(string)
-	if !ok {
-		name = u.name
-	}
-	_, span := u.tracer.Start(r.Context(), name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+	_, span := u.tracer.Start(r.Context(), u.span, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.String("server.address", u.base.Hostname()),
 	))
 	told := *r

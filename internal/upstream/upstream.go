@@ -35,6 +35,7 @@ type Options struct {
 // Upstream is one upstream service. It is safe for concurrent use.
 type Upstream struct {
 	name      string
+	span      string // the name of its spans
 	base      *url.URL
 	timeout   time.Duration
 	transport transport
@@ -44,10 +45,10 @@ type Upstream struct {
 	tracer    trace.Tracer // nil: no spans
 }
 
-// transport sends a request and returns the answer's header, within its own limit of time. It may be given up by the
-// request's context until the answer's body is at its end or closed.
+// transport sends a request and returns the answer. timeout is Options.Timeout. The error is errLate where it is over, also
+// that of a Read of the answer's body. The request's context ends all of it.
 type transport interface {
-	http.RoundTripper
+	send(r *http.Request, timeout time.Duration) (*http.Response, error)
 	CloseIdleConnections()
 }
 
@@ -65,7 +66,7 @@ func New(o Options) (*Upstream, error) {
 // newUpstream returns one that has its settings from h.
 func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
 	u := &Upstream{
-		name: o.Name, base: o.Base, timeout: o.Timeout, transport: newTransport(o, h),
+		name: o.Name, span: o.Name, base: o.Base, timeout: o.Timeout, transport: newTransport(o, h),
 		slots: semaphore.NewWeighted(int64(o.Slots)), circuit: newCircuit(),
 	}
 	if o.Metrics == nil {
@@ -79,6 +80,14 @@ func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
 		u.tracer = o.Tracing.Tracer("roomgate/internal/upstream")
 	}
 	return u, nil
+}
+
+// With returns the same upstream, with its connections, slots and circuit, for calls of one kind: their spans have that name,
+// and each is bounded by timeout in place of Options.Timeout.
+func (u *Upstream) With(span string, timeout time.Duration) *Upstream {
+	view := *u
+	view.span, view.timeout = span, timeout
+	return &view
 }
 
 // Base is the upstream's URL. It must not be changed.
@@ -118,7 +127,7 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 			c.end(nothing, "client", nil)
 		}
 	}()
-	answer, err := u.transport.RoundTrip(sent)
+	answer, err := u.transport.send(sent, u.timeout)
 	u.metrics.times.Observe(time.Since(c.began).Seconds())
 	if err == nil {
 		err = checked(answer)

@@ -1,0 +1,36 @@
+package main
+
+// This file makes the upstreams out of settings.
+
+import (
+	"net/url"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"roomgate/internal/config"
+	"roomgate/internal/upstream"
+)
+
+// upstreams are the two services behind the gateway.
+type upstreams struct{ glory, interwater *upstream.Upstream }
+
+// newUpstreams calls nobody. The caller closes them. Nil metrics and spans: there are none.
+func newUpstreams(cfg *config.Config, metrics *upstream.Metrics, spans trace.TracerProvider) (u upstreams, err error) {
+	make := func(name string, base *url.URL, timeout time.Duration) (*upstream.Upstream, error) {
+		return upstream.New(upstream.Options{
+			Name: name, Base: base, Timeout: timeout, Slots: cfg.MaxInFlight, Synchronous: cfg.UpstreamSync, Metrics: metrics, Tracing: spans,
+		})
+	}
+	if u.glory, err = make("glory", cfg.GloryURL, cfg.GloryTimeout); err != nil {
+		return u, err
+	}
+	u.interwater, err = make("interwater", cfg.InterwaterURL, cfg.InterwaterTimeout)
+	return u, err
+}
+
+// close closes their idle connections.
+func (u upstreams) close() {
+	u.glory.Close()
+	u.interwater.Close()
+}

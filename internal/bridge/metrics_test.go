@@ -1,0 +1,20 @@
+package bridge
+
+// This file holds the words that verifications are counted under.
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+func TestOutcomesAreThree(t *testing.T) {
+	var got []string
+	for _, err := range []error{nil, ErrMemberToken, fmt.Errorf("x: %w", ErrMemberToken), ErrUpstream, ErrUpstreamTimeout, context.Canceled} {
+		got = append(got, outcome(err))
+	}
+	if want := []string{"admitted", "denied", "denied", "failed", "failed", "failed"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
