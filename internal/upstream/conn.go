@@ -78,11 +78,11 @@ func (c *upstreamConn) quiet() bool {
 	return n == 0 && errors.Is(err, errNothing)
 }
 
-// roundTrip sends a request and returns its answer. deadline is the upstream's for the header. The connection goes to done
+// roundTrip sends a request and returns its answer. deadline is the upstream's for the header. The connection goes to idle
 // as soon as the answer has been read whole and another may follow, or it is closed. answered tells whether any byte of an
 // answer came.
 func (c *upstreamConn) roundTrip(
-	r *http.Request, head []byte, limits limits, done func(*upstreamConn),
+	r *http.Request, head []byte, limits limits, idle *connPool,
 ) (_ *http.Response, answered bool, _ error) {
 	var stop func() bool // nil: the context never ends
 	if r.Context().Done() != nil {
@@ -97,7 +97,7 @@ func (c *upstreamConn) roundTrip(
 		return nil, answered, c.cause(err)
 	}
 	answer.TLS = c.tls
-	body := &connBody{body: answer.Body, conn: c, stop: stop, done: done, alive: !answer.Close && answer.StatusCode >= 200}
+	body := &connBody{body: answer.Body, conn: c, stop: stop, idle: idle, alive: !answer.Close && answer.StatusCode >= 200}
 	if answer.Body == http.NoBody {
 		_ = body.end(io.EOF)
 	} else {
@@ -149,7 +149,7 @@ type connBody struct {
 	body  io.Reader
 	conn  *upstreamConn
 	stop  func() bool // of the context's hold on the connection; nil: it has none
-	done  func(*upstreamConn)
+	idle  *connPool
 	alive bool // as far as its header says, another request may follow
 
 	mu  sync.Mutex
@@ -191,7 +191,7 @@ func (b *connBody) end(err error) error {
 	free := b.stop == nil || b.stop() // false: the context has ended, and the connection is being closed
 	switch {
 	case whole && free && b.alive && b.conn.in.Buffered() == 0:
-		b.done(b.conn)
+		b.idle.put(b.conn)
 	case whole && free:
 		b.conn.close()
 	default:

@@ -74,12 +74,12 @@ func (t *synchronous) send(r *http.Request, timeout time.Duration) (*http.Respon
 	}
 	head := t.heads.Get().(*bytes.Buffer)
 	defer t.putHead(head)
-	if err := r.Write(head); err != nil {
+	if err := t.writeHead(head, r); err != nil {
 		return nil, err
 	}
 	limits := limits{deadline: time.Now().Add(timeout), header: t.settings.MaxResponseHeaderBytes}
 	if c := t.idle.take(); c != nil {
-		answer, answered, err := c.roundTrip(r, head.Bytes(), limits, t.idle.put)
+		answer, answered, err := c.roundTrip(r, head.Bytes(), limits, &t.idle)
 		if err == nil || answered || ctx.Err() != nil || errors.Is(err, errLate) {
 			return answer, err
 		}
@@ -89,7 +89,7 @@ func (t *synchronous) send(r *http.Request, timeout time.Duration) (*http.Respon
 	if err != nil {
 		return nil, err
 	}
-	answer, _, err := c.roundTrip(r, head.Bytes(), limits, t.idle.put)
+	answer, _, err := c.roundTrip(r, head.Bytes(), limits, &t.idle)
 	return answer, err
 }
 
