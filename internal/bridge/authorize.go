@@ -126,9 +126,8 @@ func newGrant(l License, role string, interwater sender) (Grant, error) {
 }
 
 // Authorize chooses the license and role. A rule that can't be evaluated doesn't hold, for instance because the member has
-// no such claim. The error wraps ErrForbidden where no license admits the member, and ErrMemberToken, ErrUpstream or
-// ErrUpstreamTimeout where a rule needs a profile that Glory doesn't give; then nobody is admitted by a later license
-// either.
+// no such claim. The error wraps ErrForbidden where no license admits the member, and ErrMemberToken or an error of package
+// upstream where a rule needs a profile that Glory doesn't give; then nobody is admitted by a later license either.
 func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
 	if b.isDenied(m) {
 		b.decided.WithLabelValues("none", "denied").Inc()

@@ -115,7 +115,7 @@ func New(o Options) (*Bridge, error) {
 }
 
 // Authenticate tells who presents these Authorization headers. Without a token of the right form nobody is called. The
-// error wraps ErrNoMemberToken, ErrMemberToken, ErrUpstream or ErrUpstreamTimeout, or is ctx's.
+// error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's.
 func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Member, error) {
 	raw, err := bearer(authorization)
 	if err != nil {

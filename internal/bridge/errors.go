@@ -12,7 +12,8 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// The errors to test for. What wraps them is for logs only.
+// The errors to test for, beside upstream.ErrBusy and upstream.ErrCircuit, which come from calls that were not made. What
+// wraps them is for logs only.
 var (
 	// ErrNoMemberToken: the request carries no member token.
 	ErrNoMemberToken = errors.New("no member token")

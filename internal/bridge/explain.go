@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/operators"
 
 	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 // Explanation is how one request is judged. It holds no token and no key.
@@ -127,7 +128,8 @@ func (e *evaluation) describe(ctx context.Context, r *rule) string {
 		_, err = r.holds(ctx, e.member, e.request)
 	}
 	switch {
-	case errors.Is(err, ErrMemberToken) || errors.Is(err, ErrUpstream) || errors.Is(err, ErrUpstreamTimeout):
+	case errors.Is(err, ErrMemberToken) || errors.Is(err, ErrUpstream) || errors.Is(err, ErrUpstreamTimeout) ||
+		errors.Is(err, upstream.ErrBusy) || errors.Is(err, upstream.ErrCircuit):
 		return "no profile: " + err.Error()
 	case err != nil:
 		return "error: " + err.Error()

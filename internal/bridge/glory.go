@@ -13,8 +13,8 @@ import (
 const maxGloryAnswer = 64 << 10
 
 // askGlory GETs what, a member route of Glory's, with the member's token. denied is Glory's documented refusal of the token,
-// or the undocumented 401; what is neither that nor 200 is an error. It wraps ErrUpstream, ErrUpstreamTimeout or another error
-// of package upstream, or is ctx's. The answer is read whole, so that the connection can be used again.
+// or the undocumented 401; what is neither that nor 200 is an error. It wraps an error of package upstream, or is
+// ctx's. The answer is read whole, so that the connection can be used again.
 func askGlory(ctx context.Context, glory sender, what, token string) (answer []byte, denied bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, glory.Base().JoinPath("/api/v1", what).String(), nil)
 	if err != nil {

@@ -51,8 +51,8 @@ func newProfiles(o Options) (*profiles, error) {
 }
 
 // of returns the member's profile. It is kept by the member token, of which a member may have several: a profile never
-// reaches anybody who has not presented that very token. The error wraps ErrMemberToken, ErrUpstream or
-// ErrUpstreamTimeout, or is ctx's.
+// reaches anybody who has not presented that very token. The error wraps ErrMemberToken or an error of
+// package upstream, or is ctx's.
 func (p *profiles) of(ctx context.Context, m Member) (Profile, error) {
 	if k, ok := p.kept.Get(m.token.digest); ok && time.Now().Before(k.until) {
 		return k.profile, nil

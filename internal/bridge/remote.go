@@ -50,8 +50,8 @@ func newRemote(o Options) (*remote, error) {
 	}, nil
 }
 
-// verify admits the member whose token Glory accepts. The error wraps ErrMemberToken, ErrUpstream or
-// ErrUpstreamTimeout, or is ctx's.
+// verify admits the member whose token Glory accepts. The error wraps ErrMemberToken or an error of
+// package upstream, or is ctx's.
 func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	expiry, bounded, err := numericDate(t.claims, "exp")
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/internal/upstream"
 )
 
 func remoteBridge(t *testing.T, rt roundTrip, change ...func(*Options)) *Bridge {
@@ -380,6 +381,26 @@ func TestGlorysErrorsRepeatNoToken(t *testing.T) {
 		raw := good()
 		if _, err := ask(newBridge(t, options(t, glory)), raw); err == nil || strings.Contains(err.Error(), raw) || !errors.Is(err, ErrUpstream) {
 			t.Errorf("%q: %v", form, err)
+		}
+	}
+}
+
+// A rule that needs a profile doesn't hold and doesn't fail to hold while nobody asks Glory.
+func TestOpenCircuitAdmitsNobodyByALaterLicense(t *testing.T) {
+	glory := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			conn.Close()
+		}
+	})
+	o := options(t, glory)
+	first, second := license(), license()
+	first.Allow, second.Name = "member.profile.point > 5", "second"
+	o.Licenses = []License{first, second}
+	b := newBridge(t, o)
+	for i := range 30 {
+		grant, err := b.Authorize(t.Context(), Member{Subject: "2", token: presented{digest: [32]byte{byte(i)}}}, Request{})
+		if grant.License != "" || i < 20 && !errors.Is(err, ErrUpstream) || i >= 20 && !errors.Is(err, upstream.ErrCircuit) {
+			t.Fatalf("%d: %+v, %v", i, grant, err)
 		}
 	}
 }

@@ -19,13 +19,12 @@ type call struct {
 	upstream *Upstream
 	ctx      context.Context // the caller's
 	began    time.Time
-	ticket   uint32     // of the circuit
-	span     trace.Span // nil: none
+	ticket   uint32        // of the circuit
+	span     trace.Span    // nil: none
+	status   int           // of the answer; 0: there is none
+	body     io.ReadCloser // the transport's
+	err      error         // what a Read failed with, nil until then
 	ended    atomic.Bool
-	// Of the answer.
-	body     io.ReadCloser
-	status   int  // 0: there is none
-	toTheEnd bool // of its connection: it has neither a length nor chunks
 }
 
 // answered returns the answer with the call as its body, or ends the call where the answer has none.
@@ -47,24 +46,27 @@ func (c *call) answered(answer *http.Response) *http.Response {
 
 // Read implements io.Reader.
 func (c *call) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
 	left := c.ctx.Err()
 	n, err := c.body.Read(p)
 	if err == nil {
 		return n, nil
 	}
-	if err == io.EOF { //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
+	if err == io.EOF {
 		c.finish(nil)
 		return n, io.EOF
 	}
 	if c.ended.Load() {
 		return n, errBodyClosed
 	}
-	err = c.cause(err)
+	c.err = c.cause(err)
 	if left != nil {
-		c.end(nothing, "client", err) // the context ended while the reader was busy elsewhere
+		c.end(nothing, "client", c.err) // the context ended while the reader was busy elsewhere
 	}
-	c.finish(err)
-	return n, err
+	c.finish(c.err)
+	return n, c.err
 }
 
 // Close implements io.Closer. It may be called while a Read is under way, and ends that.

@@ -17,7 +17,8 @@
 // context ends a call at any time; the error is the context's own then.
 //
 // A Read of the request's body can't be interrupted: whoever hands in a body that may stall gives it a deadline of its own.
-// Where most of the time went by in such Reads, a late call is ErrBody and not ErrTimeout.
+// Where most of the time went by in such Reads, a late call is ErrBody and not ErrTimeout. A request with GetBody has its body
+// in memory, and is written at once.
 //
 // # Repeats
 //

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -140,18 +141,37 @@ func (t *pooled) attempt(ctx context.Context, r *http.Request) (*http.Response, 
 		a := &attempts{repeatable: true}
 		return t.http.RoundTrip(r.WithContext(context.WithValue(ctx, attemptsKey{}, a)))
 	}
+	if r.GetBody != nil && !bodiless {
+		defer func() { _ = r.Body.Close() }()
+	}
 	for {
 		a := &attempts{}
 		watched := httptrace.WithClientTrace(context.WithValue(ctx, attemptsKey{}, a), &httptrace.ClientTrace{GotConn: a.look})
 		sent := r.WithContext(watched)
-		if !bodiless {
-			sent.Body, sent.GetBody = &unsentBody{ReadCloser: r.Body, attempts: a}, nil
+		if err := a.giveBody(sent, bodiless); err != nil {
+			return nil, err
 		}
 		answer, err := t.http.RoundTrip(sent)
 		if err == nil || !a.stale || ctx.Err() != nil {
 			return answer, err
 		}
 	}
+}
+
+// giveBody gives the request a body that can be given again where nothing of it is sent. One in memory stays as it is:
+// net/http then writes it together with the header.
+func (a *attempts) giveBody(r *http.Request, bodiless bool) (err error) {
+	switch {
+	case bodiless:
+	case r.GetBody != nil:
+		if r.Body, err = r.GetBody(); err != nil {
+			return fmt.Errorf("request body: %w", err)
+		}
+	default:
+		r.Body = &unsentBody{ReadCloser: r.Body, attempts: a}
+	}
+	r.GetBody = nil
+	return nil
 }
 
 // look closes a connection that is no longer good, before anything is sent over it.

@@ -115,7 +115,7 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		sent, c.span = u.traced(r)
 	}
 	var body *requestBody
-	if r.Body != nil && r.Body != http.NoBody {
+	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil { // else it is in memory: it doesn't fail
 		body = newRequestBody(r.Body)
 		watched := *sent
 		watched.Body = body
