@@ -124,7 +124,7 @@ func TestSpansTellOfCallsAndNoWords(t *testing.T) {
 		})
 		spans := tracetest.NewInMemoryExporter()
 		provider := trace.NewTracerProvider(trace.WithSyncer(spans))
-		rt := k.of(t, u, Options{Tracing: provider, Timeout: 200 * time.Millisecond})
+		rt := k.of(t, u, Options{Tracing: provider})
 		ctx, parent := provider.Tracer("t").Start(t.Context(), "parent")
 		for _, tt := range []struct{ path, name, want string }{
 			{"/v1/info", "u", "Unset  200"}, {"/broken", "u", "Error upstream 200"}, {"/nonsense", "u", "Error upstream "},
@@ -137,7 +137,10 @@ func TestSpansTellOfCallsAndNoWords(t *testing.T) {
 			}
 			r.Header.Set("Traceparent", "a client's")
 			calls := rt
-			if tt.name != "u" {
+			switch {
+			case tt.path == "/hang":
+				calls = rt.With(tt.name, 100*time.Millisecond)
+			case tt.name != "u":
 				calls = rt.With(tt.name, patience)
 			}
 			_ = outcomeOf(calls.RoundTrip(r))
