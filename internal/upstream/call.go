@@ -78,9 +78,10 @@ func (c *call) Close() error {
 	return c.body.Close()
 }
 
-// failed ends a call that got no answer, and returns its error for the caller.
+// failed ends a call that got no answer, and returns its error for the caller. A broken body comes first: net/http's server ends
+// the request's context when it finds one.
 func (c *call) failed(err error, body *requestBody) error {
-	if c.ctx.Err() == nil && body != nil {
+	if body != nil {
 		if cause := body.failure(errors.Is(err, errLate)); cause != nil {
 			err = fmt.Errorf("%s: %w: %w", c.upstream.name, ErrBody, cause)
 			c.finish(err)
