@@ -38,15 +38,16 @@ const (
 // the sandbox and tests besides.
 var arrows = map[string][]string{
 	mainDir: {
-		"internal/bridge", "internal/config", "internal/ops",
+		"internal/bridge", "internal/config", "internal/fleet", "internal/ops",
 		"internal/proxy", "internal/sandbox", "internal/tokencache", "internal/upstream",
 	},
-	"internal/proxy":      {"internal/bridge", "internal/upstream"},
-	"internal/bridge":     {"internal/tokencache", "internal/upstream"},
+	"internal/proxy":      {"internal/bridge", "internal/fleet", "internal/upstream"},
+	"internal/bridge":     {"internal/fleet", "internal/tokencache", "internal/upstream"},
 	"internal/config":     nil,
+	"internal/fleet":      nil,
 	"internal/ops":        nil,
 	"internal/sandbox":    nil,
-	"internal/tokencache": nil,
+	"internal/tokencache": {"internal/fleet"},
 	"internal/upstream":   nil,
 	fleetDir:              {"internal/sandbox"},
 	"loadtest/scale":      nil,
@@ -67,6 +68,7 @@ var reasons = []struct{ from, to, why string }{
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
 	{"internal/config", "", "config turns the environment into values and must not know what becomes of them"},
 	{"internal/upstream", "", "a call knows its upstream alone: who it is made for, and why, is no business of the connection"},
+	{"internal/fleet", "", "what replicas share knows no member, no token and no request: each user of Redis brings its own meaning"},
 	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
 	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},
 	{"internal/bridge", "", "the domain decides who may enter and must not know how the answer travels"},
@@ -87,7 +89,7 @@ var importBans = []struct {
 }{
 	{
 		imports: []string{"github.com/redis/go-redis"},
-		within:  []string{"internal/tokencache", mainDir, "internal/proxy/ratelimit.go", "internal/proxy/ratelimit_test.go"},
+		within:  []string{"internal/fleet", "internal/tokencache", mainDir, "internal/proxy/ratelimit.go", "internal/proxy/ratelimit_test.go"},
 		why:     "every use of Redis must be bounded in time and survive its loss; few places can be held to that",
 	},
 	{

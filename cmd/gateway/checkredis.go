@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/config"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/fleet"
 )
 
 // leastRedis is the first major version whose scripts may write after having asked for the time.
@@ -29,7 +29,7 @@ var redisNeeds = redis.NewScript(`local t = redis.call('TIME') return redis.call
 // checkRedis makes one finding for each thing that can be wrong by itself. Each step waits for REDIS_TIMEOUT at most.
 func checkRedis(ctx context.Context, cfg *config.Config) []finding {
 	f := begin("redis")
-	client, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
+	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
 	if err != nil {
 		return []finding{f.fail(err.Error(), "is REDIS_URL right?")}
 	}
@@ -194,7 +194,7 @@ func actualMode(ctx context.Context, cfg *config.Config) string {
 		return ""
 	}
 	at.RawQuery = "" // further nodes and a master's name aren't for one
-	client, err := tokencache.OpenRedis("single", at.String(), cfg.RedisTimeout, nil)
+	client, err := fleet.Connect("single", at.String(), cfg.RedisTimeout, nil)
 	if err != nil {
 		return ""
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/fleet"
 	"roomgate/internal/tokencache"
 )
 
@@ -95,15 +95,16 @@ func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, er
 // openCache is the token cache of a command that looks into the fleet's Redis once. It waits for it up to timeout at each
 // step.
 func openCache(cfg *config.Config, timeout time.Duration) (cache *tokencache.Cache, closeAll func(), err error) {
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), timeout, nil)
+	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), timeout, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	cache, err = tokencache.New(tokencache.Options{Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: timeout})
-	if err != nil {
-		return nil, nil, errors.Join(err, redis.Close())
+	redis := fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: timeout})
+	if cache, err = tokencache.New(tokencache.Options{Redis: redis}); err != nil {
+		redis.Close()
+		return nil, nil, err
 	}
-	return cache, func() { cache.Close(); _ = redis.Close() }, nil
+	return cache, func() { cache.Close(); redis.Close() }, nil
 }
 
 // withDenyList opens the Redis of the settings for one change or look.

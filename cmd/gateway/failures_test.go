@@ -250,7 +250,7 @@ func play(t *testing.T, c cell) {
 // stage is what a cell is played on.
 type stage struct {
 	cell
-	fleet
+	gateways
 	server *sandbox.RedisServer
 	link   *link
 	stands *sandbox.Sandbox

@@ -19,15 +19,15 @@ import (
 	"roomgate/tests"
 )
 
-// fleet is some replicas with the same settings.
-type fleet struct {
+// gateways are some replicas with the same settings.
+type gateways struct {
 	replicas  []*replica
 	processes []*os.Process
 }
 
-func startFleet(t *testing.T, n int, environ []string) *fleet {
+func startFleet(t *testing.T, n int, environ []string) *gateways {
 	t.Helper()
-	f := &fleet{}
+	f := &gateways{}
 	for range n {
 		r, p := startProcess(t, environ)
 		f.replicas, f.processes = append(f.replicas, r), append(f.processes, p)
@@ -36,7 +36,7 @@ func startFleet(t *testing.T, n int, environ []string) *fleet {
 }
 
 // urls is the same path on every replica.
-func (f *fleet) urls(path string) []string {
+func (f *gateways) urls(path string) []string {
 	var list []string
 	for _, r := range f.replicas {
 		list = append(list, r.url+path)
@@ -45,7 +45,7 @@ func (f *fleet) urls(path string) []string {
 }
 
 // sources counts the access events of room requests by where their token came from.
-func (f *fleet) sources() map[string]int {
+func (f *gateways) sources() map[string]int {
 	count := map[string]int{}
 	for _, r := range f.replicas {
 		for _, e := range r.log.events("request") {

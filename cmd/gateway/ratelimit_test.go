@@ -28,7 +28,7 @@ type tries struct {
 
 // tryLogins sends n logins with wrong passwords, eight at a time, to the replicas in turn. account and address say for whom
 // and from where. half is closed when half of them are answered.
-func tryLogins(t *testing.T, f *fleet, n int, account, address func(i int) string) (got *tries, half chan struct{}) {
+func tryLogins(t *testing.T, f *gateways, n int, account, address func(i int) string) (got *tries, half chan struct{}) {
 	t.Helper()
 	got, half = &tries{began: time.Now(), ended: make(chan struct{})}, make(chan struct{})
 	client, next := newClient(t), new(atomic.Int64)
@@ -93,7 +93,7 @@ func (got *tries) want(t *testing.T, stands *sandbox.Sandbox, n, least, most, re
 }
 
 // behindProxy is a fleet of three that believes this machine's X-Forwarded-For, with a Redis that is slow to nobody.
-func behindProxy(t *testing.T, own ...string) (*fleet, *sandbox.Sandbox, *sandbox.RedisServer) {
+func behindProxy(t *testing.T, own ...string) (*gateways, *sandbox.Sandbox, *sandbox.RedisServer) {
 	t.Helper()
 	stands, redis := newStands(t), newRedis(t)
 	return startFleet(t, 3, settings(stands, redis.Addr, append(own, "TRUSTED_PROXIES=127.0.0.0/8", "REDIS_TIMEOUT=5s")...)), stands, redis

@@ -16,12 +16,12 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/fleet"
 	"roomgate/internal/ops"
 	"roomgate/internal/proxy"
 	"roomgate/internal/tokencache"
@@ -48,6 +48,7 @@ type gateway struct {
 	cfg      *config.Config
 	log      *slog.Logger
 	environ  []string // where cfg came from
+	redis    *fleet.Redis
 	cache    *tokencache.Cache
 	members  *bridge.Bridge
 	handler  *proxy.Proxy
@@ -91,14 +92,14 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.redisURL.Store(&cfg.RedisURL)
-	redis, err := tokencache.OpenRedis(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, func() string { return g.redisURL.Load().Reveal() })
+	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, func() string { return g.redisURL.Load().Reveal() })
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	g.onClose(func() { _ = redis.Close() })
+	g.redis = fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: cfg.RedisTimeout, Log: g.log})
+	g.onClose(g.redis.Close)
 	g.cache, err = tokencache.New(tokencache.Options{
-		Redis: redis, Prefix: cfg.RedisKeyPrefix, RedisTimeout: cfg.RedisTimeout,
-		FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
+		Redis: g.redis, FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if g.members, err = bridge.New(bridgeOptions(cfg, services, g.cache, g.cache.DenyList(), registry)); err != nil {
 		return nil, err
 	}
-	if g.handler, err = proxy.New(g.proxyOptions(redis, registry, spans)); err != nil {
+	if g.handler, err = proxy.New(g.proxyOptions(registry, spans)); err != nil {
 		return nil, err
 	}
 	g.onClose(g.handler.Close)
@@ -133,8 +134,8 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 }
 
 // proxyOptions translates settings for the public handler.
-func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
-	cfg := g.cfg
+func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
+	cfg, limits := g.cfg, g.redis.Use("limit:")
 	return proxy.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
@@ -143,7 +144,9 @@ func (g *gateway) proxyOptions(redis redis.UniversalClient, registry *prometheus
 		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
 		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
-		Redis:       proxy.Redis{Client: redis, Prefix: cfg.RedisKeyPrefix, Guarded: g.cache.Guarded},
+		Redis: proxy.Redis{Client: limits.Client(), Prefix: cfg.RedisKeyPrefix, Guarded: func(ctx context.Context, call func(context.Context) error) error {
+			return limits.Do(ctx, limits.Key(""), call)
+		}},
 		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
 		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming,
 		RoomCoalesce: cfg.RoomCoalesce, RoomCacheTTL: cfg.RoomCacheTTL, Tracing: spans,

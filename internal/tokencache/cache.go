@@ -11,19 +11,17 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"roomgate/internal/fleet"
 )
 
 // Options configures a Cache. Every field may be left zero.
 type Options struct {
-	// Redis is shared by the fleet. Nil: this replica is the whole fleet. The cache doesn't close it.
-	Redis redis.UniversalClient
-	// Prefix begins every name in Redis.
-	Prefix string
-	// RedisTimeout is the most that a lookup ever waits for Redis to answer. 0: 250 ms.
-	RedisTimeout time.Duration
+	// Redis is shared by the fleet. Nil: this replica is the whole fleet. The cache doesn't close it. A lookup never waits
+	// for it longer than its timeout.
+	Redis *fleet.Redis
 	// FetchTimeout bounds one fetch; the fleet lock outlives it. 0: 5 s.
 	FetchTimeout time.Duration
 	// RefusedTTL is how long a token that was rejected although fresh is not replaced again. 0: 60 s.
@@ -38,7 +36,7 @@ type Options struct {
 type Cache struct {
 	store        *store // nil without Redis
 	fetchTimeout time.Duration
-	redisTimeout time.Duration
+	redisTimeout time.Duration // 0 without Redis
 	refusedTTL   time.Duration
 	log          *slog.Logger
 	metrics      *metrics
@@ -59,7 +57,6 @@ type Cache struct {
 func New(o Options) (*Cache, error) {
 	c := &Cache{
 		fetchTimeout: orDefault(o.FetchTimeout, 5*time.Second),
-		redisTimeout: orDefault(o.RedisTimeout, 250*time.Millisecond),
 		refusedTTL:   orDefault(o.RefusedTTL, time.Minute),
 		log:          o.Log,
 		registerer:   o.Metrics,
@@ -71,17 +68,9 @@ func New(o Options) (*Cache, error) {
 	}
 	c.base, c.cancel = context.WithCancel(context.Background())
 	if o.Redis != nil {
-		c.store = &store{client: o.Redis, prefix: o.Prefix, timeout: c.redisTimeout}
-		c.store.circuit = &circuit{
-			probe: c.store.ping, base: c.base, spawn: c.spawn, log: c.log,
-			talk: rate.Sometimes{First: 1, Interval: 10 * time.Second},
-		}
+		c.store, c.redisTimeout = newStore(o.Redis), o.Redis.Timeout()
 	}
 	c.metrics = newMetrics()
-	if c.store != nil {
-		// The first caller finds a connection, and an operator learns at once of a Redis that isn't there.
-		c.spawn(func() { c.store.circuit.record(c.store.ping(c.base)) })
-	}
 	if o.Metrics != nil {
 		if err := c.metrics.register(o.Metrics, c); err != nil {
 			c.cancel()

@@ -4,7 +4,6 @@ package tokencache
 // because its clock can be set.
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ func TestWrongClocksDoNoHarm(t *testing.T) {
 			t.Parallel()
 			server := unitRedis(t)
 			server.SetTime(time.Now().Add(off))
-			replicas := fleet(t, 3, server.Addr(), Options{})
+			replicas := newFleet(t, 3, server.Addr(), Options{})
 			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 			first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 			second := takeFrom(t, Redis, replicas[1], k, iss.fetch)
@@ -44,7 +43,7 @@ func TestGenerationsFollowTheClockOfRedisAlsoInAnOutage(t *testing.T) {
 			t.Parallel()
 			server := unitRedis(t)
 			server.SetTime(time.Now().Add(off))
-			replicas := fleet(t, 2, server.Addr(), Options{})
+			replicas := newFleet(t, 2, server.Addr(), Options{})
 			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 			first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 
@@ -72,24 +71,4 @@ func TestGenerationsFollowTheClockOfRedisAlsoInAnOutage(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestClockOfRedisIsReadOrTheLocalOneTaken(t *testing.T) {
-	s := new(store)
-	near := func(want time.Time) {
-		t.Helper()
-		if apart := s.now().Sub(want).Abs(); apart > time.Minute {
-			t.Errorf("the clock is %v off", apart)
-		}
-	}
-	near(time.Now())
-	for _, odd := range []any{nil, "", []any{}, []any{"1"}, int64(5)} {
-		s.learnClock(odd, time.Now())
-		near(time.Now())
-	}
-	there := time.Now().Add(-1000 * time.Hour)
-	s.learnClock([]any{fmt.Sprint(there.Unix()), "999999"}, time.Now())
-	near(there)
-	s.learnClock([]any{fmt.Sprint(there.Unix()), "0"}, time.Now().Add(-time.Hour)) // asked an hour ago
-	near(there.Add(time.Hour))
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 // denyPoll is how often a replica looks for changes. With RedisTimeout it stays below DenyDelay.
@@ -25,7 +27,8 @@ const DenyDelay = time.Second
 
 // DenyList is a set of names with an end each. It is safe for concurrent use.
 type DenyList struct {
-	store *store
+	redis *fleet.Redis // nil: never anybody
+	use   *fleet.Use
 	known atomic.Pointer[denials]
 }
 
@@ -43,9 +46,10 @@ type Denial struct {
 
 // DenyList returns the fleet's list and keeps it current until Close. Without Redis it is empty for ever.
 func (c *Cache) DenyList() *DenyList {
-	d := &DenyList{store: c.store}
+	d := &DenyList{}
 	d.known.Store(&denials{})
 	if c.store != nil {
+		d.redis, d.use = c.store.redis, c.store.redis.Use("deny:v1:")
 		c.spawn(func() { d.follow(c.base) })
 	}
 	return d
@@ -60,7 +64,7 @@ func (d *DenyList) Has(names ...string) bool {
 	if len(known.until) == 0 {
 		return false
 	}
-	now := d.store.now()
+	now := d.redis.Now()
 	return slices.ContainsFunc(names, func(name string) bool {
 		until, ok := known.until[name]
 		return ok && (until.IsZero() || now.Before(until))
@@ -80,7 +84,7 @@ func (d *DenyList) follow(ctx context.Context) {
 // The list is a sorted set of names by end in milliseconds (0: none), and a version that changes with it. Both names carry
 // one hash tag.
 func (d *DenyList) names() []string {
-	return []string{d.store.prefix + "deny:v1:{deny}:names", d.store.prefix + "deny:v1:{deny}:version"}
+	return []string{d.use.Key("{deny}:names"), d.use.Key("{deny}:version")}
 }
 
 var denyLoadScript = redis.NewScript(`
@@ -92,8 +96,8 @@ return {redis.call('TIME'), version, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHS
 func (d *DenyList) refresh(ctx context.Context) error {
 	known, before := d.known.Load(), time.Now()
 	var reply []any
-	err := d.store.do(ctx, func(ctx context.Context) (err error) {
-		reply, err = denyLoadScript.Run(ctx, d.store.client, d.names(), known.version).Slice()
+	err := d.use.Do(ctx, d.names()[0], func(ctx context.Context) (err error) {
+		reply, err = denyLoadScript.Run(ctx, d.use.Client(), d.names(), known.version).Slice()
 		return err
 	})
 	if err == nil && len(reply) < 2 {
@@ -102,7 +106,7 @@ func (d *DenyList) refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the deny list: %w", err)
 	}
-	d.store.learnClock(reply[0], before)
+	d.redis.LearnClock(reply[0], before)
 	version := text(reply[1])
 	if version == "" && known.version != "" {
 		return d.restore(ctx, known)
@@ -146,8 +150,8 @@ return version`)
 
 // change adds names for so many milliseconds (0: without end, negative: not at all any more).
 func (d *DenyList) change(ctx context.Context, namesAndTTLs ...any) error {
-	return d.store.do(ctx, func(ctx context.Context) error {
-		return denyChangeScript.Run(ctx, d.store.client, d.names(), namesAndTTLs...).Err()
+	return d.use.Do(ctx, d.names()[0], func(ctx context.Context) error {
+		return denyChangeScript.Run(ctx, d.use.Client(), d.names(), namesAndTTLs...).Err()
 	})
 }
 
@@ -155,7 +159,7 @@ func (d *DenyList) change(ctx context.Context, namesAndTTLs ...any) error {
 func (d *DenyList) restore(ctx context.Context, known *denials) error {
 	var args []any
 	for name, until := range known.until {
-		if left := until.Sub(d.store.now()); until.IsZero() {
+		if left := until.Sub(d.redis.Now()); until.IsZero() {
 			args = append(args, name, 0)
 		} else if left > 0 {
 			args = append(args, name, roundUp(left))
@@ -189,7 +193,7 @@ func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
 	if err := d.refresh(ctx); err != nil {
 		return nil, err
 	}
-	known, now := d.known.Load(), d.store.now()
+	known, now := d.known.Load(), d.redis.Now()
 	list := []Denial{}
 	for name, until := range known.until {
 		if until.IsZero() || now.Before(until) {

@@ -13,7 +13,7 @@ import (
 
 func TestFleetFetchesOnce(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 3, sharedRedis(t), Options{})
+	replicas := newFleet(t, 3, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour, takes: 200 * time.Millisecond}
 	var callers sync.WaitGroup
 	values := make(chan string, 900)
@@ -41,7 +41,7 @@ func TestFleetFetchesOnce(t *testing.T) {
 
 func TestSecondReplicaTakesTheTokenFromRedis(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	second := takeFrom(t, Redis, replicas[1], k, iss.fetch)
@@ -58,7 +58,7 @@ func TestSecondReplicaTakesTheTokenFromRedis(t *testing.T) {
 
 func TestKeysNeverMeetEachOthersTokens(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	keys := []Key{
 		newKey(t, "secret", "https://iw", "access", "member", "60"),
 		newKey(t, "secret", "https://iw", "access", "owner", "60"),
@@ -86,7 +86,7 @@ func TestKeysNeverMeetEachOthersTokens(t *testing.T) {
 
 func TestFleetRefreshesOnce(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 3, sharedRedis(t), Options{})
+	replicas := newFleet(t, 3, sharedRedis(t), Options{})
 	// Expiry is 1.8 s after a fetch, the refresh 0.32 s to 0.48 s before that.
 	k, iss := newKey(t, "s"), &issuer{life: 2 * time.Second, takes: 50 * time.Millisecond}
 	for _, c := range replicas {
@@ -121,7 +121,7 @@ func TestFollowerLearnsOfTheLeadersFailureAndFetchesNothing(t *testing.T) {
 	for _, class := range []Class{Transient, Throttled, Garbage, Denied} {
 		t.Run(string(class), func(t *testing.T) {
 			t.Parallel()
-			replicas := fleet(t, 2, sharedRedis(t), Options{})
+			replicas := newFleet(t, 2, sharedRedis(t), Options{})
 			k := newKey(t, "s")
 			leader := &issuer{gate: make(chan struct{}), err: &FetchError{Class: class, RetryAfter: 20 * time.Second, Err: context.Canceled}}
 			follower := &issuer{life: time.Hour}
@@ -153,7 +153,7 @@ func TestFollowerLearnsOfTheLeadersFailureAndFetchesNothing(t *testing.T) {
 
 func TestFailureBetweenTheLookAndTheLockIsSeenToo(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k := newKey(t, "s")
 	quick := &issuer{err: &FetchError{Class: Denied, RetryAfter: 20 * time.Second, Err: context.Canceled}}
 	late := &issuer{life: time.Hour}
@@ -173,7 +173,7 @@ func TestFailureBetweenTheLookAndTheLockIsSeenToo(t *testing.T) {
 
 func TestTokenBetweenTheLookAndTheLockIsAdopted(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, quick, late := newKey(t, "s"), &issuer{life: time.Hour}, &issuer{life: time.Hour}
 	var once sync.Once
 	watch(replicas[1], func(_ context.Context, cmd redis.Cmder) error {
@@ -191,7 +191,7 @@ func TestTokenBetweenTheLookAndTheLockIsAdopted(t *testing.T) {
 
 func TestFailureIsForgottenByTheFleetOnceThereIsAToken(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k := newKey(t, "s")
 	generation := lockOrFail(t, replicas[0], k, "first", time.Minute)
 	releaseOrFail(t, replicas[0], k, "first", failure(Denied))
@@ -204,7 +204,7 @@ func TestFailureIsForgottenByTheFleetOnceThereIsAToken(t *testing.T) {
 
 func TestLeaderWaitsAsLongAsItTellsTheFleet(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	for i := range 30 {
 		k := newKey(t, "s", string(rune('a'+i)))
 		u := denied(t, Denied, c, k, (&issuer{err: failure(Denied)}).fetch)
@@ -217,7 +217,7 @@ func TestLeaderWaitsAsLongAsItTellsTheFleet(t *testing.T) {
 
 func TestFollowerCountsOnFromTheLeadersAttempts(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	const left = 30 * time.Second
 	if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), "refused:9", left).Err(); err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestFollowerCountsOnFromTheLeadersAttempts(t *testing.T) {
 
 func TestFleetBacksOffAsOne(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 3, sharedRedis(t), Options{})
+	replicas := newFleet(t, 3, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{err: &FetchError{Class: Throttled, RetryAfter: 1500 * time.Millisecond, Err: context.Canceled}}
 	ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 	defer cancel()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"roomgate/internal/fleet"
 )
 
 // pollEvery is how often a replica looks for the result of another's fetch.
@@ -114,8 +116,8 @@ type followed struct {
 // Unwrap gives the failure itself.
 func (f *followed) Unwrap() error { return f.FetchError }
 
-// fetchLocked fetches for the fleet. It releases the lock whatever happens, on a context that outlives the flight.
-// left is how long callers may still wait for Redis.
+// fetchLocked fetches for the fleet. It always releases the lock, on a context that outlives the flight. left is how long
+// callers may still wait for Redis.
 func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64, left time.Duration) (landed, error) {
 	detached := context.WithoutCancel(ctx)
 	look, cancel := context.WithTimeout(ctx, left)
@@ -199,7 +201,7 @@ func (c *Cache) fetchAlone(ctx context.Context, e *entry) (landed, error) {
 		reservation.Cancel()
 		return landed{}, &FetchError{Class: Budget, RetryAfter: wait, Err: errors.New("redis is down and the replica's own fetches are used up")}
 	}
-	return c.fetch(ctx, e, nextGeneration(e, c.store.now()))
+	return c.fetch(ctx, e, nextGeneration(e, c.store.redis.Now()))
 }
 
 // fetch calls the issuer once and checks what it brings.
@@ -293,7 +295,7 @@ func (c *Cache) giveUp(ctx context.Context, k Key, owner string) {
 
 // quietly logs what has failed after the outcome was certain; the flight goes on.
 func (c *Cache) quietly(err error) {
-	if err != nil && !errors.Is(err, errOutage) {
+	if err != nil && !errors.Is(err, fleet.ErrOutage) {
 		c.log.Debug("redis could not be told", "error", err.Error())
 	}
 }

@@ -116,7 +116,7 @@ func TestFetchIsBoundedByFetchTimeout(t *testing.T) {
 
 func TestFetchThatHearsNoContextHoldsCallersNoLongerThanTheirPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, k := newCache(t, Options{FetchTimeout: 2 * time.Second, RedisTimeout: time.Millisecond}), newKey(t, "s")
+		c, k := newCache(t, Options{FetchTimeout: 2 * time.Second}), newKey(t, "s")
 		stuck := make(chan struct{})
 		before := time.Now()
 		denied(t, Transient, c, k, func(context.Context) (Issued, error) {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"roomgate/internal/fleet"
 )
 
 func TestKeyNeedsASecret(t *testing.T) {
@@ -71,7 +73,7 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	now := time.Now()
-	s := &store{prefix: "fuzz:"}
+	s := newStore(new(fleet.Redis))
 	name := s.name(k, "token")
 	box := k.seal(name, sealed{expiry: now.Add(time.Hour), life: time.Hour, generation: 7, value: []byte("the sealed value")})
 	entry := "7:" + base64.RawStdEncoding.EncodeToString(box)

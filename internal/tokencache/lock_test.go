@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 // keysUnder is 1 if Redis holds this part of the key, else 0.
@@ -57,7 +59,7 @@ func saveOrFail(t *testing.T, c *Cache, k Key, owner, value string, generation u
 
 func TestLockHasOneHolderAndGrowingGenerations(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	before := uint64(time.Now().UnixMicro())
 	first := lockOrFail(t, c, k, "a", time.Minute)
 	if first < before {
@@ -79,7 +81,7 @@ func TestLockHasOneHolderAndGrowingGenerations(t *testing.T) {
 
 func TestGenerationsGrowThroughTheLossOfTheFence(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	first := lockOrFail(t, c, k, "a", time.Minute)
 	eventually(t, "a moment passes", func() bool { return uint64(time.Now().UnixMicro()) > first+1 })
 	if err := c.store.client.Del(t.Context(), c.store.name(k, "fence"), c.store.name(k, "lock")).Err(); err != nil {
@@ -92,7 +94,7 @@ func TestGenerationsGrowThroughTheLossOfTheFence(t *testing.T) {
 
 func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	lockOrFail(t, c, k, "owner", time.Minute)
 	if releaseOrFail(t, c, k, "late", failure(Denied)) {
 		t.Error("who had lost the lock was told that it was his")
@@ -114,7 +116,7 @@ func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 
 func TestLateWriterCannotOverwriteANewerToken(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	if !saveOrFail(t, c, k, "", "newer", 2000) {
 		t.Fatal("the first token was not stored")
 	}
@@ -131,7 +133,7 @@ func TestLateWriterCannotOverwriteANewerToken(t *testing.T) {
 
 func TestHolderThatLostItsLeaseAdoptsTheNewerToken(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, fresh := newKey(t, "s"), &issuer{life: time.Hour}
 	slow := &issuer{life: time.Hour, began: func(ctx context.Context) {
 		// Its lease ends, another takes over and stores.
@@ -154,7 +156,7 @@ func TestHolderThatLostItsLeaseAdoptsTheNewerToken(t *testing.T) {
 
 func TestHolderThatLostItsLeaseAndFailsAdoptsTheNewerToken(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, fresh := newKey(t, "s"), &issuer{life: time.Hour}
 	slow := &issuer{err: failure(Denied), began: func(ctx context.Context) {
 		if err := replicas[0].store.client.Del(ctx, replicas[0].store.name(k, "lock")).Err(); err != nil {
@@ -172,7 +174,7 @@ func TestHolderThatLostItsLeaseAndFailsAdoptsTheNewerToken(t *testing.T) {
 
 func TestLockOfADeadHolderIsTakenOverAfterItsLease(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{RedisTimeout: time.Second, FetchTimeout: 10 * time.Second})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{FetchTimeout: 10 * time.Second}, fleet.Options{Timeout: time.Second})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour, takes: 50 * time.Millisecond}
 	const lease = 1500 * time.Millisecond
 	lockOrFail(t, replicas[0], k, "a replica that was killed", lease)
@@ -209,7 +211,7 @@ func TestLockThatNoReplicaCanHaveLeftBlocksNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			if err := put(t.Context(), c.store.client, c.store.name(k, "lock")); err != nil {
 				t.Fatal(err)
 			}
@@ -224,7 +226,7 @@ func TestLockThatNoReplicaCanHaveLeftBlocksNobody(t *testing.T) {
 
 func TestTokenThatAnotherStoresMeanwhileIsAdopted(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	generation := lockOrFail(t, replicas[0], k, "another", time.Minute)
 	var callers sync.WaitGroup
@@ -244,7 +246,7 @@ func TestTokenThatAnotherStoresMeanwhileIsAdopted(t *testing.T) {
 
 func TestClosingReplicaReleasesTheLockAndLeavesNoFailure(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, stuck := newKey(t, "s"), &issuer{gate: make(chan struct{})}
 	var callers sync.WaitGroup
 	callers.Go(func() {
@@ -263,7 +265,7 @@ func TestClosingReplicaReleasesTheLockAndLeavesNoFailure(t *testing.T) {
 
 func TestLockWhoseAnswerWasLateIsGivenBack(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	watch(replicas[0], func(ctx context.Context, cmd redis.Cmder) error {
 		if !runs(cmd, lockScript) {
@@ -282,7 +284,7 @@ func TestPoisonedFenceIsOvercome(t *testing.T) {
 	for _, fence := range []string{"", "garbage", "-5", "nan", "-nan", "inf", "-inf", "1e400", "1e300", "99999999999999999999", "0x7fffffffffffffff", "1.5"} {
 		t.Run(fence, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			if err := c.store.client.Set(t.Context(), c.store.name(k, "fence"), fence, 0).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -291,7 +293,7 @@ func TestPoisonedFenceIsOvercome(t *testing.T) {
 	}
 	t.Run("wrong type", func(t *testing.T) {
 		t.Parallel()
-		c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+		c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 		if err := c.store.client.LPush(t.Context(), c.store.name(k, "fence"), "x").Err(); err != nil {
 			t.Fatal(err)
 		}

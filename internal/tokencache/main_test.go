@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // shared is the Redis of all tests that don't harm it. They keep apart by their prefixes.
@@ -51,39 +54,41 @@ func leak() (err error) {
 // patient is a RedisTimeout for tests in which a slow machine must not look like a slow Redis.
 const patient = 10 * time.Second
 
-// sharedRedis gives the address of the shared Redis. The test is skipped where there is no redis-server, unless
-// ROOMGATE_REQUIRE_REDIS says that there has to be one.
+// sharedRedis gives the address of the shared Redis.
 func sharedRedis(t *testing.T) string {
 	t.Helper()
+	tests.Need(t, "redis-server")
 	shared.once.Do(func() { shared.server, shared.err = sandbox.StartRedis() })
-	redisOrSkip(t, shared.err)
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
 	return shared.server.Addr
 }
 
 // ownRedis starts a Redis for this test alone: to be killed, frozen or spoilt.
 func ownRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
+	tests.Need(t, "redis-server")
 	server, err := sandbox.StartRedis(args...)
-	redisOrSkip(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { _ = server.Close() })
 	return server
 }
 
-// redisOrSkip ends the test if starting a Redis has failed.
-func redisOrSkip(t *testing.T, err error) {
+// onClient puts a circuit around a client until the test ends.
+func onClient(t *testing.T, client redis.UniversalClient, o fleet.Options) *fleet.Redis {
 	t.Helper()
-	switch {
-	case errors.Is(err, sandbox.ErrNoRedis) && os.Getenv("ROOMGATE_REQUIRE_REDIS") == "":
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	r := fleet.New(client, o)
+	t.Cleanup(r.Close)
+	return r
 }
 
 // connect opens a client as production does and closes it with the test.
 func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalClient {
 	t.Helper()
-	client, err := OpenRedis("single", "redis://"+addr, timeout, nil)
+	client, err := fleet.Connect("single", "redis://"+addr, timeout, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,18 +110,22 @@ func newCache(t testing.TB, o Options) *Cache {
 	return c
 }
 
-// fleet makes n caches, each with its own client, on one Redis under one prefix: replicas.
-func fleet(t *testing.T, n int, addr string, o Options) []*Cache {
+// newFleet makes n caches, each with its own client, on one Redis under one prefix: replicas. on is at most one.
+func newFleet(t *testing.T, n int, addr string, o Options, on ...fleet.Options) []*Cache {
 	t.Helper()
-	if o.Prefix == "" {
-		o.Prefix = newPrefix(t)
+	var ro fleet.Options
+	if len(on) > 0 {
+		ro = on[0]
 	}
-	if o.RedisTimeout == 0 {
-		o.RedisTimeout = patient
+	if ro.Prefix == "" {
+		ro.Prefix = newPrefix(t)
+	}
+	if ro.Timeout == 0 {
+		ro.Timeout = patient
 	}
 	replicas := make([]*Cache, n)
 	for i := range replicas {
-		o.Redis = connect(t, addr, o.RedisTimeout)
+		o.Redis = onClient(t, connect(t, addr, ro.Timeout), ro)
 		replicas[i] = newCache(t, o)
 	}
 	return replicas
@@ -302,4 +311,14 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func runs(cmd redis.Cmder, script *redis.Script) bool {
 	args := cmd.Args()
 	return cmd.Name() == "evalsha" && len(args) > 1 && args[1] == script.Hash()
+}
+
+// touches tells whether cmd runs a script on a key with this prefix.
+func touches(cmd redis.Cmder, prefix string) bool {
+	args := cmd.Args()
+	if (cmd.Name() != "evalsha" && cmd.Name() != "eval") || len(args) < 4 {
+		return false
+	}
+	key, _ := args[3].(string)
+	return strings.HasPrefix(key, prefix)
 }

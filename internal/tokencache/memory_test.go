@@ -99,7 +99,7 @@ func TestTokenOfTenYearsIsRefreshedOnlyMinutesBeforeItsEnd(t *testing.T) {
 
 func TestTokenInMemoryIsServedWithoutAskingAnybody(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	first := takeFrom(t, Fetched, c, k, iss.fetch)
 	watch(c, func(_ context.Context, cmd redis.Cmder) error {

@@ -54,7 +54,7 @@ func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
 			Name: "roomgate_redis_circuit_open",
 			Help: "1 while Redis is considered down and not asked.",
 		}, func() float64 {
-			if c.store.circuit.closed() {
+			if c.store.use.Outage() == nil {
 				return 0
 			}
 			return 1

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"roomgate/internal/fleet"
 )
 
 // gather reads a collector: its values by their label values, joined by spaces. Of a histogram it is the count.
@@ -102,7 +104,7 @@ func TestMetricsCountLookupsFetchesAndRejections(t *testing.T) {
 func TestMetricsTellOfLocksAndTheCircuit(t *testing.T) {
 	t.Parallel()
 	server, r := ownRedis(t), prometheus.NewRegistry()
-	c := fleet(t, 1, server.Addr, Options{Metrics: r, RedisTimeout: time.Second})[0]
+	c := newFleet(t, 1, server.Addr, Options{Metrics: r}, fleet.Options{Timeout: time.Second})[0]
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	takeFrom(t, Fetched, c, k, iss.fetch)
 	expect(t, scrape(t, r), map[string]float64{"roomgate_token_lock_total acquired": 1, "roomgate_redis_circuit_open": 0})

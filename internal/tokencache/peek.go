@@ -5,6 +5,8 @@ package tokencache
 import (
 	"context"
 	"time"
+
+	"roomgate/internal/fleet"
 )
 
 // Standing is what the fleet has of a key.
@@ -20,7 +22,7 @@ type Standing struct {
 // does. The error is Redis's.
 func (c *Cache) Peek(ctx context.Context, key Key) (Standing, error) {
 	if c.store == nil {
-		return Standing{}, errOutage
+		return Standing{}, fleet.ErrOutage
 	}
 	seen, err := c.store.load(ctx, key)
 	if err != nil {

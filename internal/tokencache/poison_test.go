@@ -54,7 +54,7 @@ func TestSpoiltEntryIsAMissAndIsOverwritten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			replicas := fleet(t, 2, sharedRedis(t), Options{})
+			replicas := newFleet(t, 2, sharedRedis(t), Options{})
 			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 			put(t, replicas[0], k, "token", spoil(replicas[0], k))
 			notBelieved(t, replicas, k, iss)
@@ -62,7 +62,7 @@ func TestSpoiltEntryIsAMissAndIsOverwritten(t *testing.T) {
 	}
 	t.Run("wrong type", func(t *testing.T) {
 		t.Parallel()
-		replicas := fleet(t, 2, sharedRedis(t), Options{})
+		replicas := newFleet(t, 2, sharedRedis(t), Options{})
 		k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 		if err := replicas[0].store.client.HSet(t.Context(), replicas[0].store.name(k, "token"), "a", "b").Err(); err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestSpoiltEntryIsAMissAndIsOverwritten(t *testing.T) {
 	})
 	t.Run("another key's", func(t *testing.T) {
 		t.Parallel()
-		replicas := fleet(t, 2, sharedRedis(t), Options{})
+		replicas := newFleet(t, 2, sharedRedis(t), Options{})
 		k, owner, iss := newKey(t, "s", "member"), newKey(t, "s", "owner"), &issuer{life: time.Hour}
 		takeFrom(t, Fetched, replicas[0], owner, (&issuer{life: time.Hour}).fetch)
 		client, name := replicas[0].store.client, replicas[0].store.name
@@ -112,7 +112,7 @@ func TestSealedExpiryHoldsWhateverRedisSays(t *testing.T) {
 	for name, ttl := range map[string]time.Duration{"persisted": 0, "TTL too long": 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			entry, latest := entryOf(c, k, "stored", 5, 5*time.Second), time.Now().Add(5*time.Second)
 			if err := c.store.client.Set(t.Context(), c.store.name(k, "token"), entry, ttl).Err(); err != nil {
 				t.Fatal(err)
@@ -127,7 +127,7 @@ func TestSealedExpiryHoldsWhateverRedisSays(t *testing.T) {
 
 func TestTTLOfRedisCanShortenALife(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	entry := entryOf(c, k, "stored", 5, time.Hour)
 	if err := c.store.client.Set(t.Context(), c.store.name(k, "token"), entry, 10*time.Second).Err(); err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestTTLOfRedisCanShortenALife(t *testing.T) {
 
 func TestOldEntryPutBackReplacesNothingNewer(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	iss := &issuer{life: time.Hour}
 	old := takeFrom(t, Fetched, c, k, iss.fetch)
 	recorded := c.store.client.Get(t.Context(), c.store.name(k, "token")).Val()
@@ -169,7 +169,7 @@ func TestForeignNoteOfFailureStopsNobody(t *testing.T) {
 	} {
 		t.Run(note, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), note, time.Hour).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -186,7 +186,7 @@ func TestForeignNoteOfFailureStopsNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			if err := write(t.Context(), c.store.client, c.store.name(k, "failure")); err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +197,7 @@ func TestForeignNoteOfFailureStopsNobody(t *testing.T) {
 
 func TestNoteOfManyFailuresIsBelievedWithinBounds(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	note := fmt.Sprintf("%s:%d", Denied, 1<<31-1)
 	if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), note, 100*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestForeignMemoryOfRefusalIsIgnored(t *testing.T) {
 	for _, refused := range []string{"", "garbage", "-1", "99999999999999999999", "18446744073709551615"} {
 		t.Run(refused, func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			put(t, c, k, "refused", refused)
 			iss := &issuer{life: time.Hour}
 			token := takeFrom(t, Fetched, c, k, iss.fetch)

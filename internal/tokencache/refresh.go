@@ -4,6 +4,7 @@ package tokencache
 // lapsed.
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -139,3 +140,18 @@ func (c *Cache) awake(e *entry) {
 		c.launch(e)
 	}
 }
+
+// sleep waits for d or the end of ctx, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// jitter spreads d evenly over 50 % to 100 % of itself.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

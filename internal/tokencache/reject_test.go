@@ -24,7 +24,7 @@ func reject(t *testing.T, c *Cache, k Key, token *Token) {
 
 func TestRejectRemovesTheTokenFromMemoryAndRedis(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	reject(t, replicas[0], k, token)
@@ -40,7 +40,7 @@ func TestRejectRemovesTheTokenFromMemoryAndRedis(t *testing.T) {
 
 func TestRejectNeverRemovesANewerToken(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	old := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	reject(t, replicas[0], k, old)
@@ -74,7 +74,7 @@ func TestRejectOfATokenThatWasRefreshedSinceRemovesNothing(t *testing.T) {
 
 func TestNewerTokenInRedisIsUsedInsteadOfAFetch(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	old := takeFrom(t, Redis, replicas[1], k, iss.fetch)
@@ -92,7 +92,7 @@ func TestNewerTokenInRedisIsUsedInsteadOfAFetch(t *testing.T) {
 
 func TestHundredConcurrentRejectionsAreOneFetch(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour, takes: 20 * time.Millisecond}
 	old := []*Token{takeFrom(t, Fetched, replicas[0], k, iss.fetch), takeFrom(t, Redis, replicas[1], k, iss.fetch)}
 	var requests sync.WaitGroup
@@ -115,7 +115,7 @@ func TestHundredConcurrentRejectionsAreOneFetch(t *testing.T) {
 
 func TestRejectionDoesNotPassForThatOfAnotherGeneration(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	old := takeFrom(t, Fetched, c, k, iss.fetch)
 	reject(t, c, k, old)
@@ -153,7 +153,7 @@ func TestRejectionDoesNotPassForThatOfAnotherGeneration(t *testing.T) {
 
 func TestRefusedGenerationIsNotReplacedAnywhereInTheFleet(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 3, sharedRedis(t), Options{RefusedTTL: time.Minute})
+	replicas := newFleet(t, 3, sharedRedis(t), Options{RefusedTTL: time.Minute})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	second := takeFrom(t, Redis, replicas[1], k, iss.fetch) // before the refusal: it can't have heard of it
@@ -172,7 +172,7 @@ func TestRefusedGenerationIsNotReplacedAnywhereInTheFleet(t *testing.T) {
 
 func TestRefusalEndsAfterItsTTL(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{RefusedTTL: 300 * time.Millisecond})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{RefusedTTL: 300 * time.Millisecond})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	other := takeFrom(t, Redis, replicas[1], k, iss.fetch)
@@ -220,7 +220,7 @@ func TestRefusalOfOneGenerationDoesNotProtectAnother(t *testing.T) {
 
 func TestRefusalMadeWithoutRedisOutlivesAnOlderOneInRedis(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	if err := c.store.refuse(t.Context(), k, 1, time.Minute); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestRefusalMadeWithoutRedisOutlivesAnOlderOneInRedis(t *testing.T) {
 
 func TestRejectionWhoseRequestHasEndedCountsAllTheSame(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, c, k, iss.fetch)
 	gone, cancel := context.WithCancel(t.Context())

@@ -18,6 +18,8 @@ import (
 	"unicode"
 
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 const (
@@ -49,7 +51,7 @@ type Replica struct {
 
 // Roster is the replicas seen in Redis. It is safe for concurrent use.
 type Roster struct {
-	store  *store // nil: never anybody
+	use    *fleet.Use // nil: never anybody
 	id     string
 	member string // what Redis holds of this replica
 	known  atomic.Pointer[muster]
@@ -69,7 +71,10 @@ func (c *Cache) Roster(self Replica) (*Roster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("announce the replica: %w", err)
 	}
-	r := &Roster{store: c.store, id: self.ID, member: string(entry)}
+	r := &Roster{id: self.ID, member: string(entry)}
+	if c.store != nil {
+		r.use = c.store.redis.Use("replicas")
+	}
 	r.known.Store(&muster{})
 	if c.registerer != nil {
 		if err := c.registerer.Register(newReplicas(r)); err != nil {
@@ -86,7 +91,7 @@ func (c *Cache) Roster(self Replica) (*Roster, error) {
 // considered down it is empty.
 func (r *Roster) All() []Replica {
 	known := r.known.Load()
-	if r.store == nil || !r.store.circuit.closed() || time.Since(known.at) >= rosterKeep {
+	if r.use == nil || r.use.Outage() != nil || time.Since(known.at) >= rosterKeep {
 		return nil
 	}
 	return slices.Clone(known.replicas)
@@ -120,14 +125,14 @@ for i, v in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES'
 end
 return found`)
 
-func (r *Roster) key() []string { return []string{r.store.prefix + "replicas"} }
+func (r *Roster) key() []string { return []string{r.use.Key("")} }
 
 // refresh announces this replica and takes over who else is there.
 func (r *Roster) refresh(ctx context.Context) error {
 	before := time.Now()
 	var reply []any
-	err := r.store.do(ctx, func(ctx context.Context) (err error) {
-		reply, err = rosterScript.Run(ctx, r.store.client, r.key(),
+	err := r.use.Do(ctx, r.key()[0], func(ctx context.Context) (err error) {
+		reply, err = rosterScript.Run(ctx, r.use.Client(), r.key(),
 			r.member, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
 		return err
 	})
@@ -163,8 +168,8 @@ func (r *Roster) refresh(ctx context.Context) error {
 
 // leave takes this replica off the roster.
 func (r *Roster) leave(ctx context.Context) error {
-	return r.store.do(ctx, func(ctx context.Context) error {
-		return r.store.client.ZRem(ctx, r.key()[0], r.member).Err()
+	return r.use.Do(ctx, r.key()[0], func(ctx context.Context) error {
+		return r.use.Client().ZRem(ctx, r.key()[0], r.member).Err()
 	})
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 // enlist puts a cache on the roster as a host.
@@ -42,7 +44,7 @@ func hosts(t *testing.T, r *Roster) []string {
 
 func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 3, sharedRedis(t), Options{})
+	replicas := newFleet(t, 3, sharedRedis(t), Options{})
 	first := enlist(t, replicas[0], "c")
 	enlist(t, replicas[1], "b")
 	enlist(t, replicas[2], "a")
@@ -66,7 +68,7 @@ func TestAReplicaThatIsSilentVanishesAfterFifteenSeconds(t *testing.T) {
 	server := unitRedis(t)
 	began := time.Now()
 	server.SetTime(began)
-	c := fleet(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	c := newFleet(t, 1, server.Addr(), Options{}, fleet.Options{Prefix: "p:"})[0]
 	r := enlist(t, c, "here")
 	dead, _ := json.Marshal(Replica{ID: "DEAD", Host: "dead", Version: "v1"})
 	for _, tt := range []struct {
@@ -93,7 +95,7 @@ func TestAReplicaThatIsSilentVanishesAfterFifteenSeconds(t *testing.T) {
 func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	server := unitRedis(t)
-	c := fleet(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	c := newFleet(t, 1, server.Addr(), Options{}, fleet.Options{Prefix: "p:"})[0]
 	r := enlist(t, c, "here")
 	own := r.All()[0]
 	spoil := func(members ...string) {
@@ -122,7 +124,7 @@ func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
 // A key of another type is an error that Redis answers: taken for an outage it would switch Redis off for good.
 func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	r := enlist(t, c, "here")
 	if err := c.store.client.Set(t.Context(), r.key()[0], "foreign", 0).Err(); err != nil {
 		t.Fatal(err)
@@ -141,7 +143,7 @@ func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
 	t.Parallel()
 	server, registry := unitRedis(t), prometheus.NewRegistry()
-	c := newCache(t, Options{Redis: connect(t, server.Addr(), patient), Prefix: "p:", RedisTimeout: patient, Metrics: registry})
+	c := newFleet(t, 1, server.Addr(), Options{Metrics: registry}, fleet.Options{Prefix: "p:"})[0]
 	r := enlist(t, c, "here")
 	expect(t, scrape(t, registry), map[string]float64{"roomgate_replicas": 1})
 	server.SetError("LOADING")

@@ -16,7 +16,7 @@ func dump(t *testing.T, c *Cache) (values map[string]string, ttls map[string]tim
 	t.Helper()
 	ctx, client := t.Context(), c.store.client
 	values, ttls = make(map[string]string), make(map[string]time.Duration)
-	names := client.Scan(ctx, 0, c.store.prefix+"*", 1000).Iterator()
+	names := client.Scan(ctx, 0, c.store.use.Key("*"), 1000).Iterator()
 	for names.Next(ctx) {
 		values[names.Val()] = client.Get(ctx, names.Val()).Val()
 		ttls[names.Val()] = client.PTTL(ctx, names.Val()).Val()
@@ -66,7 +66,7 @@ func holds(text, secret string) bool {
 func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 	t.Parallel()
 	const secretKey, accessKey, issued, kept = "marker-secret-key-3141", "marker-access-key-5926", "marker-token-5358", "marker-vault-9793"
-	c := fleet(t, 1, sharedRedis(t), Options{RefusedTTL: time.Minute})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{RefusedTTL: time.Minute})[0]
 	k := newKey(t, secretKey, "https://interwater", accessKey, "member", "60")
 	fetch := func(context.Context) (Issued, error) { return Issued{Value: NewSecret(issued), Life: time.Hour}, nil }
 	token := takeFrom(t, Fetched, c, k, fetch)
@@ -75,11 +75,8 @@ func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 	denied(t, Denied, c, bad, (&issuer{err: &FetchError{Class: Denied, RetryAfter: time.Minute, Err: context.Canceled}}).fetch)
 	lockOrFail(t, c, newKey(t, secretKey, "locked"), "somebody", time.Minute)
 	c.Vault(NewSecret(secretKey), "verdicts").Save(t.Context(), accessKey, []byte(kept), time.Hour)
-	if err := c.store.ping(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	values, ttls := dump(t, c)
-	if len(values) < 8 { // token, fence, refused; failure, fence; lock, fence; vault; probe
+	if len(values) < 8 { // token, fence, refused; failure, fence; lock, fence; vault
 		t.Errorf("only %d names in Redis", len(values))
 	}
 	for name, value := range values {
@@ -100,7 +97,7 @@ func TestTTLIsNoLongerThanTheLife(t *testing.T) {
 	for _, life := range []time.Duration{2 * time.Second, 90 * time.Second, time.Hour, years} {
 		t.Run(life.String(), func(t *testing.T) {
 			t.Parallel()
-			c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 			before := time.Now()
 			takeFrom(t, Fetched, c, k, (&issuer{life: life}).fetch)
 			ttl := c.store.client.PTTL(t.Context(), c.store.name(k, "token")).Val()
@@ -116,7 +113,7 @@ func TestTTLIsNoLongerThanTheLife(t *testing.T) {
 
 func TestShortestLifeLeavesNoEntryForEver(t *testing.T) {
 	t.Parallel()
-	c, k := fleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	for _, left := range []time.Duration{time.Nanosecond, 100 * time.Microsecond, time.Millisecond, 20 * time.Millisecond} {
 		_, err := c.store.save(t.Context(), k, "", &Token{value: NewSecret("v"), life: left, expiry: time.Now().Add(left), generation: 1})
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roomgate/internal/fleet"
 )
 
 func TestSecretsAndTokensAreNeverPrinted(t *testing.T) {
@@ -81,7 +83,8 @@ func TestLogHoldsNoTokenAndNoSecret(t *testing.T) {
 	t.Parallel()
 	const text = "marker-of-the-secret"
 	var out lockedBuffer
-	c := fleet(t, 1, sharedRedis(t), Options{Log: slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})[0]
+	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c := newFleet(t, 1, sharedRedis(t), Options{Log: log}, fleet.Options{Log: log})[0]
 	k, iss := newKey(t, text, text), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, c, k, iss.fetch)
 	unavailable(t, Rejected, c.Refuse(t.Context(), k, token))

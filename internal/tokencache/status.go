@@ -65,7 +65,7 @@ func (c *Cache) RedisDown() (down bool, reason string) {
 	if c.store == nil {
 		return false, ""
 	}
-	if err := c.store.circuit.outage(); err != nil {
+	if err := c.store.use.Outage(); err != nil {
 		return true, err.Error()
 	}
 	return false, ""

@@ -77,7 +77,7 @@ func TestStatusIsSortedByLicenseAndRole(t *testing.T) {
 
 func TestStatusOfATokenFromRedis(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	take(t, replicas[0], k, iss.fetch)
 	takeFrom(t, Redis, replicas[1], k, iss.fetch)

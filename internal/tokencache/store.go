@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 // What lies in Redis under <prefix>token:v1:{<id>}: …
@@ -25,23 +26,27 @@ import (
 //	:refused  the generation that was turned down although fresh
 //
 // Another version of this layout gets another name: during a rollout the versions ignore each other.
-const layout = "token:v1:{"
+const space = "token:v1:"
 
 // store reads and changes the entries. A nil *store is a fleet of one replica without Redis.
 type store struct {
-	client  redis.UniversalClient
-	prefix  string
-	timeout time.Duration
-	circuit *circuit
-	// clock is the last that Redis told of its own; nil before the first answer.
-	clock atomic.Pointer[reading]
+	redis  *fleet.Redis
+	use    *fleet.Use
+	client redis.UniversalClient // for commands within use.Do
 }
 
-// reading is Redis's time at a local moment, which has a monotonic part: a step of the local clock changes nothing.
-type reading struct{ redis, local time.Time }
+func newStore(r *fleet.Redis) *store {
+	use := r.Use(space)
+	return &store{redis: r, use: use, client: use.Client()}
+}
 
 // name returns the Redis name of a part of the key.
-func (s *store) name(k Key, part string) string { return s.prefix + layout + k.id + "}:" + part }
+func (s *store) name(k Key, part string) string { return s.use.Key("{" + k.id + "}:" + part) }
+
+// do runs one call about k within the timeout, or not at all while Redis is down.
+func (s *store) do(ctx context.Context, k Key, call func(context.Context) error) error {
+	return s.use.Do(ctx, s.name(k, "token"), call)
+}
 
 // view is what one look at a key has shown.
 type view struct {
@@ -66,7 +71,7 @@ return {redis.call('TIME'), get(KEYS[1]), redis.call('PTTL', KEYS[1]), redis.cal
 func (s *store) load(ctx context.Context, k Key) (view, error) {
 	before := time.Now()
 	var reply []any
-	err := s.do(ctx, func(ctx context.Context) (err error) {
+	err := s.do(ctx, k, func(ctx context.Context) (err error) {
 		reply, err = loadScript.Run(ctx, s.client, []string{
 			s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure"), s.name(k, "refused")}).Slice()
 		return err
@@ -77,7 +82,7 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 	if len(reply) != 8 {
 		return view{}, errors.New("look in redis: unexpected answer")
 	}
-	s.learnClock(reply[0], before)
+	s.redis.LearnClock(reply[0], before)
 	var v view
 	if raw, _ := reply[1].(string); raw != "" {
 		if v.token = s.openToken(k, raw, before, milliseconds(reply[2])); v.token == nil {
@@ -118,7 +123,7 @@ func (s *store) openToken(k Key, raw string, now time.Time, left time.Duration) 
 	if err != nil || strconv.FormatUint(in.generation, 10) != clear {
 		return nil
 	}
-	inside := in.expiry.Sub(s.now())
+	inside := in.expiry.Sub(s.redis.Now())
 	if left > 0 {
 		inside = min(inside, left)
 	}
@@ -149,7 +154,7 @@ return generation`)
 // neither held nor acquired. A lock without an end, which only a foreign hand can leave, does not count; nor does a
 // fence a day ahead of the clock.
 func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration) (generation uint64, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.do(ctx, k, func(ctx context.Context) error {
 		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds(), foreignLease).Text()
 		if err != nil || answer == "" {
 			return err
@@ -182,9 +187,9 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 		_, err := s.release(ctx, k, owner, nil, 0, 0)
 		return false, err
 	}
-	box := k.seal(s.name(k, "token"), sealed{expiry: s.now().Add(left), life: t.life, generation: t.generation, value: []byte(t.Value())})
+	box := k.seal(s.name(k, "token"), sealed{expiry: s.redis.Now().Add(left), life: t.life, generation: t.generation, value: []byte(t.Value())})
 	generation := strconv.FormatUint(t.generation, 10)
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.do(ctx, k, func(ctx context.Context) error {
 		n, err := saveScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure")},
 			generation, generation+":"+base64.RawStdEncoding.EncodeToString(box), roundUp(left), owner).Int()
 		stored = n == 1
@@ -209,7 +214,7 @@ func (s *store) release(ctx context.Context, k Key, owner string, failure *Fetch
 	if failure != nil {
 		note, ttl = string(failure.Class)+":"+strconv.Itoa(attempts), roundUp(backoff)
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.do(ctx, k, func(ctx context.Context) error {
 		n, err := releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, note, ttl).Int()
 		mine = n == 1
 		return err
@@ -230,7 +235,7 @@ return 0`)
 // drop removes the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
 // refused, it stays, and the rest of that memory is returned.
 func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused time.Duration, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
+	err = s.do(ctx, k, func(ctx context.Context) error {
 		left, err := dropScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "refused")}, strconv.FormatUint(generation, 10)).Int64()
 		refused = time.Duration(left) * time.Millisecond
 		return err
@@ -243,7 +248,7 @@ func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused tim
 
 // refuse tells the fleet that this generation was turned down although fresh.
 func (s *store) refuse(ctx context.Context, k Key, generation uint64, ttl time.Duration) error {
-	return s.do(ctx, func(ctx context.Context) error {
+	return s.do(ctx, k, func(ctx context.Context) error {
 		return s.client.Set(ctx, s.name(k, "refused"), strconv.FormatUint(generation, 10), ttl).Err()
 	})
 }
@@ -253,57 +258,9 @@ var evictScript = redis.NewScript(`if redis.pcall('GET', KEYS[1]) == ARGV[1] the
 // evict removes an entry that doesn't open, unless it has been replaced since. It is an attempt: who stores next
 // overwrites it anyway, unless its clear generation says that it is newer.
 func (s *store) evict(ctx context.Context, k Key, raw string) {
-	_ = s.do(ctx, func(ctx context.Context) error {
+	_ = s.do(ctx, k, func(ctx context.Context) error {
 		return evictScript.Run(ctx, s.client, []string{s.name(k, "token")}, raw).Err()
 	})
-}
-
-var probeScript = redis.NewScript(`return redis.call('SET', KEYS[1], '1', 'PX', 1000)`)
-
-// ping proves that Redis takes writes and scripts.
-func (s *store) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	if err := probeScript.Run(ctx, s.client, []string{s.prefix + "probe"}).Err(); err != nil {
-		return fmt.Errorf("probe: %w", err)
-	}
-	return nil
-}
-
-// do runs one call within the timeout and tells the circuit how it went. That the caller gave up is no fault of Redis.
-func (s *store) do(ctx context.Context, call func(context.Context) error) error {
-	if !s.circuit.closed() {
-		return errOutage
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err := call(limited)
-	if err == nil || !errors.Is(ctx.Err(), context.Canceled) {
-		s.circuit.record(err)
-	}
-	return err
-}
-
-// learnClock takes Redis's TIME; before is when the question was sent.
-func (s *store) learnClock(reply any, before time.Time) {
-	parts, _ := reply.([]any)
-	if len(parts) != 2 {
-		return
-	}
-	seconds, _ := strconv.ParseInt(text(parts[0]), 10, 64)
-	micros, _ := strconv.ParseInt(text(parts[1]), 10, 64)
-	s.clock.Store(&reading{redis: time.Unix(seconds, micros*1000), local: before})
-}
-
-// now is Redis's clock as far as it is known: the same for all replicas, however wrong their own clocks are.
-func (s *store) now() time.Time {
-	if r := s.clock.Load(); r != nil {
-		return r.redis.Add(time.Since(r.local))
-	}
-	return time.Now()
 }
 
 // roundUp is d in milliseconds, never 0: Redis would read that as an error, or as for ever.
@@ -319,13 +276,4 @@ func milliseconds(reply any) time.Duration {
 func text(reply any) string {
 	s, _ := reply.(string)
 	return s
-}
-
-// Guarded runs call within the time that a request may wait for Redis, or refuses it while Redis is considered down; how it
-// goes counts for that. It is for others who use the same Redis. The error is call's own, ctx's, or any.
-func (c *Cache) Guarded(ctx context.Context, call func(context.Context) error) error {
-	if c.store == nil {
-		return errOutage
-	}
-	return c.store.do(ctx, call)
 }

@@ -7,11 +7,13 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"roomgate/internal/fleet"
 )
 
 func TestVaultGivesBackWhatAnotherReplicaSaved(t *testing.T) {
 	t.Parallel()
-	replicas := fleet(t, 2, sharedRedis(t), Options{})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	for name, value := range map[string][]byte{"text": []byte("admitted"), "nothing": {}, "bytes": {0, 255, '\n', ':'}, "large": bytes.Repeat([]byte("x"), 1<<16)} {
 		replicas[0].Vault(NewSecret("s"), "verdicts").Save(t.Context(), name, value, time.Minute)
 		got, left, ok := replicas[1].Vault(NewSecret("s"), "verdicts").Load(t.Context(), name)
@@ -26,7 +28,7 @@ func TestVaultGivesBackWhatAnotherReplicaSaved(t *testing.T) {
 
 func TestVaultTakesTheLaterValue(t *testing.T) {
 	t.Parallel()
-	v := fleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
+	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
 	for _, value := range []string{"first", "second"} {
 		v.Save(t.Context(), "name", []byte(value), time.Minute)
 		if got, _, ok := v.Load(t.Context(), "name"); !ok || string(got) != value {
@@ -37,7 +39,7 @@ func TestVaultTakesTheLaterValue(t *testing.T) {
 
 func TestVaultOpensOnlyWithItsSecretPurposeAndName(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	c.Vault(NewSecret("s"), "verdicts").Save(t.Context(), "name", []byte("value"), time.Minute)
 	for what, load := range map[string]struct{ secret, purpose, name string }{
 		"secret":           {"other", "verdicts", "name"},
@@ -55,7 +57,7 @@ func TestVaultOpensOnlyWithItsSecretPurposeAndName(t *testing.T) {
 
 func TestVaultForgetsInTime(t *testing.T) {
 	t.Parallel()
-	v := fleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
+	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
 	v.Save(t.Context(), "name", []byte("value"), 50*time.Millisecond)
 	end := time.Now().Add(50 * time.Millisecond)
 	eventually(t, "it is forgotten", func() bool {
@@ -76,7 +78,7 @@ func TestVaultForgetsInTime(t *testing.T) {
 
 func TestVaultIgnoresWhatSomebodyElseWrote(t *testing.T) {
 	t.Parallel()
-	c := fleet(t, 1, sharedRedis(t), Options{})[0]
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	v := c.Vault(NewSecret("s"), "verdicts")
 	v.Save(t.Context(), "admitted", []byte("yes"), time.Minute)
 	from, to := newKey(t, "s", "verdicts", "admitted"), newKey(t, "s", "verdicts", "turned away")
@@ -99,7 +101,7 @@ func TestVaultIgnoresWhatSomebodyElseWrote(t *testing.T) {
 func TestVaultWithoutRedisIsEmptyAndTakesNothing(t *testing.T) {
 	t.Parallel()
 	gone := ownRedis(t)
-	lost := fleet(t, 1, gone.Addr, Options{RedisTimeout: 250 * time.Millisecond})[0].Vault(NewSecret("s"), "p")
+	lost := newFleet(t, 1, gone.Addr, Options{}, fleet.Options{Timeout: 250 * time.Millisecond})[0].Vault(NewSecret("s"), "p")
 	if err := gone.Kill(); err != nil {
 		t.Fatal(err)
 	}

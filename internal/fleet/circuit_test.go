@@ -1,4 +1,4 @@
-package tokencache
+package fleet
 
 // This file tests the circuit by itself, with invented calls and a clock of its own.
 
@@ -48,9 +48,9 @@ func unreachable(t *testing.T) redis.UniversalClient {
 	return client
 }
 
-// invented is a cache whose Redis is nothing but the outcome of its probes: good while healthy is true. For use in a
+// invented is a Redis that is nothing but the outcome of its probes: good while healthy is true. For use in a
 // bubble only.
-func invented(t *testing.T, log *slog.Logger) (c *Cache, probed *atomic.Int64, healthy *atomic.Bool) {
+func invented(t *testing.T, log *slog.Logger) (r *Redis, probed *atomic.Int64, healthy *atomic.Bool) {
 	t.Helper()
 	probed, healthy = new(atomic.Int64), new(atomic.Bool)
 	client := unreachable(t)
@@ -65,11 +65,11 @@ func invented(t *testing.T, log *slog.Logger) (c *Cache, probed *atomic.Int64, h
 		return nil
 	}))
 	healthy.Store(true)
-	c = newCache(t, Options{Redis: client, Log: log})
+	r = newOn(t, client, Options{Log: log})
 	synctest.Wait() // New has looked whether Redis is there
 	healthy.Store(false)
 	probed.Store(0)
-	return c, probed, healthy
+	return r, probed, healthy
 }
 
 // answers is a hook that takes the place of Redis.
@@ -92,27 +92,30 @@ func (a answers) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// call runs one call through the store, which ends with err.
-func call(c *Cache, err error) error {
-	return c.store.do(context.Background(), func(context.Context) error { return err })
+// call runs one call, which ends with err.
+func call(r *Redis, err error) error {
+	return r.Use("").Do(context.Background(), "key", func(context.Context) error { return err })
 }
+
+// outage is why Redis is considered down.
+func outage(r *Redis) error { return r.Use("").Outage() }
 
 func TestCircuitOpensAfterThreeFailuresInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _, _ := invented(t, nil)
+		r, _, _ := invented(t, nil)
 		for _, err := range []error{errNetwork, errNetwork, nil, errNetwork, errNetwork} {
-			_ = call(c, err)
+			_ = call(r, err)
 		}
-		if down, _ := c.RedisDown(); down {
+		if outage(r) != nil {
 			t.Fatal("open although no three failures came together")
 		}
-		_ = call(c, errNetwork)
-		if down, reason := c.RedisDown(); !down || reason != errNetwork.Error() {
-			t.Fatalf("down %v, %q", down, reason)
+		_ = call(r, errNetwork)
+		if reason := outage(r); !errors.Is(reason, errNetwork) {
+			t.Fatalf("down for %v", reason)
 		}
 		asked := false
-		err := c.store.do(t.Context(), func(context.Context) error { asked = true; return nil })
-		if asked || !errors.Is(err, errOutage) {
+		err := r.Use("").Do(t.Context(), "key", func(context.Context) error { asked = true; return nil })
+		if asked || !errors.Is(err, ErrOutage) {
 			t.Errorf("asked %v, error %v", asked, err)
 		}
 	})
@@ -122,10 +125,10 @@ func TestCircuitOpensAtOnceWhenRedisItselfSaysNo(t *testing.T) {
 	for _, reply := range []refusalOfRedis{"READONLY You can't write against a read only replica.", "OOM command not allowed",
 		"NOAUTH Authentication required.", "LOADING Redis is loading", "MASTERDOWN Link is down", "CLUSTERDOWN The cluster is down"} {
 		synctest.Test(t, func(t *testing.T) {
-			c, _, _ := invented(t, nil)
-			_ = call(c, nil)
-			_ = call(c, fmt.Errorf("take the lock: %w", reply))
-			if down, _ := c.RedisDown(); !down {
+			r, _, _ := invented(t, nil)
+			_ = call(r, nil)
+			_ = call(r, fmt.Errorf("take the lock: %w", reply))
+			if outage(r) == nil {
 				t.Errorf("%s is no outage", reply)
 			}
 		})
@@ -134,15 +137,15 @@ func TestCircuitOpensAtOnceWhenRedisItselfSaysNo(t *testing.T) {
 
 func TestCallerThatGivesUpIsNoFaultOfRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _, _ := invented(t, nil)
+		r, _, _ := invented(t, nil)
 		for range 10 {
 			ctx, cancel := context.WithCancel(t.Context())
-			_ = c.store.do(ctx, func(ctx context.Context) error {
+			_ = r.Use("").Do(ctx, "key", func(ctx context.Context) error {
 				cancel()
 				return ctx.Err()
 			})
 		}
-		if down, _ := c.RedisDown(); down {
+		if outage(r) != nil {
 			t.Error("ten impatient callers opened the circuit")
 		}
 	})
@@ -150,14 +153,13 @@ func TestCallerThatGivesUpIsNoFaultOfRedis(t *testing.T) {
 
 func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, probed, healthy := invented(t, nil)
+		r, probed, healthy := invented(t, nil)
 		for range 3 {
-			_ = call(c, errNetwork)
+			_ = call(r, errNetwork)
 		}
-		c.store.circuit.record(nil) // a call from before, which was slow
-		down, reason := c.RedisDown()
-		if !down || reason == "" {
-			t.Fatalf("down %v, %q after a success from before", down, reason)
+		r.circuit.record(nil) // a call from before, which was slow
+		if outage(r) == nil {
+			t.Fatal("closed after a success from before")
 		}
 		time.Sleep(time.Minute)
 		if n := probed.Load(); n < 55 || n > 125 { // soon one in 0.5 s to 1 s
@@ -165,10 +167,10 @@ func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
 		}
 		healthy.Store(true)
 		time.Sleep(time.Second)
-		if down, _ := c.RedisDown(); down {
+		if outage(r) != nil {
 			t.Error("still open a second after Redis was back")
 		}
-		if err := call(c, nil); err != nil {
+		if err := call(r, nil); err != nil {
 			t.Errorf("the first call afterwards: %v", err)
 		}
 		before := probed.Load()
@@ -181,11 +183,11 @@ func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
 
 func TestFirstProbesComeSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _, healthy := invented(t, nil)
+		r, _, healthy := invented(t, nil)
 		healthy.Store(true)
-		_ = call(c, refusalOfRedis("LOADING"))
+		_ = call(r, refusalOfRedis("LOADING"))
 		time.Sleep(probeFirst)
-		if down, _ := c.RedisDown(); down {
+		if outage(r) != nil {
 			t.Error("a hiccup costs more than the first probe's wait")
 		}
 	})
@@ -194,12 +196,12 @@ func TestFirstProbesComeSoon(t *testing.T) {
 func TestLogTellsOfRedisOnceInTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		c, _, healthy := invented(t, slog.New(slog.NewTextHandler(&out, nil)))
+		r, _, healthy := invented(t, slog.New(slog.NewTextHandler(&out, nil)))
 		healthy.Store(true)
 		for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(200 * time.Millisecond) {
-			_ = call(c, refusalOfRedis("READONLY")) // down and back five times a second
+			_ = call(r, refusalOfRedis("READONLY")) // down and back five times a second
 		}
-		c.Close()
+		r.Close()
 		if lines := strings.Count(out.String(), "\n"); lines < 1 || lines > 7 {
 			t.Errorf("%d lines in a minute:\n%s", lines, out.String())
 		}
@@ -211,19 +213,13 @@ func TestLogTellsOfRedisOnceInTenSeconds(t *testing.T) {
 
 func TestCloseEndsTheProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, probed, _ := invented(t, nil)
-		_ = call(c, refusalOfRedis("LOADING"))
-		c.Close()
+		r, probed, _ := invented(t, nil)
+		_ = call(r, refusalOfRedis("LOADING"))
+		r.Close()
 		before := probed.Load()
 		time.Sleep(time.Minute)
 		if probed.Load() != before {
 			t.Error("probes go on after Close")
 		}
 	})
-}
-
-func TestWithoutRedisItIsNeverDown(t *testing.T) {
-	if down, reason := newCache(t, Options{}).RedisDown(); down || reason != "" {
-		t.Errorf("down %v, %q", down, reason)
-	}
 }

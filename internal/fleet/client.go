@@ -1,6 +1,6 @@
-package tokencache
+package fleet
 
-// This file opens the Redis client the way the cache needs it: no hidden waiting and no hidden retries.
+// This file opens the Redis client without hidden waiting and without hidden retries.
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// The library has one logger for the whole process and prints each failed dial to standard error. What an operator needs
-// to know, the circuit tells. Here, since setting it later races with clients in use.
+// The library has one logger for the whole process and prints each failed dial to standard error. The circuit tells what
+// an operator needs to know. It is set in init because setting it later races with clients in use.
 func init() { redis.SetLogger(noLog{}) }
 
 // noLog implements the library's logger.
@@ -23,13 +23,13 @@ type noLog struct{}
 // Printf drops the line.
 func (noLog) Printf(context.Context, string, ...any) {}
 
-// OpenRedis returns a client for mode "single", "cluster" or "sentinel". It does not connect: a Redis that is down must
-// not keep a replica from starting. The URL's own timeouts and retries are overridden: no step takes longer than
-// timeout, and a command is sent once. The URL may hold a password; no error repeats it.
+// Connect returns a client for mode "single", "cluster" or "sentinel". It doesn't connect: a Redis that is down must not
+// keep a replica from starting. It overrides the timeouts and retries of the URL: no step takes longer than timeout, and
+// a command is sent once. The URL may hold a password; no error repeats it.
 //
-// current, unless nil, gives the URL again for each new connection, whose user and password then count: they may change,
-// everything else in it may not. A sentinel's own, which stand before the host, are those of the first URL.
-func OpenRedis(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
+// Unless current is nil, each new connection takes user and password from the URL that it returns. The rest of that URL
+// is ignored. In mode "sentinel" the login at the sentinels themselves stays that of address.
+func Connect(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
 	if current == nil {
 		current = func() string { return address }
 	}
@@ -67,11 +67,11 @@ func OpenRedis(mode, address string, timeout time.Duration, current func() strin
 	return nil, fmt.Errorf("unknown Redis mode %q", mode)
 }
 
-// errURL drops the parsers' reason: they quote the URL, escaped or in parts, and a part may be one of the password.
+// errURL stands in for the parsers' errors: those quote the URL, and a part of it may be one of the password.
 var errURL = errors.New("redis URL: want redis[s]://user:password@host:port/database, with special characters in the password percent-encoded")
 
-// loginOf reads from a URL with which user and password its data is reached: those before the host. In a sentinel's URL
-// they are the sentinel's, and count for the master too unless its query has others, or an empty password for none.
+// loginOf reads from a URL the user and password for the data. They stand before the host. In a sentinel's URL those are
+// the sentinel's. They count for the master too, unless the query has others; an empty password there means none.
 func loginOf(mode, address string) (user, password string) {
 	at, err := url.Parse(address)
 	if err != nil {

@@ -1,4 +1,4 @@
-package tokencache
+package fleet
 
 // This file tests how the Redis client is opened: in every mode, without waiting, and without telling the password.
 
@@ -20,7 +20,7 @@ func TestClientWaitsNoLongerThanItsTimeoutWhateverTheURLSays(t *testing.T) {
 		"sentinel": "redis://user:password@127.0.0.1:1/3?master_name=m&addr=127.0.0.1:2&" + generous,
 	} {
 		before := time.Now()
-		client, err := OpenRedis(mode, url, timeout, nil)
+		client, err := Connect(mode, url, timeout, nil)
 		if err != nil {
 			t.Errorf("%s: %v", mode, err)
 			continue
@@ -61,7 +61,7 @@ func TestEachConnectionLogsInAsTheURLSaysByThen(t *testing.T) {
 		if tt.after != "" {
 			current = func() string { return tt.after }
 		}
-		client, err := OpenRedis(tt.mode, tt.before, time.Second, current)
+		client, err := Connect(tt.mode, tt.before, time.Second, current)
 		if err != nil {
 			t.Errorf("%s %s: %v", tt.mode, tt.before, err)
 			continue
@@ -87,7 +87,7 @@ func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 			"redis://user:12/hunter2@host:6379", "redis://user:12?hunter2@host:6379", "hunter2://host:6379", "redis://:a@host:6379/hunter2",
 			"redis://:hunter2@host:port", "redis://:a@host:6379?dial_timeout=hunter2", "redis://:a@host:6379?hunter2=1", "hunter2", "",
 		} {
-			client, err := OpenRedis(mode, url, time.Second, nil)
+			client, err := Connect(mode, url, time.Second, nil)
 			if err == nil {
 				_ = client.Close() // what one mode takes for a mistake another may not
 				continue
@@ -99,7 +99,7 @@ func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 			}
 		}
 	}
-	if _, err := OpenRedis("triple", "redis://host:6379", time.Second, nil); err == nil {
+	if _, err := Connect("triple", "redis://host:6379", time.Second, nil); err == nil {
 		t.Error("an unknown mode was taken")
 	}
 }

@@ -1,0 +1,29 @@
+package fleet
+
+// This file tests what is believed of Redis's clock.
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestClockOfRedisIsReadOrTheLocalOneTaken(t *testing.T) {
+	s := new(Redis)
+	near := func(want time.Time) {
+		t.Helper()
+		if apart := s.Now().Sub(want).Abs(); apart > time.Minute {
+			t.Errorf("the clock is %v off", apart)
+		}
+	}
+	near(time.Now())
+	for _, odd := range []any{nil, "", []any{}, []any{"1"}, int64(5)} {
+		s.LearnClock(odd, time.Now())
+		near(time.Now())
+	}
+	there := time.Now().Add(-1000 * time.Hour)
+	s.LearnClock([]any{fmt.Sprint(there.Unix()), "999999"}, time.Now())
+	near(there)
+	s.LearnClock([]any{fmt.Sprint(there.Unix()), "0"}, time.Now().Add(-time.Hour)) // asked an hour ago
+	near(there.Add(time.Hour))
+}
