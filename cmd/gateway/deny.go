@@ -13,7 +13,6 @@ import (
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
 	"roomgate/internal/fleet"
-	"roomgate/internal/tokencache"
 )
 
 func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -29,7 +28,7 @@ func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 	if !bridge.CanBeDenied(name) {
 		return usageError("token: wants the SHA-256 of a member JWT, 64 hexadecimal digits")
 	}
-	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+	return withDenyList(ctx, environ, func(list *fleet.DenyList) error {
 		if err := list.Deny(ctx, name, *ttl); err != nil {
 			return err
 		}
@@ -37,7 +36,7 @@ func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		if *ttl > 0 {
 			until = "for " + ttl.String()
 		}
-		_, err := fmt.Fprintf(stdout, "%s is denied %s; every replica knows within %s\n", bridge.DeniedLabel(name), until, tokencache.DenyDelay)
+		_, err := fmt.Fprintf(stdout, "%s is denied %s; every replica knows within %s\n", bridge.DeniedLabel(name), until, fleet.DenyDelay)
 		return err
 	})
 }
@@ -47,11 +46,11 @@ func runAllow(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if done || err != nil {
 		return err
 	}
-	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+	return withDenyList(ctx, environ, func(list *fleet.DenyList) error {
 		if err := list.Allow(ctx, name); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(stdout, "%s is not denied; every replica knows within %s\n", bridge.DeniedLabel(name), tokencache.DenyDelay)
+		_, err := fmt.Fprintf(stdout, "%s is not denied; every replica knows within %s\n", bridge.DeniedLabel(name), fleet.DenyDelay)
 		return err
 	})
 }
@@ -60,7 +59,7 @@ func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 	if done, err := parseFlags(newFlags("denied", stderr), args); done || err != nil {
 		return err
 	}
-	return withDenyList(ctx, environ, func(list *tokencache.DenyList) error {
+	return withDenyList(ctx, environ, func(list *fleet.DenyList) error {
 		all, err := list.All(ctx)
 		if err != nil {
 			return err
@@ -92,33 +91,27 @@ func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, er
 	return bridge.DeniedName(subjects[0]), false, nil
 }
 
-// openCache is the token cache of a command that looks into the fleet's Redis once. It waits for it up to timeout at each
-// step.
-func openCache(cfg *config.Config, timeout time.Duration) (cache *tokencache.Cache, closeAll func(), err error) {
+// openRedis is the fleet's Redis for a command that looks into it once. Each step waits up to timeout. The caller closes it.
+func openRedis(cfg *config.Config, timeout time.Duration) (*fleet.Redis, error) {
 	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), timeout, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("REDIS_URL: %w", err)
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
-	redis := fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: timeout})
-	if cache, err = tokencache.New(tokencache.Options{Redis: redis}); err != nil {
-		redis.Close()
-		return nil, nil, err
-	}
-	return cache, func() { cache.Close(); redis.Close() }, nil
+	return fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: timeout}), nil
 }
 
 // withDenyList opens the Redis of the settings for one change or look.
-func withDenyList(ctx context.Context, environ []string, use func(*tokencache.DenyList) error) error {
+func withDenyList(ctx context.Context, environ []string, use func(*fleet.DenyList) error) error {
 	cfg, err := config.Load(environ)
 	if err != nil {
 		return err
 	}
-	cache, closeCache, err := openCache(cfg, max(cfg.RedisTimeout, 2*time.Second)) // nobody else waits
+	redis, err := openRedis(cfg, max(cfg.RedisTimeout, 2*time.Second)) // nobody else waits
 	if err != nil {
 		return err
 	}
-	defer closeCache()
-	if err := use(cache.DenyList()); err != nil {
+	defer redis.Close()
+	if err := use(fleet.NewDenyList(redis)); err != nil {
 		return err
 	}
 	return ctx.Err()

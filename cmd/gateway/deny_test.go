@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/fleet"
 )
 
 func TestADeniedMemberIsSoonOutEverywhere(t *testing.T) {
@@ -37,7 +37,7 @@ func TestADeniedMemberIsSoonOutEverywhere(t *testing.T) {
 	stop()
 	for _, x := range got.all() {
 		// It is DenyDelay at most; the rest is for a slow machine.
-		if late := x.at.Sub(done); x.status == 200 && late > 5*tokencache.DenyDelay {
+		if late := x.at.Sub(done); x.status == 200 && late > 5*fleet.DenyDelay {
 			t.Errorf("still served %v after the command", late)
 		}
 		if x.status != 200 && x.status != 403 {

@@ -15,6 +15,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/fleet"
 	"roomgate/internal/proxy"
 	"roomgate/internal/tokencache"
 )
@@ -72,12 +73,17 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	if token = strings.TrimSpace(token); token != "" {
 		authorization = []string{"Bearer " + strings.TrimPrefix(token, "Bearer ")}
 	}
-	cache, closeCache, err := openCache(cfg, cfg.RedisTimeout)
+	redis, err := openRedis(cfg, cfg.RedisTimeout)
 	if err != nil {
 		return nil, err
 	}
-	defer closeCache()
-	denied := cache.DenyList()
+	defer redis.Close()
+	cache, err := tokencache.New(tokencache.Options{Redis: redis})
+	if err != nil {
+		return nil, err
+	}
+	defer cache.Close()
+	denied := fleet.NewDenyList(redis)
 	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
 	services, err := newUpstreams(cfg, nil, nil)
 	if err != nil {

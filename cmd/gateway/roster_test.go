@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/fleet"
 	"roomgate/tests"
 )
 
@@ -68,7 +68,7 @@ func TestAKilledReplicaIsSeenNoMore(t *testing.T) {
 	killed := time.Now()
 	f.replicas = f.replicas[:2]
 	eventually(t, "the killed one is gone", func() bool { return eachSees(t, f.replicas, 2) })
-	if took := time.Since(killed); took > tokencache.RosterDelay+2*time.Second {
+	if took := time.Since(killed); took > fleet.RosterDelay+2*time.Second {
 		t.Errorf("it was listed for %v", took)
 	}
 	if err := redisServer.Kill(); err != nil {

@@ -58,7 +58,7 @@ type gateway struct {
 	registry *prometheus.Registry
 	tls      *proxy.Certificate // nil: in clear
 	history  *ops.History
-	roster   *tokencache.Roster
+	roster   *fleet.Roster
 	version  string
 	started  time.Time
 	draining atomic.Bool
@@ -110,7 +110,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(services.close)
-	if g.members, err = bridge.New(bridgeOptions(cfg, services, g.cache, g.cache.DenyList(), registry)); err != nil {
+	if g.members, err = bridge.New(bridgeOptions(cfg, services, g.cache, fleet.NewDenyList(g.redis), registry)); err != nil {
 		return nil, err
 	}
 	if g.handler, err = proxy.New(g.proxyOptions(registry, spans)); err != nil {
@@ -125,7 +125,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if err := g.watchFiles(); err != nil {
 		return nil, err
 	}
-	if g.roster, err = g.cache.Roster(g.self()); err != nil {
+	if g.roster, err = fleet.NewRoster(g.redis, g.self(), registry); err != nil {
 		return nil, err
 	}
 	g.history = ops.NewHistory(registry)
@@ -173,14 +173,14 @@ func (g *gateway) trace(ctx context.Context) (trace.TracerProvider, error) {
 }
 
 // self is how the other replicas know this one.
-func (g *gateway) self() tokencache.Replica {
+func (g *gateway) self() fleet.Replica {
 	host, _ := os.Hostname() // a name that can't be had is left out
-	return tokencache.Replica{Version: g.version, Host: host, Started: g.started}
+	return fleet.Replica{Version: g.version, Host: host, Started: g.started}
 }
 
 // bridgeOptions translates settings; secrets go from one type that can't be printed into another.
 func bridgeOptions(
-	cfg *config.Config, services upstreams, cache *tokencache.Cache, denied *tokencache.DenyList, metrics prometheus.Registerer,
+	cfg *config.Config, services upstreams, cache *tokencache.Cache, denied *fleet.DenyList, metrics prometheus.Registerer,
 ) bridge.Options {
 	o := bridge.Options{
 		Glory: services.glory, Interwater: services.interwater.With("interwater v1/auth", cfg.TokenFetchTimeout), GloryTimeout: cfg.GloryTimeout,

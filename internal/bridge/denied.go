@@ -13,7 +13,7 @@ const (
 	deniedToken = "token:"
 )
 
-// denier is the fleet's deny list. *tokencache.DenyList is one.
+// denier is the fleet's deny list. *fleet.DenyList is one.
 type denier interface {
 	Empty() bool
 	Has(names ...string) bool

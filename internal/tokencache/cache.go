@@ -40,7 +40,6 @@ type Cache struct {
 	refusedTTL   time.Duration
 	log          *slog.Logger
 	metrics      *metrics
-	registerer   prometheus.Registerer // nil: nothing is registered
 	flights      singleflight.Group
 	started      time.Time
 
@@ -59,7 +58,6 @@ func New(o Options) (*Cache, error) {
 		fetchTimeout: orDefault(o.FetchTimeout, 5*time.Second),
 		refusedTTL:   orDefault(o.RefusedTTL, time.Minute),
 		log:          o.Log,
-		registerer:   o.Metrics,
 		started:      time.Now(),
 		entries:      make(map[string]*entry),
 	}

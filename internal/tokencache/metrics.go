@@ -110,11 +110,3 @@ func (x *expiries) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, left.Seconds(), l.license, l.role)
 	}
 }
-
-// newReplicas is the roster's gauge.
-func newReplicas(r *Roster) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "roomgate_replicas",
-		Help: "Replicas seen in Redis, this one included; 0 while Redis is down.",
-	}, func() float64 { return float64(len(r.All())) })
-}

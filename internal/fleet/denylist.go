@@ -1,7 +1,7 @@
-package tokencache
+package fleet
 
-// This file keeps names that the fleet turns away: written by an operator's command, read by every replica from its own
-// memory, and held there when Redis is gone.
+// This file keeps the names that the fleet turns away. An operator's command writes them. Every replica reads them from
+// its own memory, also while Redis is gone.
 
 import (
 	"cmp"
@@ -14,28 +14,25 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"roomgate/internal/fleet"
 )
 
-// denyPoll is how often a replica looks for changes. With RedisTimeout it stays below DenyDelay.
+// denyPoll is how often a replica looks for changes. With a timeout of half a second it stays below DenyDelay.
 const denyPoll = 400 * time.Millisecond
 
-// DenyDelay is the longest until every replica that reaches Redis knows of a change, with a RedisTimeout of up to half a
-// second.
+// DenyDelay is the longest until every replica that reaches Redis knows of a change, with a timeout of up to half a second.
 const DenyDelay = time.Second
 
-// DenyList is a set of names with an end each. It is safe for concurrent use.
+// DenyList is a set of names, each with an end. It is safe for concurrent use.
 type DenyList struct {
-	redis *fleet.Redis // nil: never anybody
-	use   *fleet.Use
+	redis *Redis // nil: the list is empty and can't be changed
+	use   *Use   // nil without redis
 	known atomic.Pointer[denials]
 }
 
-// denials is the list at one moment. It is never changed.
+// denials is the list at one moment. It never changes.
 type denials struct {
-	version string
-	until   map[string]time.Time // zero: without end
+	version string               // "": nothing was read yet
+	until   map[string]time.Time // by Redis's clock; zero: without end
 }
 
 // Denial is one line of the list.
@@ -44,18 +41,19 @@ type Denial struct {
 	Until time.Time // by Redis's clock; zero: without end
 }
 
-// DenyList returns the fleet's list and keeps it current until Close. Without Redis it is empty for ever.
-func (c *Cache) DenyList() *DenyList {
-	d := &DenyList{}
+// NewDenyList returns the fleet's list and keeps it current until r is closed. If r is nil, the list stays empty, and
+// methods that need Redis return ErrOutage.
+func NewDenyList(r *Redis) *DenyList {
+	d := &DenyList{redis: r}
 	d.known.Store(&denials{})
-	if c.store != nil {
-		d.redis, d.use = c.store.redis, c.store.redis.Use("deny:v1:")
-		c.spawn(func() { d.follow(c.base) })
+	if r != nil {
+		d.use = r.Use("deny:v1:")
+		r.spawn(func() { d.follow(r.base) })
 	}
 	return d
 }
 
-// Empty reports whether nobody is denied.
+// Empty reports whether nobody is denied. It asks nobody.
 func (d *DenyList) Empty() bool { return len(d.known.Load().until) == 0 }
 
 // Has reports whether any of the names is denied now. It asks nobody.
@@ -71,7 +69,7 @@ func (d *DenyList) Has(names ...string) bool {
 	})
 }
 
-// follow looks for changes until ctx ends. A look that fails leaves what is known.
+// follow looks for changes until ctx ends. After a failed look, what was known stays.
 func (d *DenyList) follow(ctx context.Context) {
 	for {
 		_ = d.refresh(ctx)
@@ -81,10 +79,22 @@ func (d *DenyList) follow(ctx context.Context) {
 	}
 }
 
-// The list is a sorted set of names by end in milliseconds (0: none), and a version that changes with it. Both names carry
-// one hash tag.
-func (d *DenyList) names() []string {
+// keys are a sorted set of names by their end in milliseconds (0: none), and a version that changes with it. The hash tag
+// keeps both on one node.
+func (d *DenyList) keys() []string {
 	return []string{d.use.Key("{deny}:names"), d.use.Key("{deny}:version")}
+}
+
+// run runs a script on the list.
+func (d *DenyList) run(ctx context.Context, script *redis.Script, args ...any) (reply any, err error) {
+	if d.use == nil {
+		return nil, ErrOutage
+	}
+	err = d.use.Do(ctx, d.keys()[0], func(ctx context.Context) error {
+		reply, err = script.Run(ctx, d.use.Client(), d.keys(), args...).Result()
+		return err
+	})
+	return reply, err
 }
 
 var denyLoadScript = redis.NewScript(`
@@ -92,14 +102,11 @@ local version = redis.call('GET', KEYS[2]) or ''
 if version == ARGV[1] then return {redis.call('TIME'), version} end
 return {redis.call('TIME'), version, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}`)
 
-// refresh takes over what has changed. A list that Redis has lost, flushed for instance, is given back to it.
+// refresh takes over what has changed. If Redis has lost the list, for instance in a flush, it gives the list back.
 func (d *DenyList) refresh(ctx context.Context) error {
 	known, before := d.known.Load(), time.Now()
-	var reply []any
-	err := d.use.Do(ctx, d.names()[0], func(ctx context.Context) (err error) {
-		reply, err = denyLoadScript.Run(ctx, d.use.Client(), d.names(), known.version).Slice()
-		return err
-	})
+	answer, err := d.run(ctx, denyLoadScript, known.version)
+	reply, _ := answer.([]any)
 	if err == nil && len(reply) < 2 {
 		err = errors.New("short answer")
 	}
@@ -126,6 +133,7 @@ func (d *DenyList) refresh(ctx context.Context) error {
 	return nil
 }
 
+// endOf reads a score of the sorted set.
 func endOf(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -133,7 +141,6 @@ func endOf(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// The version is Redis's time of the change: after a flush it doesn't begin again with one that some replica knows.
 var denyChangeScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -148,13 +155,6 @@ local version = t[1] .. '.' .. t[2]
 redis.call('SET', KEYS[2], version)
 return version`)
 
-// change adds names for so many milliseconds (0: without end, negative: not at all any more).
-func (d *DenyList) change(ctx context.Context, namesAndTTLs ...any) error {
-	return d.use.Do(ctx, d.names()[0], func(ctx context.Context) error {
-		return denyChangeScript.Run(ctx, d.use.Client(), d.names(), namesAndTTLs...).Err()
-	})
-}
-
 // restore writes what this replica knows.
 func (d *DenyList) restore(ctx context.Context, known *denials) error {
 	var args []any
@@ -165,30 +165,31 @@ func (d *DenyList) restore(ctx context.Context, known *denials) error {
 			args = append(args, name, roundUp(left))
 		}
 	}
-	return d.change(ctx, args...)
+	_, err := d.run(ctx, denyChangeScript, args...)
+	return err
 }
 
-// Deny adds a name for d; 0 is without end.
+// Deny adds a name for ttl; 0 is without end.
 func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
 	ms := int64(0)
 	if ttl > 0 {
 		ms = roundUp(ttl)
 	}
-	if err := d.change(ctx, name, ms); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, ms); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
 	return nil
 }
 
-// Allow takes a name off the list; one that isn't on it is no error.
+// Allow takes a name off the list. It is no error if the name isn't on it.
 func (d *DenyList) Allow(ctx context.Context, name string) error {
-	if err := d.change(ctx, name, -1); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, -1); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
 	return nil
 }
 
-// All reads the list from Redis, by name.
+// All reads the list from Redis and returns it by name.
 func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
 	if err := d.refresh(ctx); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package tokencache
+package fleet
 
 // This file tests the roster: who is on it, for how long, what is believed of Redis, and that a dead Redis costs nothing.
 
@@ -14,14 +14,12 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-
-	"roomgate/internal/fleet"
 )
 
-// enlist puts a cache on the roster as a host.
-func enlist(t *testing.T, c *Cache, host string) *Roster {
+// enlist puts a replica on the roster as a host.
+func enlist(t *testing.T, on *Redis, host string) *Roster {
 	t.Helper()
-	r, err := c.Roster(Replica{Host: host, Version: "v1", Started: time.Now()})
+	r, err := NewRoster(on, Replica{Host: host, Version: "v1", Started: time.Now()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +42,10 @@ func hosts(t *testing.T, r *Roster) []string {
 
 func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 	t.Parallel()
-	replicas := newFleet(t, 3, sharedRedis(t), Options{})
-	first := enlist(t, replicas[0], "c")
-	enlist(t, replicas[1], "b")
-	enlist(t, replicas[2], "a")
+	all := replicas(t, 3, sharedRedis(t), Options{})
+	first := enlist(t, all[0], "c")
+	enlist(t, all[1], "b")
+	enlist(t, all[2], "a")
 	if got, want := hosts(t, first), []string{"c", "a", "b"}; !slices.Equal(got, want) {
 		t.Fatalf("the roster is %q, want itself first: %q", got, want)
 	}
@@ -57,7 +55,7 @@ func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 			t.Errorf("%+v", replica)
 		}
 	}
-	replicas[1].Close()
+	all[1].Close()
 	if got, want := hosts(t, first), []string{"c", "a"}; !slices.Equal(got, want) {
 		t.Errorf("after one has left the roster is %q, want %q", got, want)
 	}
@@ -68,8 +66,8 @@ func TestAReplicaThatIsSilentVanishesAfterFifteenSeconds(t *testing.T) {
 	server := unitRedis(t)
 	began := time.Now()
 	server.SetTime(began)
-	c := newFleet(t, 1, server.Addr(), Options{}, fleet.Options{Prefix: "p:"})[0]
-	r := enlist(t, c, "here")
+	on := replicas(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	r := enlist(t, on, "here")
 	dead, _ := json.Marshal(Replica{ID: "DEAD", Host: "dead", Version: "v1"})
 	for _, tt := range []struct {
 		silent time.Duration
@@ -95,8 +93,8 @@ func TestAReplicaThatIsSilentVanishesAfterFifteenSeconds(t *testing.T) {
 func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	server := unitRedis(t)
-	c := newFleet(t, 1, server.Addr(), Options{}, fleet.Options{Prefix: "p:"})[0]
-	r := enlist(t, c, "here")
+	on := replicas(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	r := enlist(t, on, "here")
 	own := r.All()[0]
 	spoil := func(members ...string) {
 		for _, m := range members {
@@ -124,18 +122,18 @@ func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
 // A key of another type is an error that Redis answers: taken for an outage it would switch Redis off for good.
 func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 	t.Parallel()
-	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
-	r := enlist(t, c, "here")
-	if err := c.store.client.Set(t.Context(), r.key()[0], "foreign", 0).Err(); err != nil {
+	on := replicas(t, 1, sharedRedis(t), Options{})[0]
+	r := enlist(t, on, "here")
+	if err := on.client.Set(t.Context(), r.key(), "foreign", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if got := hosts(t, r); !slices.Equal(got, []string{"here"}) {
 		t.Errorf("the roster is %q", got)
 	}
-	if down, why := c.RedisDown(); down {
-		t.Errorf("Redis is considered down: %s", why)
+	if err := outage(on); err != nil {
+		t.Errorf("Redis is considered down: %v", err)
 	}
-	if ttl := c.store.client.PTTL(t.Context(), r.key()[0]).Val(); ttl <= 0 || ttl > rosterKeep {
+	if ttl := on.client.PTTL(t.Context(), r.key()).Val(); ttl <= 0 || ttl > rosterKeep {
 		t.Errorf("the key lives for %v", ttl)
 	}
 }
@@ -143,22 +141,34 @@ func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
 	t.Parallel()
 	server, registry := unitRedis(t), prometheus.NewRegistry()
-	c := newFleet(t, 1, server.Addr(), Options{Metrics: registry}, fleet.Options{Prefix: "p:"})[0]
-	r := enlist(t, c, "here")
-	expect(t, scrape(t, registry), map[string]float64{"roomgate_replicas": 1})
+	on := replicas(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
+	r, err := NewRoster(on, Replica{Host: "here"}, registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := func() float64 {
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 || families[0].GetName() != "roomgate_replicas" {
+			t.Fatalf("%v %v", families, err)
+		}
+		return families[0].GetMetric()[0].GetGauge().GetValue()
+	}
+	eventually(t, "it sees itself", func() bool { return seen() == 1 })
 	server.SetError("LOADING")
-	openCircuit(t, c)
-	expect(t, scrape(t, registry), map[string]float64{"roomgate_replicas": 0})
-	watch(c, func(_ context.Context, cmd redis.Cmder) error {
+	_ = r.refresh(t.Context())
+	if n := seen(); n != 0 || outage(on) == nil {
+		t.Errorf("%v replicas are seen although Redis is down", n)
+	}
+	on.client.AddHook(hook{before: func(_ context.Context, cmd redis.Cmder) error {
 		if runs(cmd, rosterScript) {
 			t.Error("the roster asks a dead Redis")
 		}
 		return nil
-	})
+	}})
 	if err := r.refresh(t.Context()); err == nil {
 		t.Error("a look while Redis is down succeeded")
 	}
-	c.Close()
+	on.Close()
 	revived(t, server)
 }
 
@@ -174,7 +184,7 @@ func revived(t *testing.T, server *miniredis.Miniredis) {
 
 func TestARosterWithoutRedisIsEmpty(t *testing.T) {
 	t.Parallel()
-	r, err := newCache(t, Options{}).Roster(Replica{})
+	r, err := NewRoster(nil, Replica{}, nil)
 	if err != nil || r.All() != nil {
 		t.Errorf("%v %v", r.All(), err)
 	}

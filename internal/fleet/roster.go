@@ -1,7 +1,7 @@
-package tokencache
+package fleet
 
 // This file is the fleet's roster: every replica announces itself in Redis every few seconds and reads who else did. It is
-// for people who look at one replica and want to know of the others; nothing is decided by it.
+// for people who look at one replica and want to know of the others. Nothing depends on it.
 
 import (
 	"cmp"
@@ -17,28 +17,27 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-
-	"roomgate/internal/fleet"
 )
 
 const (
-	// RosterDelay is the longest until a replica that has died is on no roster any more.
+	// RosterDelay is the longest that a replica is on any roster after it has died.
 	RosterDelay = rosterKeep + rosterEvery
 	rosterKeep  = 15 * time.Second // without an announcement
 	rosterEvery = 3 * time.Second
 )
 
-// What comes back from Redis may have been written by anybody who has its password.
+// Bounds of what is read: anybody who has the password may have written to Redis.
 const (
 	rosterMost  = 256 // replicas that are read
 	rosterEntry = 512 // bytes of one entry
 	rosterText  = 64  // characters of one text in it
 )
 
-// Replica is one line of the roster. Everybody who reaches Redis or the operations listener may read it.
+// Replica is one line of the roster. It is public to all who reach Redis or the operations listener.
 type Replica struct {
-	// ID tells two processes apart: letters and digits. Whoever announces leaves it empty: it is made at random.
+	// ID tells two processes apart: letters and digits. NewRoster makes it at random.
 	ID      string    `json:"id"`
 	Version string    `json:"version"`
 	Host    string    `json:"host"` // "": unknown
@@ -51,44 +50,50 @@ type Replica struct {
 
 // Roster is the replicas seen in Redis. It is safe for concurrent use.
 type Roster struct {
-	use    *fleet.Use // nil: never anybody
-	id     string
-	member string // what Redis holds of this replica
-	known  atomic.Pointer[muster]
+	use   *Use // nil: the roster stays empty
+	id    string
+	entry string // what Redis holds of this replica
+	known atomic.Pointer[look]
 }
 
-// muster is the roster at one moment. It is never changed.
-type muster struct {
+// look is the roster at one moment. It never changes.
+type look struct {
 	at       time.Time
 	replicas []Replica
 }
 
-// Roster announces self and keeps the list of all replicas current until Close, which takes self off it. Without Redis
-// it is empty for ever. An error is one of registering the gauge.
-func (c *Cache) Roster(self Replica) (*Roster, error) {
+// NewRoster announces self and keeps the list of all replicas current until r is closed, which takes self off it. If r is
+// nil, the list stays empty. metrics takes the package's gauge; nil: it isn't registered.
+func NewRoster(r *Redis, self Replica, metrics prometheus.Registerer) (*Roster, error) {
 	self.ID = rand.Text()
 	entry, err := json.Marshal(clean(self))
 	if err != nil {
 		return nil, fmt.Errorf("announce the replica: %w", err)
 	}
-	r := &Roster{id: self.ID, member: string(entry)}
-	if c.store != nil {
-		r.use = c.store.redis.Use("replicas")
-	}
-	r.known.Store(&muster{})
-	if c.registerer != nil {
-		if err := c.registerer.Register(newReplicas(r)); err != nil {
+	roster := &Roster{id: self.ID, entry: string(entry)}
+	roster.known.Store(&look{})
+	if metrics != nil {
+		if err := metrics.Register(roster.gauge()); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	if c.store != nil {
-		c.spawn(func() { r.follow(c.base) })
+	if r != nil {
+		roster.use = r.Use("replicas")
+		r.spawn(func() { roster.follow(r.base) })
 	}
-	return r, nil
+	return roster, nil
 }
 
-// All is who was there at the last look, this replica first, the others by host and id. It asks nobody. While Redis is
-// considered down it is empty.
+// gauge counts the replicas.
+func (r *Roster) gauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "roomgate_replicas",
+		Help: "Replicas seen in Redis, this one included; 0 while Redis is down.",
+	}, func() float64 { return float64(len(r.All())) })
+}
+
+// All returns who was there at the last look: this replica first, the others by host and id. It asks nobody. While Redis
+// is known to be down it is empty.
 func (r *Roster) All() []Replica {
 	known := r.known.Load()
 	if r.use == nil || r.use.Outage() != nil || time.Since(known.at) >= rosterKeep {
@@ -97,7 +102,7 @@ func (r *Roster) All() []Replica {
 	return slices.Clone(known.replicas)
 }
 
-// follow announces and looks until ctx ends, then leaves. A look that fails leaves what is known.
+// follow announces and looks until ctx ends, then leaves. After a failed look, what was known stays.
 func (r *Roster) follow(ctx context.Context) {
 	for {
 		_ = r.refresh(ctx)
@@ -105,11 +110,9 @@ func (r *Roster) follow(ctx context.Context) {
 			break
 		}
 	}
-	_ = r.leave(context.WithoutCancel(ctx)) // an attempt: the others miss its announcements soon
+	_ = r.leave(context.WithoutCancel(ctx)) // if it fails, the others soon miss its announcements
 }
 
-// The roster is one sorted set: entries by Redis's time of their last announcement, in milliseconds. No replica announces
-// in the future; and what isn't a sorted set isn't ours, and must not look like a broken Redis for ever.
 var rosterScript = redis.NewScript(`
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
@@ -125,21 +128,22 @@ for i, v in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES'
 end
 return found`)
 
-func (r *Roster) key() []string { return []string{r.use.Key("")} }
+// key is one sorted set: entries by Redis's time of their last announcement, in milliseconds.
+func (r *Roster) key() string { return r.use.Key("") }
 
 // refresh announces this replica and takes over who else is there.
 func (r *Roster) refresh(ctx context.Context) error {
 	before := time.Now()
 	var reply []any
-	err := r.use.Do(ctx, r.key()[0], func(ctx context.Context) (err error) {
-		reply, err = rosterScript.Run(ctx, r.use.Client(), r.key(),
-			r.member, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
+	err := r.use.Do(ctx, r.key(), func(ctx context.Context) (err error) {
+		reply, err = rosterScript.Run(ctx, r.use.Client(), []string{r.key()},
+			r.entry, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read the roster: %w", err)
 	}
-	next := &muster{at: before}
+	next := &look{at: before}
 	ids := make(map[string]bool)
 	for pair := range slices.Chunk(reply, 2) {
 		if len(pair) < 2 {
@@ -168,14 +172,14 @@ func (r *Roster) refresh(ctx context.Context) error {
 
 // leave takes this replica off the roster.
 func (r *Roster) leave(ctx context.Context) error {
-	return r.use.Do(ctx, r.key()[0], func(ctx context.Context) error {
-		return r.use.Client().ZRem(ctx, r.key()[0], r.member).Err()
+	return r.use.Do(ctx, r.key(), func(ctx context.Context) error {
+		return r.use.Client().ZRem(ctx, r.key(), r.entry).Err()
 	})
 }
 
 var errReplica = errors.New("not a replica's entry")
 
-// readReplica reads one entry, announced so many milliseconds before now.
+// readReplica reads one entry. It was announced ago milliseconds before now.
 func readReplica(entry, ago string, now time.Time) (Replica, error) {
 	var replica Replica
 	if len(entry) > rosterEntry || json.Unmarshal([]byte(entry), &replica) != nil || !isID(replica.ID) {
@@ -189,14 +193,14 @@ func readReplica(entry, ago string, now time.Time) (Replica, error) {
 	return clean(replica), nil
 }
 
-// clean keeps of a replica's texts what can stand on a page and in a terminal.
+// clean drops from a replica's texts what must not reach a page or a terminal.
 func clean(r Replica) Replica {
 	r.Version, r.Host = printable(r.Version), printable(r.Host)
 	r.Started = r.Started.UTC().Truncate(time.Second)
 	return r
 }
 
-// printable drops what can't be seen and what comes after rosterText characters.
+// printable keeps the first rosterText characters of s that can be seen.
 func printable(s string) string {
 	kept := []rune(strings.Map(func(c rune) rune {
 		if c == unicode.ReplacementChar || !unicode.IsPrint(c) {
