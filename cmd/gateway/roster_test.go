@@ -51,7 +51,7 @@ func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
 	}
 	left := time.Now()
 	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
-	if took := time.Since(left); took > tokencache.RosterDelay*2/3 { // who is killed is listed for longer
+	if took := time.Since(left); took > fleet.RosterDelay*2/3 { // who is killed is listed for longer
 		t.Errorf("who left was listed for %v", took)
 	}
 }

@@ -135,7 +135,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 
 // proxyOptions translates settings for the public handler.
 func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
-	cfg, limits := g.cfg, g.redis.Use("limit:")
+	cfg := g.cfg
 	return proxy.Options{
 		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
@@ -143,10 +143,8 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
-		LoginLimit: proxy.Limit(cfg.LoginRateLimit), AccountLimit: proxy.Limit(cfg.AccountRateLimit), MemberLimit: proxy.Limit(cfg.MemberRateLimit),
-		Redis: proxy.Redis{Client: limits.Client(), Prefix: cfg.RedisKeyPrefix, Guarded: func(ctx context.Context, call func(context.Context) error) error {
-			return limits.Do(ctx, limits.Key(""), call)
-		}},
+		LoginLimit: fleet.Limit(cfg.LoginRateLimit), AccountLimit: fleet.Limit(cfg.AccountRateLimit), MemberLimit: fleet.Limit(cfg.MemberRateLimit),
+		Redis:       g.redis,
 		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
 		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming,
 		RoomCoalesce: cfg.RoomCoalesce, RoomCacheTTL: cfg.RoomCacheTTL, Tracing: spans,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
 )
 
@@ -57,7 +58,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 		{"attack", "credential_header", nil, "GET", "/public-api/v1/health?QUERY", []string{"s-connector-jwt: SECRET"}, "", ""},
 	} {
 		g := start(t, func(o *Options) {
-			one := Limit{1, time.Hour}
+			one := fleet.Limit{Burst: 1, Per: time.Hour}
 			switch tt.reason {
 			case "member_limit":
 				o.MemberLimit = one

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
 )
 
@@ -146,7 +147,7 @@ func TestAnyOriginMayBeLetIn(t *testing.T) {
 
 func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
 	g := start(t, withCORS, func(o *Options) {
-		o.AccountLimit, o.MemberLimit, o.MaxBodyBytes = Limit{1, time.Hour}, Limit{9, time.Hour}, 20
+		o.AccountLimit, o.MemberLimit, o.MaxBodyBytes = fleet.Limit{Burst: 1, Per: time.Hour}, fleet.Limit{Burst: 9, Per: time.Hour}, 20
 	})
 	post := func(path, body string) string { return post(path, body, false, asMember, "Origin: "+app) }
 	get := func(path string, lines ...string) string {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 )
 
 // entrance is what a Glory request tries.
@@ -90,20 +91,20 @@ func addressKey(client string) string {
 
 // limiters are the three limits of the public listener.
 type limiters struct {
-	login, account *fleetLimiter
-	member         *localLimiter
+	login, account *fleet.Limiter
+	member         *fleet.LocalLimiter
 }
 
 func newLimiters(o Options) (*limiters, error) {
-	login, err := newFleetLimiter("login", o.LoginLimit, o.Redis)
+	login, err := fleet.NewLimiter(o.Redis, "login", o.LoginLimit)
 	if err != nil {
 		return nil, err
 	}
-	account, err := newFleetLimiter("account", o.AccountLimit, o.Redis)
+	account, err := fleet.NewLimiter(o.Redis, "account", o.AccountLimit)
 	if err != nil {
 		return nil, err
 	}
-	member, err := newLocalLimiter("member", o.MemberLimit)
+	member, err := fleet.NewLocalLimiter("member", o.MemberLimit)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}

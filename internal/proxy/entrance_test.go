@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 )
 
 const (
@@ -250,7 +251,7 @@ func (r reply) wantLimited(t *testing.T, name string) {
 
 func TestAddressHasOneCountForJoinAndLogin(t *testing.T) {
 	g := start(t, func(o *Options) {
-		o.LoginLimit, o.TrustedProxies = Limit{2, time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		o.LoginLimit, o.TrustedProxies = fleet.Limit{Burst: 2, Per: time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	try := func(path, chain string) reply { return g.raw(t, post(path, "{}", false, "X-Forwarded-For: "+chain)) }
 	for _, tt := range []struct{ rule, first, second, third, other string }{
@@ -281,7 +282,7 @@ func TestAddressHasOneCountForJoinAndLogin(t *testing.T) {
 }
 
 func TestStrangersForwardedForDoesNotCount(t *testing.T) {
-	g := start(t, func(o *Options) { o.LoginLimit = Limit{2, time.Hour} })
+	g := start(t, func(o *Options) { o.LoginLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
 	for i := range 4 {
 		answer := g.raw(t, post(loginPath, "{}", false, fmt.Sprintf("X-Forwarded-For: 1.2.3.%d", i)))
 		if limited := answer.status == 429; limited != (i >= 2) {
@@ -292,7 +293,7 @@ func TestStrangersForwardedForDoesNotCount(t *testing.T) {
 
 func TestAccountHasOneCountFromEverywhere(t *testing.T) {
 	g := start(t, func(o *Options) {
-		o.AccountLimit, o.TrustedProxies = Limit{2, time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		o.AccountLimit, o.TrustedProxies = fleet.Limit{Burst: 2, Per: time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	for i, id := range []string{"demo", "DEMO", " demo", "ｄｅｍｏ", "démo"} {
 		text, _ := json.Marshal(map[string]string{"id": id, "password": "wrong"})
@@ -317,7 +318,7 @@ func TestAccountHasOneCountFromEverywhere(t *testing.T) {
 }
 
 func TestMemberHasOneCountByItsVerifiedSub(t *testing.T) {
-	g := start(t, func(o *Options) { o.MemberLimit = Limit{2, time.Hour} })
+	g := start(t, func(o *Options) { o.MemberLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
 	for i := range 5 {
 		if answer := g.do(t, "GET", "/v1/info", "Authorization: Bearer forged"); answer.status != 401 {
 			t.Errorf("a forged token has status %d: it counts", answer.status)

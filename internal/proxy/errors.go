@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 )
 
 // Errors of the edge itself.
@@ -50,7 +51,7 @@ type answer struct {
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
 	allow      *string
-	limit      *limitError // RateLimit fields
+	limit      *fleet.LimitError // RateLimit fields
 }
 
 // explain is the table. The first line that fits counts.
@@ -58,9 +59,9 @@ func explain(err error) answer {
 	if e, ok := errors.AsType[*methodError](err); ok {
 		return answer{status: http.StatusMethodNotAllowed, reason: "method", message: "Method not allowed", allow: &e.allow}
 	}
-	if e, ok := errors.AsType[*limitError](err); ok {
+	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
 		return answer{
-			status: http.StatusTooManyRequests, reason: e.name + "_limit", message: "Too many requests", retryAfter: e.retryAfter, limit: e,
+			status: http.StatusTooManyRequests, reason: e.Name + "_limit", message: "Too many requests", retryAfter: e.RetryAfter, limit: e,
 		}
 	}
 	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
@@ -138,8 +139,8 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Allow", *a.allow)
 	}
 	if a.limit != nil {
-		h.Set("RateLimit-Policy", a.limit.policy())
-		h.Set("RateLimit", a.limit.state())
+		h.Set("RateLimit-Policy", rateLimitPolicy(a.limit))
+		h.Set("RateLimit", rateLimitState(a.limit))
 	}
 	w.WriteHeader(a.status)
 	if r.Method == http.MethodHead {

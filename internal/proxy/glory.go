@@ -25,7 +25,7 @@ func (h *gloryHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	if err := h.limiters.login.take(r.Context(), addressKey(ex.client)); err != nil {
+	if err := h.limiters.login.Take(r.Context(), addressKey(ex.client)); err != nil {
 		fail(w, r, err)
 		return
 	}
@@ -36,7 +36,7 @@ func (h *gloryHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if kind == loginEntrance {
-		if err := h.limiters.account.take(r.Context(), accountKey(body)); err != nil {
+		if err := h.limiters.account.Take(r.Context(), accountKey(body)); err != nil {
 			fail(w, r, err)
 			return
 		}

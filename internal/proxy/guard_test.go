@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 )
 
 // defaultRoutes are those of INTERWATER_ROUTES.
@@ -133,7 +134,7 @@ func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 	}
 	transport := bridge.NewTransport()
 	defer transport.CloseIdleConnections()
-	free, err := newLocalLimiter("member", Limit{})
+	free, err := fleet.NewLocalLimiter("member", fleet.Limit{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
 )
 
@@ -109,7 +110,7 @@ func reasonsInCode(t *testing.T) []string {
 			return true
 		}
 		for _, l := range []string{"login", "account", "member"} { // the one that is put together: a limit's
-			found[explain(&limitError{name: l}).reason] = true
+			found[explain(&fleet.LimitError{Name: l}).reason] = true
 		}
 		return true
 	})

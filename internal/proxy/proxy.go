@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
+
+	"roomgate/internal/fleet"
 )
 
 // gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
@@ -43,9 +45,9 @@ type Options struct {
 	MaxInFlight    int
 	// LoginLimit is per client address and AccountLimit per account id, both for the fleet; MemberLimit is per member and
 	// replica. Zero: none.
-	LoginLimit, AccountLimit, MemberLimit Limit
-	// Redis counts for the fleet.
-	Redis Redis
+	LoginLimit, AccountLimit, MemberLimit fleet.Limit
+	// Redis counts for the fleet. Nil: each replica counts for itself.
+	Redis *fleet.Redis
 	// APIDocs opens /openapi.json and /docs.
 	APIDocs bool
 	// CORSOrigins are the origins of browser clients, "*" for all. Empty: no CORS.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
 )
 
 // authorizer is who decides about members. *bridge.Bridge is one.
@@ -26,7 +27,7 @@ type authorizer interface {
 // roomHandler lets authorised members through.
 type roomHandler struct {
 	authorizer authorizer
-	limit      *localLimiter
+	limit      *fleet.LocalLimiter
 	log        *slog.Logger
 	tracing    tracing
 	next       http.Handler
@@ -61,7 +62,7 @@ func (h *roomHandler) admit(ctx context.Context, r *http.Request, ex *exchange) 
 		return err
 	}
 	ex.subject = member.Subject
-	if err := h.limit.take(member.Subject); err != nil {
+	if err := h.limit.Take(member.Subject); err != nil {
 		return err
 	}
 	ex.grant, err = h.authorizer.Authorize(ctx, member, bridge.Request{Method: r.Method, Path: ex.target.path, Room: ex.room})

@@ -1,0 +1,77 @@
+package fleet
+
+// This file tests the counting of rates in one replica's memory.
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestBurstAndRefillOfOneReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := NewLocalLimiter("member", Limit{3, 6 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRate(t, l.Take, time.Sleep)
+	})
+}
+
+// Those who are refused at the same moment don't make it later for those after them.
+func TestRefusedCrowdCostsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := NewLocalLimiter("member", Limit{10, 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd := func() int64 {
+			var admitted atomic.Int64
+			var wg sync.WaitGroup
+			for range 1000 {
+				wg.Go(func() {
+					err := l.Take("a")
+					if over, ok := errors.AsType[*LimitError](err); ok && over.RetryAfter > time.Second {
+						t.Errorf("wait %v", over.RetryAfter)
+					} else if err == nil {
+						admitted.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			return admitted.Load()
+		}
+		if got := crowd(); got != 10 {
+			t.Errorf("%d of a crowd were admitted, want the burst of 10", got)
+		}
+		for range 5 {
+			time.Sleep(time.Second)
+			if got := crowd(); got != 1 {
+				t.Errorf("%d were admitted a second later, want 1", got)
+			}
+		}
+	})
+}
+
+func TestMillionKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	l, err := NewLocalLimiter("account", Limit{1, time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1_000_000 {
+		if err := l.Take(strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := l.keys.Len(); kept != maxLimited {
+		t.Errorf("%d keys are kept, want %d", kept, maxLimited)
+	}
+	if err := l.Take("999999"); err == nil {
+		t.Error("a fresh key was evicted")
+	}
+}

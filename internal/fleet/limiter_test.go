@@ -1,0 +1,245 @@
+package fleet
+
+// This file holds the counting of rates: a burst exactly, its refill exactly, the same for the fleet as for one replica, and
+// neither open nor shut whatever becomes of Redis.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// limiters makes n replicas' limiters of one name.
+func limiters(t *testing.T, n int, addr string, limit Limit) []*Limiter {
+	t.Helper()
+	var all []*Limiter
+	for _, r := range replicas(t, n, addr, Options{}) {
+		l, err := NewLimiter(r, "account", limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// wantWait fails unless err is a refusal for exactly this long; 0 is admitted. A microsecond is Redis's unit.
+func wantWait(t *testing.T, err error, want time.Duration) {
+	t.Helper()
+	var got time.Duration
+	if over, ok := errors.AsType[*LimitError](err); ok {
+		got = over.RetryAfter
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if (got-want).Abs() > time.Microsecond || (got == 0) != (want == 0) {
+		t.Errorf("wait %v, want %v", got, want)
+	}
+}
+
+// checkRate holds a limiter of 3 per 6 s to its rate; after moves its clock.
+func checkRate(t *testing.T, take func(key string) error, after func(time.Duration)) {
+	t.Helper()
+	burst := func(key string) {
+		t.Helper()
+		for range 3 {
+			wantWait(t, take(key), 0)
+		}
+		wantWait(t, take(key), 2*time.Second)
+	}
+	burst("a")
+	wantWait(t, take("a"), 2*time.Second) // a refused one counts for nothing
+	burst("b")                            // nor does another's
+	after(2*time.Second - time.Millisecond)
+	wantWait(t, take("a"), time.Millisecond)
+	after(time.Millisecond)
+	wantWait(t, take("a"), 0)
+	wantWait(t, take("a"), 2*time.Second)
+	after(3 * time.Second)
+	wantWait(t, take("a"), 0)
+	wantWait(t, take("a"), time.Second) // half of the next one is there
+	after(time.Hour)
+	burst("a") // never more than one burst
+}
+
+func TestBurstAndRefillOfTheFleet(t *testing.T) {
+	server, now := unitRedis(t), time.Now() // its clock can be set
+	server.SetTime(now)
+	all, turn := limiters(t, 3, server.Addr(), Limit{3, 6 * time.Second}), 0
+	checkRate(t, func(key string) error {
+		turn++
+		return all[turn%3].Take(t.Context(), key)
+	}, func(d time.Duration) {
+		now = now.Add(d)
+		server.SetTime(now)
+		server.FastForward(d)
+	})
+}
+
+func TestKeysOfAFullBucketAreGone(t *testing.T) {
+	server := unitRedis(t)
+	l := limiters(t, 1, server.Addr(), Limit{3, 6 * time.Second})[0]
+	wantWait(t, l.Take(t.Context(), "a"), 0)
+	if ttl := server.TTL(l.use.Key(l.key("a"))); ttl <= 0 || ttl > 2*time.Second {
+		t.Errorf("it lives %v", ttl)
+	}
+}
+
+func TestTheFleetHasOneCount(t *testing.T) {
+	all := limiters(t, 4, sharedRedis(t), Limit{10, time.Hour})
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			err := all[i%4].Take(t.Context(), "demo")
+			over, isOver := errors.AsType[*LimitError](err)
+			switch {
+			case err == nil:
+				admitted.Add(1)
+			case !isOver || over.RetryAfter > 6*time.Minute || over.RetryAfter < 5*time.Minute:
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if admitted.Load() != 10 {
+		t.Errorf("%d were admitted, want 10", admitted.Load())
+	}
+}
+
+// What is in Redis may be anybody's writing. None of it admits more than a burst, and none shuts an account for good.
+func TestPoisonedCountHeals(t *testing.T) {
+	addr := sharedRedis(t)
+	limit, future := Limit{3, 300 * time.Millisecond}, fmt.Sprint(time.Now().Add(1000*time.Hour).UnixMicro())
+	for name, poison := range map[string][]any{
+		"garbage": {"SET", "%", "garbage"}, "empty": {"SET", "%", ""}, "binary": {"SET", "%", "\x00\xff"}, "the past": {"SET", "%", "1"},
+		"far past": {"SET", "%", "-1e300"}, "far future": {"SET", "%", future}, "farther": {"SET", "%", "1e300"}, "infinite": {"SET", "%", "inf"},
+		"no number": {"SET", "%", "nan"}, "hexadecimal": {"SET", "%", "0xffffffffffffff"},
+		"list": {"RPUSH", "%", "1"}, "hash": {"HSET", "%", "a", "1"}, "set": {"SADD", "%", "1"}, "stream": {"XADD", "%", "*", "a", "1"},
+	} {
+		l := limiters(t, 1, addr, limit)[0]
+		client, key := l.use.Client(), l.use.Key(l.key("a"))
+		poison[1] = key
+		if err := client.Do(t.Context(), poison...).Err(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		admitted := 0
+		for began := time.Now(); time.Since(began) < limit.Per; {
+			err := l.Take(t.Context(), "a")
+			if over, ok := errors.AsType[*LimitError](err); ok && over.RetryAfter > limit.every() {
+				t.Fatalf("%s: wait %v", name, over.RetryAfter)
+			} else if err == nil {
+				admitted++
+			}
+		}
+		if admitted < 1 || admitted > 2*limit.Burst+1 {
+			t.Errorf("%s: %d were admitted within one period", name, admitted)
+		}
+		if ttl := client.PTTL(t.Context(), key).Val(); ttl > limit.Per || ttl == -1 {
+			t.Errorf("%s: the key stays for %v", name, ttl)
+		}
+		if l.local.keys.Len() != 1 {
+			t.Errorf("%s: it was not Redis that counted", name)
+		}
+	}
+}
+
+func TestWithoutRedisEachReplicaCounts(t *testing.T) {
+	server := ownRedis(t)
+	all := limiters(t, 3, server.Addr, Limit{10, time.Hour})
+	take := func(n int) (admitted int) {
+		for i := range n {
+			err := all[i%3].Take(t.Context(), "demo")
+			if _, isOver := errors.AsType[*LimitError](err); err != nil && !isOver {
+				t.Fatal(err)
+			}
+			if err == nil {
+				admitted++
+			}
+		}
+		return admitted
+	}
+	before := take(5)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	without := take(300)
+	if before != 5 || without != 3*10-5 {
+		t.Errorf("%d with Redis, %d without: want 5, and what is left of a burst on each", before, without)
+	}
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range all {
+		eventually(t, "the new Redis is found", func() bool { return l.use.Outage() == nil })
+	}
+	if again := take(300); again != 10 {
+		t.Errorf("%d with the new Redis, want a burst", again)
+	}
+}
+
+func TestNoRedisAtAllIsALocalCount(t *testing.T) {
+	l, err := NewLimiter(nil, "account", Limit{2, time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, admitted := range []bool{true, true, false, false} {
+		if err := l.Take(t.Context(), "a"); (err == nil) != admitted {
+			t.Errorf("request %d: %v", i, err)
+		}
+	}
+}
+
+func TestWhoHasLeftIsNotCountedElsewhere(t *testing.T) {
+	l := limiters(t, 1, sharedRedis(t), Limit{1, time.Hour})[0]
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if err := l.Take(gone, "a"); !errors.Is(err, context.Canceled) || l.local.keys.Len() != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestNoLimitCountsNothing(t *testing.T) {
+	l, err := NewLimiter(nil, "login", Limit{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if err := l.Take(t.Context(), "a"); err != nil || l.local.Take("a") != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.local.keys.Len() != 0 {
+		t.Error("keys are kept")
+	}
+}
+
+func TestNamesInRedisTellNobody(t *testing.T) {
+	server := unitRedis(t)
+	r := replicas(t, 1, server.Addr(), Options{Prefix: "own-prefix:"})[0]
+	for name, key := range map[string]string{"login": "127.0.0.1", "account": "hong-gil-dong"} {
+		l, err := NewLimiter(r, name, Limit{100, time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantWait(t, l.Take(t.Context(), key), 0)
+	}
+	counts := 0
+	for _, key := range server.Keys() {
+		value, _ := server.Get(key)
+		if strings.Contains(key+value, "hong") || strings.Contains(key+value, "127.0") {
+			t.Errorf("%q: %q", key, value)
+		}
+		if strings.HasPrefix(key, "own-prefix:limit:login:") || strings.HasPrefix(key, "own-prefix:limit:account:") {
+			counts++
+		}
+	}
+	if counts != 2 {
+		t.Errorf("keys %q, want one of the address and one of the account", server.Keys())
+	}
+}
