@@ -6,6 +6,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -97,10 +98,10 @@ func (d *DenyList) run(ctx context.Context, script *redis.Script, args ...any) (
 	return reply, err
 }
 
-var denyLoadScript = redis.NewScript(`
-local version = redis.call('GET', KEYS[2]) or ''
-if version == ARGV[1] then return {redis.call('TIME'), version} end
-return {redis.call('TIME'), version, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}`)
+//go:embed denylist_load.lua
+var denyLoadLua string
+
+var denyLoadScript = redis.NewScript(denyLoadLua)
 
 // refresh takes over what has changed. If Redis has lost the list, for instance in a flush, it gives the list back.
 func (d *DenyList) refresh(ctx context.Context) error {
@@ -141,19 +142,10 @@ func endOf(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-var denyChangeScript = redis.NewScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
-for i = 1, #ARGV, 2 do
-  local ttl = tonumber(ARGV[i + 1])
-  if ttl < 0 then redis.call('ZREM', KEYS[1], ARGV[i])
-  elseif ttl == 0 then redis.call('ZADD', KEYS[1], 0, ARGV[i])
-  else redis.call('ZADD', KEYS[1], string.format('%.0f', now + ttl), ARGV[i]) end
-end
-local version = t[1] .. '.' .. t[2]
-redis.call('SET', KEYS[2], version)
-return version`)
+//go:embed denylist_change.lua
+var denyChangeLua string
+
+var denyChangeScript = redis.NewScript(denyChangeLua)
 
 // restore writes what this replica knows.
 func (d *DenyList) restore(ctx context.Context, known *denials) error {

@@ -5,6 +5,7 @@ package fleet
 import (
 	"context"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -101,25 +102,10 @@ func NewLimiter(r *Redis, name string, limit Limit) (*Limiter, error) {
 	return l, nil
 }
 
-// gcra keeps the time at which the key's bucket is full again, in microseconds of Redis's clock. It answers the wait in
-// microseconds; 0 admits. redis_rate does the same, but under key names outside the fleet's prefix, and so outside an ACL
-// that goes by it.
-var gcra = redis.NewScript(`
-local every, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local full = redis.pcall('GET', KEYS[1])
-full = type(full) == 'string' and tonumber(full) or now
-local fullest = now + every * burst
-if not (full <= fullest) then -- nothing that this script wrote; it drains from here
-  full = fullest
-  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-end
-full = math.max(full, now) + every
-local wait = full - every * burst - now
-if wait > 0 then return math.ceil(wait) end
-redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-return 0`)
+//go:embed limiter_take.lua
+var takeLua string
+
+var takeScript = redis.NewScript(takeLua)
 
 // key is the name of a client's count. It tells nobody who the client is: those are addresses and account ids.
 func (l *Limiter) key(client string) string {
@@ -140,7 +126,7 @@ func (l *Limiter) Take(ctx context.Context, key string) error {
 	var wait int64
 	err := l.use.Do(ctx, l.use.Key(name), func(ctx context.Context) (err error) {
 		every := max(1, l.local.limit.every().Microseconds())
-		wait, err = gcra.Run(ctx, l.use.Client(), []string{l.use.Key(name)}, every, l.local.limit.Burst).Int64()
+		wait, err = takeScript.Run(ctx, l.use.Client(), []string{l.use.Key(name)}, every, l.local.limit.Burst).Int64()
 		return err
 	})
 	switch {

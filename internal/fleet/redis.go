@@ -4,6 +4,7 @@ package fleet
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -131,7 +132,10 @@ func (u *Use) Do(ctx context.Context, key string, call func(context.Context) err
 // Outage returns why Redis is known to be down, or nil.
 func (u *Use) Outage() error { return u.redis.circuit.outage() }
 
-var probeScript = redis.NewScript(`return redis.call('SET', KEYS[1], '1', 'PX', 1000)`)
+//go:embed probe.lua
+var probeLua string
+
+var probeScript = redis.NewScript(probeLua)
 
 // probe proves that Redis runs scripts and takes writes: a read-only Redis answers PING.
 func (r *Redis) probe(ctx context.Context) error {

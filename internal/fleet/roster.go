@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,20 +114,10 @@ func (r *Roster) follow(ctx context.Context) {
 	_ = r.leave(context.WithoutCancel(ctx)) // if it fails, the others soon miss its announcements
 }
 
-var rosterScript = redis.NewScript(`
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'zset' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local t = redis.call('TIME')
-local now, keep = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[2])
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - keep + 1))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-local found = {}
-for i, v in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES')) do
-  if i % 2 == 1 then found[i] = #v <= tonumber(ARGV[4]) and v or '' else found[i] = string.format('%.0f', now - v) end
-end
-return found`)
+//go:embed roster_refresh.lua
+var rosterLua string
+
+var rosterScript = redis.NewScript(rosterLua)
 
 // key is one sorted set: entries by Redis's time of their last announcement, in milliseconds.
 func (r *Roster) key() string { return r.use.Key("") }

@@ -5,6 +5,7 @@ package tokencache
 
 import (
 	"context"
+	_ "embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -58,14 +59,10 @@ type view struct {
 	refusedUntil time.Time
 }
 
-var loadScript = redis.NewScript(`
-local function get(name)
-  local v = redis.pcall('GET', name)
-  if type(v) == 'string' then return v end
-  return ''
-end
-return {redis.call('TIME'), get(KEYS[1]), redis.call('PTTL', KEYS[1]), redis.call('PTTL', KEYS[2]),
-  get(KEYS[3]), redis.call('PTTL', KEYS[3]), get(KEYS[4]), redis.call('PTTL', KEYS[4])}`)
+//go:embed load.lua
+var loadLua string
+
+var loadScript = redis.NewScript(loadLua)
 
 // load takes one look. An entry that doesn't open is removed on the way.
 func (s *store) load(ctx context.Context, k Key) (view, error) {
@@ -137,18 +134,10 @@ func (s *store) openToken(k Key, raw string, now time.Time, left time.Duration) 
 // or nearly so in the fleet.
 const foreignLease = 10
 
-var lockScript = redis.NewScript(`
-local left = redis.call('PTTL', KEYS[1])
-if left == -1 or left > ARGV[2] * ARGV[3] then redis.call('DEL', KEYS[1]) end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return '' end
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local last = redis.pcall('GET', KEYS[2])
-last = type(last) == 'string' and tonumber(last) or 0
-if not (last <= now + 86400000000) then last = 0 end -- "nan" too is a number, and no comparison holds for it
-local generation = string.format('%.0f', math.max(last + 1, now))
-redis.call('SET', KEYS[2], generation, 'PX', 2592000000)
-return generation`)
+//go:embed lock.lua
+var lockLua string
+
+var lockScript = redis.NewScript(lockLua)
 
 // lock tries to become the fleet's one fetcher of k. The generation is 0 where another holds the lock; an error is
 // neither held nor acquired. A lock without an end, which only a foreign hand can leave, does not count; nor does a
@@ -168,17 +157,10 @@ func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Durati
 	return generation, nil
 }
 
-var saveScript = redis.NewScript(`
-local stored = 0
-local there = redis.pcall('GET', KEYS[1])
-local newer = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
-if not newer or newer <= tonumber(ARGV[1]) then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-  redis.call('DEL', KEYS[3])
-  stored = 1
-end
-if redis.pcall('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end
-return stored`)
+//go:embed save.lua
+var saveLua string
+
+var saveScript = redis.NewScript(saveLua)
 
 // save publishes t and releases the lock if owner still holds it. stored is false where a newer token was present.
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
@@ -201,11 +183,10 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 	return stored, nil
 }
 
-var releaseScript = redis.NewScript(`
-if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-if tonumber(ARGV[3]) > 0 then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3]) end
-return 1`)
+//go:embed release.lua
+var releaseLua string
+
+var releaseScript = redis.NewScript(releaseLua)
 
 // release gives the lock up; mine is false where owner no longer held it, and then nothing is changed. Where failure is
 // set, everybody else learns of it for backoff.
@@ -225,12 +206,10 @@ func (s *store) release(ctx context.Context, k Key, owner string, failure *Fetch
 	return mine, nil
 }
 
-var dropScript = redis.NewScript(`
-if redis.pcall('GET', KEYS[2]) == ARGV[1] then return redis.call('PTTL', KEYS[2]) end
-local there = redis.pcall('GET', KEYS[1])
-local generation = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
-if generation and generation <= tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
-return 0`)
+//go:embed drop.lua
+var dropLua string
+
+var dropScript = redis.NewScript(dropLua)
 
 // drop removes the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
 // refused, it stays, and the rest of that memory is returned.
@@ -253,7 +232,10 @@ func (s *store) refuse(ctx context.Context, k Key, generation uint64, ttl time.D
 	})
 }
 
-var evictScript = redis.NewScript(`if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`)
+//go:embed evict.lua
+var evictLua string
+
+var evictScript = redis.NewScript(evictLua)
 
 // evict removes an entry that doesn't open, unless it has been replaced since. It is an attempt: who stores next
 // overwrites it anyway, unless its clear generation says that it is newer.

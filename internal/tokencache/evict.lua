@@ -1,0 +1,11 @@
+-- Removes an entry that doesn't open, unless it has been replaced.
+--
+-- KEYS[1]  the token's entry
+-- ARGV[1]  the entry as it was read
+-- result   how many were removed: 1 or 0
+-- retry    harmless
+
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0

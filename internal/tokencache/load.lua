@@ -1,0 +1,24 @@
+-- Takes one look at everything that is kept for a key. A part of another type, which nobody of ours wrote, reads as ''.
+--
+-- KEYS[1]  the token's entry
+-- KEYS[2]  the lock
+-- KEYS[3]  the note of the last failure
+-- KEYS[4]  the refused generation
+-- result   {TIME, entry, its PTTL, the lock's PTTL, note, its PTTL, refused generation, its PTTL}
+-- retry    harmless: it changes nothing
+
+local function get(name)
+  local v = redis.pcall('GET', name)
+  if type(v) == 'string' then
+    return v
+  end
+  return ''
+end
+
+return {
+  redis.call('TIME'),
+  get(KEYS[1]), redis.call('PTTL', KEYS[1]),
+  redis.call('PTTL', KEYS[2]),
+  get(KEYS[3]), redis.call('PTTL', KEYS[3]),
+  get(KEYS[4]), redis.call('PTTL', KEYS[4]),
+}
