@@ -99,7 +99,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	g.redis = fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: cfg.RedisTimeout, Log: g.log})
 	g.onClose(g.redis.Close)
 	g.cache, err = tokencache.New(tokencache.Options{
-		Redis: g.redis, FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
+		Redis: g.redis, Labels: bridge.TokenLabels(), FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err

@@ -43,9 +43,9 @@ func (g *gateway) status() ops.Status {
 	for _, d := range g.degraded() {
 		s.Degraded, s.Reasons = append(s.Degraded, d.text), append(s.Reasons, d.reason)
 	}
-	for _, t := range g.tokens() {
+	for _, t := range append(g.tokens(), g.unasked()...) {
 		s.Licenses = append(s.Licenses, ops.License{
-			Name: t.License, Role: t.Role, State: t.State,
+			Name: t.license, Role: t.role, State: t.State,
 			AgeSeconds: t.Age.Seconds(), ExpiresInSeconds: t.ExpiresIn.Seconds(), LastError: t.LastError,
 		})
 	}
@@ -72,12 +72,12 @@ func (g *gateway) degraded() (all []degradation) {
 			all = append(all, degradation{"circuit", upstream + " is failing; its circuit is open"})
 		}
 	}
-	for _, t := range g.cache.Status() {
+	for _, t := range g.tokens() {
 		switch {
 		case t.LastError != "":
-			all = append(all, degradation{"token", fmt.Sprintf("license %s (%s): no new access token: %s", t.License, t.Role, t.LastError)})
+			all = append(all, degradation{"token", fmt.Sprintf("license %s (%s): no new access token: %s", t.license, t.role, t.LastError)})
 		case t.Refused:
-			all = append(all, degradation{"refused_token", fmt.Sprintf("license %s (%s): access token refused", t.License, t.Role)})
+			all = append(all, degradation{"refused_token", fmt.Sprintf("license %s (%s): access token refused", t.license, t.role)})
 		}
 	}
 	return all
@@ -142,14 +142,29 @@ func (g *gateway) replicas() []ops.Replica {
 	return list
 }
 
-// tokens is where every license's token stands, also of those that nobody has asked for yet.
-func (g *gateway) tokens() []tokencache.Status {
-	known := g.cache.Status()
+// tokenStatus is where the access token of one license and role stands.
+type tokenStatus struct {
+	license, role string
+	tokencache.Status
+}
+
+// tokens is where every token stands that somebody has asked for.
+func (g *gateway) tokens() []tokenStatus {
+	var list []tokenStatus
+	for _, s := range g.cache.Status() {
+		list = append(list, tokenStatus{s.Labels[0], s.Labels[1], s}) // as bridge.TokenLabels says
+	}
+	return list
+}
+
+// unasked is the member's token of each license for which nobody has asked yet.
+func (g *gateway) unasked() []tokenStatus {
+	var list []tokenStatus
+	known := g.tokens()
 	for _, l := range g.cfg.Licenses {
-		asked := slices.ContainsFunc(known, func(s tokencache.Status) bool { return s.License == l.Name })
-		if !asked {
-			known = append(known, tokencache.Status{License: l.Name, Role: bridge.RoleMember, State: tokencache.StateEmpty})
+		if !slices.ContainsFunc(known, func(s tokenStatus) bool { return s.license == l.Name }) {
+			list = append(list, tokenStatus{l.Name, bridge.RoleMember, tokencache.Status{State: tokencache.StateEmpty}})
 		}
 	}
-	return known
+	return list
 }

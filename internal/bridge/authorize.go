@@ -110,6 +110,11 @@ func compileOr(env *cel.Env, text, otherwise string) (*rule, error) {
 	return compileRule(env, text)
 }
 
+// TokenLabels are the labels of every access token's key: its license and role, in this order.
+func TokenLabels() []tokencache.Label {
+	return []tokencache.Label{{Name: "license"}, {Name: "role", Values: RoleMember + ", " + RoleOwner}}
+}
+
 // newGrant puts everything that changes the token's authority into its key: in Redis no other may meet it.
 func newGrant(l License, role string, interwater sender) (Grant, error) {
 	if l.TokenMinutes <= 0 {
@@ -119,7 +124,7 @@ func newGrant(l License, role string, interwater sender) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	key.License, key.Role, key.AskedLife = l.Name, role, time.Duration(l.TokenMinutes)*time.Minute
+	key.Labels, key.AskedLife = []string{l.Name, role}, time.Duration(l.TokenMinutes)*time.Minute
 	return Grant{License: l.Name, Role: role, key: key, issuer: &issuer{
 		interwater: interwater, license: l, owner: role == RoleOwner,
 	}}, nil

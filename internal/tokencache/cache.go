@@ -26,10 +26,19 @@ type Options struct {
 	FetchTimeout time.Duration
 	// RefusedTTL is how long a token that was rejected although fresh is not replaced again. 0: 60 s.
 	RefusedTTL time.Duration
+	// Labels name the values of Key.Labels. Nil: keys have no labels.
+	Labels []Label
 	// Log takes what an operator should know. Nil: nothing is logged.
 	Log *slog.Logger
 	// Metrics takes the package's collectors. Nil: they are not registered.
 	Metrics prometheus.Registerer
+}
+
+// Label is a label of every key, in metrics and logs. All its values together must be few.
+type Label struct {
+	Name string
+	// Values lists the values for the metrics' help texts. "": the help texts don't list them.
+	Values string
 }
 
 // Cache holds the tokens of all keys. It is safe for concurrent use. Make one with New and end it with Close.
@@ -68,7 +77,7 @@ func New(o Options) (*Cache, error) {
 	if o.Redis != nil {
 		c.store, c.redisTimeout = newStore(o.Redis), o.Redis.Timeout()
 	}
-	c.metrics = newMetrics()
+	c.metrics = newMetrics(o.Labels)
 	if o.Metrics != nil {
 		if err := c.metrics.register(o.Metrics, c); err != nil {
 			c.cancel()
@@ -240,7 +249,7 @@ func (e *entry) remember(fetch Fetch) {
 }
 
 // failing returns the remembered failure as an error, or nil. It holds until a flight succeeds or interest lapses, also
-// while a new attempt is in the air: members get their answer at once, not after another timeout.
+// while a new attempt is in the air: callers get their answer at once, not after another timeout.
 func (e *entry) failing(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -101,7 +101,7 @@ func TestBackoffByClass(t *testing.T) {
 	}
 }
 
-func TestRefusedLicenseIsAskedEverMoreRarely(t *testing.T) {
+func TestRefusedKeyIsAskedEverMoreRarely(t *testing.T) {
 	for _, step := range []time.Duration{100 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second} {
 		t.Run("a lookup every "+step.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestBackoffStartsAgainAfterSuccessAndAfterLongSilence(t *testing.T) {
 	}
 }
 
-func TestMembersGetInWithinTwoSecondsOfTheIssuersReturn(t *testing.T) {
+func TestCallersAreServedWithinTwoSecondsOfTheIssuersReturn(t *testing.T) {
 	for name, outage := range map[string]time.Duration{"short": time.Second, "long": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestMembersGetInWithinTwoSecondsOfTheIssuersReturn(t *testing.T) {
 	}
 }
 
-func TestMembersGetInSoonAfterAnOutageThatOutlivedTheToken(t *testing.T) {
+func TestCallersAreServedSoonAfterAnOutageThatOutlivedTheToken(t *testing.T) {
 	for _, life := range []time.Duration{6 * time.Second, time.Minute, 10 * time.Minute} {
 		t.Run(life.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -60,13 +60,13 @@ func TestKeysNeverMeetEachOthersTokens(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	keys := []Key{
-		newKey(t, "secret", "https://iw", "access", "member", "60"),
-		newKey(t, "secret", "https://iw", "access", "owner", "60"),
-		newKey(t, "secret", "https://iw", "access", "member", "30"),
-		newKey(t, "secret", "https://iw", "other access", "member", "60"),
-		newKey(t, "secret", "https://other", "access", "member", "60"),
-		newKey(t, "rotated", "https://iw", "access", "member", "60"),
-		newKey(t, "secret", "https://iwaccess", "member", "60"),
+		newKey(t, "secret", "https://issuer", "access", "first", "60"),
+		newKey(t, "secret", "https://issuer", "access", "second", "60"),
+		newKey(t, "secret", "https://issuer", "access", "first", "30"),
+		newKey(t, "secret", "https://issuer", "other access", "first", "60"),
+		newKey(t, "secret", "https://other", "access", "first", "60"),
+		newKey(t, "rotated", "https://issuer", "access", "first", "60"),
+		newKey(t, "secret", "https://issueraccess", "first", "60"),
 		newKey(t, "secret"),
 		newKey(t, "secret", ""),
 	}

@@ -32,7 +32,7 @@ func (c *Cache) fly(e *entry) (landed, error) {
 	return in, nil
 }
 
-// errLate is the failure of a token whose life was over before anybody could use it.
+// errLate is the failure of a token that expired before anybody could use it.
 var errLate = &FetchError{Class: Transient, Err: errors.New("the token expired on its way here")}
 
 // obtain looks in Redis, takes the lock, or waits for who holds it, until one of them gives an outcome.
@@ -40,7 +40,7 @@ func (c *Cache) obtain(ctx context.Context, e *entry) (landed, error) {
 	if c.store == nil {
 		return c.fetch(ctx, e, nextGeneration(e, time.Now()))
 	}
-	// What a caller can lose to a slow Redis before the fetch is one timeout, not one for each step.
+	// Before the fetch, a slow Redis costs a caller one timeout, not one for each step.
 	began := time.Now()
 	first, cancel := context.WithTimeout(ctx, c.redisTimeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func (c *Cache) obtain(ctx context.Context, e *entry) (landed, error) {
 		if seen.failure != nil {
 			return landed{}, &followed{FetchError: seen.failure, attempts: seen.attempts}
 		}
-		// A lock that ends never, or too late, is of no replica; taking the lock does away with it.
+		// No replica sets a lock without an end, or one this long. Taking the lock replaces it.
 		if seen.lockLeft == 0 || seen.lockLeft > foreignLease*c.lease() {
 			owner := rand.Text()
 			generation, err := c.store.lock(look, e.key, owner, c.lease())
@@ -107,7 +107,7 @@ func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 	return seen, nil
 }
 
-// followed is a failure that another replica met: it sets the backoff here, and is not told to the fleet again.
+// followed is another replica's failure: it sets the backoff here, and the fleet isn't told again.
 type followed struct {
 	*FetchError
 	attempts int
@@ -153,8 +153,8 @@ func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generat
 	return c.publish(e, owner, in, left), nil
 }
 
-// publish stores the token for the fleet and gives what to hand out: the token, or a newer one that was there already.
-// Beyond left the storing goes on by itself: callers have waited for Redis long enough.
+// publish stores the token for the fleet and returns what to hand out: the token, or a newer one that was there already.
+// It returns after left, while the storing goes on: callers have waited for Redis long enough.
 func (c *Cache) publish(e *entry, owner string, in landed, left time.Duration) landed {
 	stored := make(chan landed, 1)
 	if !c.spawn(func() { stored <- c.save(e, owner, in) }) {
@@ -277,14 +277,6 @@ func (e *entry) budgetFor(life time.Duration) {
 	if limit := budgetRate(life); limit != e.budget.Limit() {
 		e.budget.SetLimit(limit)
 	}
-}
-
-// asFetchError gives err its class: Transient unless it says otherwise.
-func asFetchError(err error) *FetchError {
-	if failure, ok := errors.AsType[*FetchError](err); ok {
-		return failure
-	}
-	return &FetchError{Class: Transient, Err: err}
 }
 
 // giveUp releases the lock without a word to the fleet.

@@ -18,8 +18,9 @@ import (
 
 // Key names one token. Two keys are the same exactly when their secret and scope are.
 type Key struct {
-	// License and Role label metrics, status and logs. They don't take part in the identity.
-	License, Role string
+	// Labels are the values of Options.Labels, in their order, for metrics, status and logs. A value that is missing is "".
+	// They don't take part in the identity.
+	Labels []string
 	// AskedLife is the life that a fetch asks for: it sets the fetch budget until a token has told the real one.
 	AskedLife time.Duration
 

@@ -22,7 +22,7 @@ func TestKeyNeedsASecret(t *testing.T) {
 
 func TestKeyIsItsSecretAndScopeAndNothingElse(t *testing.T) {
 	a, b := newKey(t, "s", "x", "y"), newKey(t, "s", "x", "y")
-	b.License, b.Role, b.AskedLife = "other", "owner", time.Minute
+	b.Labels, b.AskedLife = []string{"other", "second"}, time.Minute
 	if a.id != b.id {
 		t.Error("the same secret and scope gave two names")
 	}

@@ -99,9 +99,10 @@ func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalCl
 // newPrefix keeps a test's names in the shared Redis to itself, also when it is run again.
 func newPrefix(t *testing.T) string { return t.Name() + ":" + rand.Text() + ":" }
 
-// newCache makes a cache that is closed with the test.
+// newCache makes a cache whose keys have two labels. It is closed with the test.
 func newCache(t testing.TB, o Options) *Cache {
 	t.Helper()
+	o.Labels = []Label{{Name: "account"}, {Name: "rank", Values: "first, second"}}
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -131,18 +132,18 @@ func newFleet(t *testing.T, n int, addr string, o Options, on ...fleet.Options) 
 	return replicas
 }
 
-// newKey makes a key whose labels are those of an ordinary license.
+// newKey makes a key with two labels.
 func newKey(t testing.TB, secret string, scope ...string) Key {
 	t.Helper()
 	k, err := NewKey(NewSecret(secret), scope...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.License, k.Role, k.AskedLife = "main", "member", time.Hour
+	k.Labels, k.AskedLife = []string{"main", "first"}, time.Hour
 	return k
 }
 
-// issuer stands for the token endpoint. Its fields are set before use; later changes go through its methods.
+// issuer stands for the issuer of tokens. Its fields are set before use; later changes go through its methods.
 type issuer struct {
 	life  time.Duration
 	takes time.Duration         // how long a fetch takes

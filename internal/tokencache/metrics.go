@@ -1,15 +1,17 @@
 package tokencache
 
-// This file counts what the cache does. Label values are bounded: license and role come from the settings, the others
-// are the constants of this package.
+// This file counts what the cache does. Label values are bounded: those of keys by who makes the keys, the others are the
+// constants of this package.
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 type metrics struct {
+	labels     []Label // of every key
 	lookups    *prometheus.CounterVec
 	fetches    *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
@@ -17,22 +19,23 @@ type metrics struct {
 	rejections *prometheus.CounterVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(labels []Label) *metrics {
 	return &metrics{
+		labels: labels,
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lookups_total",
-			Help: "Access token lookups by the layer that answered (memory, redis, fetched: the token endpoint, none) and result (hit, error).",
+			Help: "Token lookups by the layer that answered (memory, redis, fetched: the issuer, none) and result (hit, error).",
 		}, []string{"layer", "result"}),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_fetches_total",
-			Help: "Calls of the token endpoint by license, role (member, owner) and result (ok, transient: no answer or a failure that may " +
-				"pass, throttled: it asked to wait, garbage: an answer without a usable token, refused: it doesn't take the license's keys).",
-		}, []string{"license", "role", "result"}),
+			Help: "Fetches from the issuer" + by(labels, "result (ok, transient: no answer or a failure that may pass, "+
+				"throttled: it asked to wait, garbage: an answer without a usable token, refused: it doesn't take the key)") + ".",
+		}, names(labels, "result")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "roomgate_token_fetch_seconds",
-			Help:    "How long calls of the token endpoint took, by license and role (member, owner).",
+			Help:    "How long fetches from the issuer took" + by(labels) + ".",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"license", "role"}),
+		}, names(labels)),
 		locks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lock_total",
 			Help: "Tries at the fleet's fetch lock by outcome (acquired, held: by another replica, error: Redis failed, fenced: the token was " +
@@ -40,10 +43,56 @@ func newMetrics() *metrics {
 		}, []string{"outcome"}),
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_rejections_total",
-			Help: "Access tokens turned down by Interwater, by license, role (member, owner) and result (dropped: it is replaced, refused: its " +
-				"replacement was turned down too).",
-		}, []string{"license", "role", "result"}),
+			Help: "Tokens turned down where they were used" +
+				by(labels, "result (dropped: it is replaced, refused: its replacement was turned down too)") + ".",
+		}, names(labels, "result")),
 	}
+}
+
+// names are the keys' labels and further ones.
+func names(labels []Label, more ...string) []string {
+	all := make([]string, 0, len(labels)+len(more))
+	for _, l := range labels {
+		all = append(all, l.Name)
+	}
+	return append(all, more...)
+}
+
+// by lists labels in a help text; "" where there are none.
+func by(labels []Label, more ...string) string {
+	all := make([]string, 0, len(labels)+len(more))
+	for _, l := range labels {
+		text := l.Name
+		if l.Values != "" {
+			text += " (" + l.Values + ")"
+		}
+		all = append(all, text)
+	}
+	all = append(all, more...)
+	switch last := len(all) - 1; last {
+	case -1:
+		return ""
+	case 0:
+		return ", by " + all[0]
+	default:
+		return ", by " + strings.Join(all[:last], ", ") + " and " + all[last]
+	}
+}
+
+// values are a key's labels and further ones.
+func (m *metrics) values(k Key, more ...string) []string {
+	all := make([]string, len(m.labels), len(m.labels)+len(more))
+	copy(all, k.Labels)
+	return append(all, more...)
+}
+
+// attrs are a key's labels in a log line.
+func (m *metrics) attrs(k Key) []any {
+	var all []any
+	for i, value := range m.values(k) {
+		all = append(all, m.labels[i].Name, value)
+	}
+	return all
 }
 
 // register adds the collectors, and the gauges that are read from c when they are scraped.
@@ -74,12 +123,12 @@ func (m *metrics) fetched(k Key, err error, took time.Duration) {
 	if err != nil {
 		result = string(asFetchError(err).Class)
 	}
-	m.fetches.WithLabelValues(k.License, k.Role, result).Inc()
-	m.duration.WithLabelValues(k.License, k.Role).Observe(took.Seconds())
+	m.fetches.WithLabelValues(m.values(k, result)...).Inc()
+	m.duration.WithLabelValues(m.values(k)...).Observe(took.Seconds())
 }
 
 func (m *metrics) rejected(k Key, result string) {
-	m.rejections.WithLabelValues(k.License, k.Role, result).Inc()
+	m.rejections.WithLabelValues(m.values(k, result)...).Inc()
 }
 
 // expiries reports each key's seconds to expiry at scrape time.
@@ -89,9 +138,9 @@ type expiries struct {
 }
 
 func newExpiries(c *Cache) *expiries {
+	labels := c.metrics.labels
 	return &expiries{c, prometheus.NewDesc("roomgate_token_expiry_seconds",
-		"Seconds until this replica's access token expires, by license and role (member, owner); 0 without one.",
-		[]string{"license", "role"}, nil)}
+		"Seconds until this replica's token expires"+by(labels)+"; 0 without one.", names(labels), nil)}
 }
 
 // Describe implements prometheus.Collector.
@@ -99,14 +148,15 @@ func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- x.desc }
 
 // Collect implements prometheus.Collector.
 func (x *expiries) Collect(ch chan<- prometheus.Metric) {
-	// After a rotated secret two keys have the same labels, which a scrape must not: the token in use counts.
-	type labels struct{ license, role string }
-	longest := make(map[labels]time.Duration)
+	// After a rotated secret two keys have the same labels. A scrape must not show them twice: the token in use counts.
+	longest := make(map[string]Status)
 	for _, s := range x.c.Status() {
-		l := labels{s.License, s.Role}
-		longest[l] = max(longest[l], s.ExpiresIn)
+		id := strings.Join(s.Labels, "\x00")
+		if known, ok := longest[id]; !ok || known.ExpiresIn < s.ExpiresIn {
+			longest[id] = s
+		}
 	}
-	for l, left := range longest {
-		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, left.Seconds(), l.license, l.role)
+	for _, s := range longest {
+		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, s.ExpiresIn.Seconds(), s.Labels...)
 	}
 }

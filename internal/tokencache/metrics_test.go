@@ -75,26 +75,26 @@ func TestMetricsCountLookupsFetchesAndRejections(t *testing.T) {
 		unavailable(t, Rejected, c.Refuse(t.Context(), k, token))
 		unavailable(t, Rejected, c.Reject(t.Context(), k, token))
 		bad := newKey(t, "s", "bad")
-		bad.License, bad.Role = "second", "owner"
+		bad.Labels = []string{"other", "second"}
 		for _, class := range []Class{Transient, Throttled, Garbage, Denied} {
 			denied(t, class, c, bad, (&issuer{err: failure(class)}).fetch)
 			time.Sleep(10 * time.Minute)
 		}
 		time.Sleep(time.Until(token.Expiry()) - 10*time.Minute)
 		expect(t, scrape(t, r), map[string]float64{
-			"roomgate_token_lookups_total memory hit":             5,
-			"roomgate_token_lookups_total fetched hit":            2,
-			"roomgate_token_lookups_total none error":             4,
-			"roomgate_token_fetches_total main ok member":         2,
-			"roomgate_token_fetch_seconds main member":            2,
-			"roomgate_token_rejections_total main dropped member": 1,
-			"roomgate_token_rejections_total main refused member": 2,
-			"roomgate_token_expiry_seconds main member":           600,
-			"roomgate_token_expiry_seconds second owner":          0,
+			"roomgate_token_lookups_total memory hit":            5,
+			"roomgate_token_lookups_total fetched hit":           2,
+			"roomgate_token_lookups_total none error":            4,
+			"roomgate_token_fetches_total main first ok":         2,
+			"roomgate_token_fetch_seconds main first":            2,
+			"roomgate_token_rejections_total main first dropped": 1,
+			"roomgate_token_rejections_total main first refused": 2,
+			"roomgate_token_expiry_seconds main first":           600,
+			"roomgate_token_expiry_seconds other second":         0,
 		})
 		got := scrape(t, r)
 		for _, class := range []Class{Transient, Throttled, Garbage, Denied} {
-			if n := got["roomgate_token_fetches_total second "+string(class)+" owner"]; n < 1 {
+			if n := got["roomgate_token_fetches_total other second "+string(class)]; n < 1 {
 				t.Errorf("no fetch counted as %s", class)
 			}
 		}
@@ -121,8 +121,8 @@ func TestScrapeSurvivesARotatedSecret(t *testing.T) {
 		c, iss := newCache(t, Options{Metrics: r}), &issuer{life: time.Hour}
 		takeFrom(t, Fetched, c, newKey(t, "before"), iss.fetch)
 		time.Sleep(10 * time.Minute)
-		takeFrom(t, Fetched, c, newKey(t, "after"), iss.fetch) // the same license and role
-		expect(t, scrape(t, r), map[string]float64{"roomgate_token_expiry_seconds main member": 3599})
+		takeFrom(t, Fetched, c, newKey(t, "after"), iss.fetch) // the same labels
+		expect(t, scrape(t, r), map[string]float64{"roomgate_token_expiry_seconds main first": 3599})
 	})
 }
 

@@ -72,10 +72,10 @@ func TestSpoiltEntryIsAMissAndIsOverwritten(t *testing.T) {
 	t.Run("another key's", func(t *testing.T) {
 		t.Parallel()
 		replicas := newFleet(t, 2, sharedRedis(t), Options{})
-		k, owner, iss := newKey(t, "s", "member"), newKey(t, "s", "owner"), &issuer{life: time.Hour}
-		takeFrom(t, Fetched, replicas[0], owner, (&issuer{life: time.Hour}).fetch)
+		k, other, iss := newKey(t, "s", "first"), newKey(t, "s", "second"), &issuer{life: time.Hour}
+		takeFrom(t, Fetched, replicas[0], other, (&issuer{life: time.Hour}).fetch)
 		client, name := replicas[0].store.client, replicas[0].store.name
-		if err := client.Copy(t.Context(), name(owner, "token"), name(k, "token"), 0, true).Err(); err != nil {
+		if err := client.Copy(t.Context(), name(other, "token"), name(k, "token"), 0, true).Err(); err != nil {
 			t.Fatal(err)
 		}
 		notBelieved(t, replicas, k, iss)

@@ -16,8 +16,8 @@ const (
 	mandatoryShare, mandatoryMost = 10, 30 * time.Second // a tenth
 )
 
-// Backoff bounds. Members are being turned away without a token: then the wait stays short, so that they get in soon
-// after the issuer is back; with one still valid there is time.
+// Backoff bounds. Without a token callers are turned away: then the wait stays short, so that they are served soon after
+// the issuer is back. With a token that is still valid there is time.
 const (
 	backoffLeast, backoffMost             = 250 * time.Millisecond, 10 * time.Second
 	backoffDeniedLeast, backoffDeniedMost = time.Second, time.Minute
@@ -73,7 +73,7 @@ func (c *Cache) settleFailure(e *entry, err error) error {
 		failure = e.failure // what the issuer said last tells more than that it can't be asked again yet
 	}
 	if e.failure == nil {
-		c.log.Warn("no new token", "license", e.key.License, "role", e.key.Role, "class", string(failure.Class), "error", failure.Err.Error())
+		c.log.With(c.metrics.attrs(e.key)...).Warn("no new token", "class", string(failure.Class), "error", failure.Err.Error())
 	}
 	e.failure, e.failedAt, e.retryAt, e.attempts = failure, now, now.Add(wait), attempts
 	c.arm(e, wait)

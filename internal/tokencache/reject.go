@@ -63,8 +63,7 @@ func (c *Cache) Refuse(ctx context.Context, key Key, t *Token) error {
 	e := c.entry(key)
 	e.refuse(t.generation, c.refusedTTL)
 	c.metrics.rejected(key, "refused")
-	c.log.Error("a fresh token was rejected; not fetching another for now",
-		"license", key.License, "role", key.Role, "for", c.refusedTTL.String())
+	c.log.With(c.metrics.attrs(key)...).Error("a fresh token was rejected; not fetching another for now", "for", c.refusedTTL.String())
 	if c.store != nil {
 		c.quietly(c.store.refuse(context.WithoutCancel(ctx), key, t.generation, c.refusedTTL))
 	}

@@ -67,11 +67,11 @@ func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 	t.Parallel()
 	const secretKey, accessKey, issued, kept = "marker-secret-key-3141", "marker-access-key-5926", "marker-token-5358", "marker-vault-9793"
 	c := newFleet(t, 1, sharedRedis(t), Options{RefusedTTL: time.Minute})[0]
-	k := newKey(t, secretKey, "https://interwater", accessKey, "member", "60")
+	k := newKey(t, secretKey, "https://issuer", accessKey, "first", "60")
 	fetch := func(context.Context) (Issued, error) { return Issued{Value: NewSecret(issued), Life: time.Hour}, nil }
 	token := takeFrom(t, Fetched, c, k, fetch)
 	unavailable(t, Rejected, c.Refuse(t.Context(), k, token))
-	bad := newKey(t, secretKey, "https://interwater", accessKey, "owner", "60")
+	bad := newKey(t, secretKey, "https://issuer", accessKey, "second", "60")
 	denied(t, Denied, c, bad, (&issuer{err: &FetchError{Class: Denied, RetryAfter: time.Minute, Err: context.Canceled}}).fetch)
 	lockOrFail(t, c, newKey(t, secretKey, "locked"), "somebody", time.Minute)
 	c.Vault(NewSecret(secretKey), "verdicts").Save(t.Context(), accessKey, []byte(kept), time.Hour)

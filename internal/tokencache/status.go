@@ -3,7 +3,6 @@ package tokencache
 // This file tells an operator where every token stands, without the tokens.
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -18,31 +17,32 @@ const (
 
 // Status is one key's state on this replica.
 type Status struct {
-	License, Role, State string
-	Age                  time.Duration // since it was issued; 0 without a token
-	ExpiresIn            time.Duration // 0 without a token
-	LastError            string        // class of the failure that is remembered; "" for none
-	Refused              bool          // the token in use was rejected although fresh
+	Labels    []string // of the key; as many as Options.Labels
+	State     string
+	Age       time.Duration // since it was issued; 0 without a token
+	ExpiresIn time.Duration // 0 without a token
+	LastError string        // class of the failure that is remembered; "" for none
+	Refused   bool          // the token in use was rejected although fresh
 }
 
-// Status returns the state of every key that has been asked for, by license and role.
+// Status returns the state of every key that has been asked for, in the order of their labels.
 func (c *Cache) Status() []Status {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	all := make([]Status, 0, len(c.entries))
 	for _, e := range c.entries {
-		all = append(all, e.status(time.Now()))
+		s := e.status(time.Now())
+		s.Labels = c.metrics.values(e.key)
+		all = append(all, s)
 	}
-	slices.SortFunc(all, func(a, b Status) int {
-		return cmp.Or(cmp.Compare(a.License, b.License), cmp.Compare(a.Role, b.Role))
-	})
+	slices.SortFunc(all, func(a, b Status) int { return slices.Compare(a.Labels, b.Labels) })
 	return all
 }
 
 func (e *entry) status(now time.Time) Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := Status{License: e.key.License, Role: e.key.Role, State: StateEmpty}
+	s := Status{State: StateEmpty}
 	if e.failure != nil {
 		s.State, s.LastError = StateFailing, string(e.failure.Class)
 	}
@@ -60,7 +60,7 @@ func (e *entry) status(now time.Time) Status {
 	return s
 }
 
-// RedisDown tells whether Redis is considered down, and why. Without Redis it is never down.
+// RedisDown reports whether Redis is known to be down, and why. Without Redis it is never down.
 func (c *Cache) RedisDown() (down bool, reason string) {
 	if c.store == nil {
 		return false, ""

@@ -3,7 +3,9 @@ package tokencache
 // This file tests what an operator sees of each key.
 
 import (
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +17,8 @@ func TestStatusFollowsTheStates(t *testing.T) {
 		iss := &issuer{life: 1000 * time.Second, takes: time.Second}
 		at := func(when string, want Status) {
 			t.Helper()
-			want.License, want.Role = "main", "member"
-			if got := c.Status(); len(got) != 1 || got[0] != want {
+			want.Labels = []string{"main", "first"}
+			if got := c.Status(); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
 				t.Errorf("%s: %+v, want %+v", when, got, want)
 			}
 		}
@@ -59,18 +61,18 @@ func TestStatusFollowsTheStates(t *testing.T) {
 	})
 }
 
-func TestStatusIsSortedByLicenseAndRole(t *testing.T) {
+func TestStatusIsSortedByLabels(t *testing.T) {
 	c := newCache(t, Options{})
-	for _, label := range [][2]string{{"b", "owner"}, {"a", "owner"}, {"b", "member"}, {"a", "member"}} {
+	for _, label := range [][2]string{{"b", "second"}, {"a", "second"}, {"b", "first"}, {"a", "first"}} {
 		k := newKey(t, "s", label[0], label[1])
-		k.License, k.Role = label[0], label[1]
+		k.Labels = label[:]
 		take(t, c, k, (&issuer{life: time.Hour}).fetch)
 	}
 	var got []string
 	for _, s := range c.Status() {
-		got = append(got, s.License+" "+s.Role)
+		got = append(got, strings.Join(s.Labels, " "))
 	}
-	if want := []string{"a member", "a owner", "b member", "b owner"}; !slices.Equal(got, want) {
+	if want := []string{"a first", "a second", "b first", "b second"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -77,6 +77,14 @@ func (e *FetchError) Error() string { return fmt.Sprintf("%s: %v", e.Class, e.Er
 // Unwrap gives the cause.
 func (e *FetchError) Unwrap() error { return e.Err }
 
+// asFetchError gives err its class: Transient unless it says otherwise.
+func asFetchError(err error) *FetchError {
+	if failure, ok := errors.AsType[*FetchError](err); ok {
+		return failure
+	}
+	return &FetchError{Class: Transient, Err: err}
+}
+
 // Unavailable is the error of a lookup that can't be served now.
 type Unavailable struct {
 	Class Class
