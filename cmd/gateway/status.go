@@ -55,14 +55,12 @@ func (g *gateway) status() ops.Status {
 
 // degradation is something that isn't as it should be, though requests go on.
 type degradation struct {
-	reason string // redis, secrets, circuit, token or refused_token
+	reason string // redis, redis_part, secrets, circuit, token or refused_token
 	text   string
 }
 
 func (g *gateway) degraded() (all []degradation) {
-	if down, _ := g.cache.RedisDown(); down {
-		all = append(all, degradation{"redis", "redis is down"})
-	}
+	all = append(all, g.redisDegraded()...)
 	if g.reloadFailed.Load() {
 		all = append(all, degradation{"secrets", "changed secrets are not used"})
 	}
@@ -83,6 +81,22 @@ func (g *gateway) degraded() (all []degradation) {
 	return all
 }
 
+// redisDegraded tells what Redis doesn't do. Redis is down if it is for tokens: then the rest goes without saying.
+func (g *gateway) redisDegraded() (all []degradation) {
+	down, _ := g.cache.RedisDown()
+	if down {
+		all = append(all, degradation{"redis", "redis is down"})
+	}
+	for _, use := range g.redis.Uses() {
+		if err := use.Refusal(); err != nil {
+			all = append(all, degradation{"redis_part", fmt.Sprintf("redis refuses the %s: %v", use.Name(), err)})
+		} else if err := use.Outage(); err != nil && !down {
+			all = append(all, degradation{"redis_part", fmt.Sprintf("redis fails the %s: %v", use.Name(), err)})
+		}
+	}
+	return all
+}
+
 // degradations reports them as a metric.
 type degradations struct{ of *gateway }
 
@@ -91,7 +105,7 @@ func (degradations) Describe(ch chan<- *prometheus.Desc) { ch <- degradedDesc() 
 
 // Collect implements prometheus.Collector.
 func (d degradations) Collect(ch chan<- prometheus.Metric) {
-	counts := map[string]float64{"redis": 0, "secrets": 0, "circuit": 0, "token": 0, "refused_token": 0}
+	counts := map[string]float64{"redis": 0, "redis_part": 0, "secrets": 0, "circuit": 0, "token": 0, "refused_token": 0}
 	for _, found := range d.of.degraded() {
 		counts[found.reason]++
 	}
@@ -101,7 +115,8 @@ func (d degradations) Collect(ch chan<- prometheus.Metric) {
 }
 
 func degradedDesc() *prometheus.Desc {
-	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, secrets: "+
+	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, redis_part: it "+
+		"fails or refuses the deny list or something else, secrets: "+
 		"changed ones are not used, circuit: one is open, token: a license gets none, refused_token: Interwater refuses a fresh one).",
 		[]string{"reason"}, nil)
 }

@@ -5,8 +5,12 @@ package fleet
 
 import (
 	"context"
+	_ "embed"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,18 +26,22 @@ const (
 // ErrOutage is the error of a call that wasn't made because Redis is known to be down.
 var ErrOutage = errors.New("redis is considered down")
 
-// circuit is closed while Redis works. It is safe for concurrent use.
+// circuit is closed while a node works for a use. It is safe for concurrent use.
 type circuit struct {
-	redis *Redis // runs the prober and has the log
+	use  *Use
+	node string // "" for the only one
 
-	mu       sync.Mutex // guards what follows
-	failures int        // in a row
+	// mu guards what follows. No other lock is taken while it is held, but that of Redis.spawn.
+	mu       sync.Mutex
+	key      string // that probes go by: the one of the latest failure
+	failures int    // in a row
 	open     bool
 	probing  bool  // the prober runs
 	lastErr  error // of the latest failure; nil after a success
+	refused  error // of the latest refusal; nil after a success
 }
 
-// outage returns the latest failure while Redis may not be asked, else nil.
+// outage returns the latest failure while the node may not be asked, else nil.
 func (c *circuit) outage() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,23 +51,49 @@ func (c *circuit) outage() error {
 	return c.lastErr
 }
 
-// record takes the outcome of a call that was let through.
-func (c *circuit) record(err error) {
+// refusal returns the latest refusal unless a call has succeeded since.
+func (c *circuit) refusal() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refused
+}
+
+// record takes the outcome of a call about key that was let through. It reports whether the node itself has failed.
+func (c *circuit) record(key string, err error) (failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
+		c.refused = nil
 		if !c.open { // else the call began before it opened; only a probe closes it
 			c.failures, c.lastErr = 0, nil
 		}
-		return
+		return false
 	}
-	c.lastErr = err
+	c.key = key
 	// The first failure starts the prober. A replica that seldom asks would otherwise take hours to see three failures,
 	// and tell nobody meanwhile.
-	if !c.probing {
-		c.probing = c.redis.spawn(c.recover)
+	c.watch()
+	if isRefusal(err) {
+		c.refuse(err)
+		return false
 	}
+	c.lastErr = err
 	c.fail(answered(err))
+	return true
+}
+
+// suspect probes the node, because it has failed another use.
+func (c *circuit) suspect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch()
+}
+
+// watch starts the prober unless it runs. The caller holds c.mu.
+func (c *circuit) watch() {
+	if !c.probing {
+		c.probing = c.use.redis.spawn(c.recover)
+	}
 }
 
 // answered reports whether Redis itself answered with the error, such as READONLY, OOM, NOAUTH or LOADING. That needs no
@@ -69,6 +103,39 @@ func answered(err error) bool {
 	return is
 }
 
+// Codes of Redis's errors.
+const (
+	noRights  = "NOPERM"
+	wrongType = "WRONGTYPE"
+)
+
+// isRefusal reports whether Redis works, but not on this key: its user may not, or the key has another type.
+func isRefusal(err error) bool { return says(err, noRights) || says(err, wrongType) }
+
+// says reports whether Redis answered with an error of this code. Before Redis 7 the code of a command in a script comes
+// after words about the script.
+func says(err error, code string) bool {
+	answer, is := errors.AsType[redis.Error](err)
+	return is && strings.Contains(answer.Error(), code+" ")
+}
+
+// log is where the circuit's lines go.
+func (c *circuit) log() *slog.Logger {
+	log := c.use.redis.log.With("use", c.use.name)
+	if c.node != "" {
+		log = log.With("node", c.node)
+	}
+	return log
+}
+
+// refuse remembers a refusal. The caller holds c.mu.
+func (c *circuit) refuse(err error) {
+	if c.refused == nil {
+		c.use.redis.refusals.Do(func() { c.log().Warn("redis refuses; going on without it", "error", err.Error()) })
+	}
+	c.refused = err
+}
+
 // fail counts a failure and opens the circuit when there are enough, or at once if certain. The caller holds c.mu.
 func (c *circuit) fail(certain bool) {
 	c.failures++
@@ -76,16 +143,20 @@ func (c *circuit) fail(certain bool) {
 		return
 	}
 	c.open = true
-	c.redis.talk.Do(func() { c.redis.log.Warn("redis is down; going on without it", "error", c.lastErr.Error()) })
+	c.use.redis.outages.Do(func() { c.log().Warn("redis is down; going on without it", "error", c.lastErr.Error()) })
 }
 
-// recover probes until Redis works again or is closed.
+// recover probes until the node works again or Redis is closed.
 func (c *circuit) recover() {
+	base := c.use.redis.base
 	for wait := probeFirst; ; wait = min(2*wait, probeMost) {
-		if err := sleep(c.redis.base, jitter(wait)); err != nil {
+		if err := sleep(base, jitter(wait)); err != nil {
 			return
 		}
-		if err := c.redis.probe(c.redis.base); c.settle(err) {
+		c.mu.Lock()
+		key := c.key
+		c.mu.Unlock()
+		if err := c.use.redis.probe(base, c.node, key); c.settle(err) {
 			return
 		}
 	}
@@ -95,16 +166,53 @@ func (c *circuit) recover() {
 func (c *circuit) settle(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil {
+	if err != nil && !isRefusal(err) {
 		c.lastErr = err
-		c.fail(false)
+		c.fail(answered(err))
 		return false
 	}
 	if c.open {
-		c.redis.talk.Do(func() { c.redis.log.Info("redis is back") })
+		c.use.redis.outages.Do(func() { c.log().Info("redis is back") })
 	}
-	c.open, c.probing, c.failures, c.lastErr = false, false, 0, nil
+	c.open, c.failures, c.lastErr = false, 0, nil
+	if err != nil {
+		c.refuse(err)
+		return false
+	}
+	if says(c.refused, noRights) { // they have come back; a probe's key says nothing about another key's type
+		c.refused = nil
+	}
+	c.probing = false
 	return true
+}
+
+//go:embed probe.lua
+var probeLua string
+
+var probeScript = redis.NewScript(probeLua)
+
+// probe proves that the node of key runs scripts and takes writes. If node is "" in a cluster, it wasn't known: then it
+// proves that the cluster tells which node that is.
+func (r *Redis) probe(ctx context.Context, node, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	if cluster, is := r.client.(*redis.ClusterClient); is && node == "" {
+		_, err := cluster.MasterForKey(ctx, key)
+		return err //nolint:wrapcheck // Use.at wraps it in the same way
+	}
+	if err := probeScript.Run(ctx, r.client, []string{beside(key)}).Err(); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}
+
+// beside returns the name of a probe's key. It begins like key, so that the same rights count, and is in the same slot of
+// a cluster. Only for a fleet's prefix with a single brace it is in another.
+func beside(key string) string {
+	if _, after, found := strings.Cut(key, "{"); found && strings.Index(after, "}") > 0 {
+		return key + ":probe" // the hash tag alone makes the slot
+	}
+	return key + ":probe:{" + key + "}"
 }
 
 // sleep waits for d or the end of ctx, whose error it returns.

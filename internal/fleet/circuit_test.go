@@ -66,7 +66,8 @@ func invented(t *testing.T, log *slog.Logger) (r *Redis, probed *atomic.Int64, h
 	}))
 	healthy.Store(true)
 	r = newOn(t, client, Options{Log: log})
-	synctest.Wait() // New has looked whether Redis is there
+	r.Use("test", "")
+	synctest.Wait() // Use has looked whether Redis is there
 	healthy.Store(false)
 	probed.Store(0)
 	return r, probed, healthy
@@ -94,11 +95,11 @@ func (a answers) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 
 // call runs one call, which ends with err.
 func call(r *Redis, err error) error {
-	return r.Use("").Do(context.Background(), "key", func(context.Context) error { return err })
+	return r.Use("test", "").Do(context.Background(), "key", func(context.Context) error { return err })
 }
 
 // outage is why Redis is considered down.
-func outage(r *Redis) error { return r.Use("").Outage() }
+func outage(r *Redis) error { return r.Use("test", "").Outage() }
 
 func TestCircuitOpensAfterThreeFailuresInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -114,7 +115,7 @@ func TestCircuitOpensAfterThreeFailuresInARow(t *testing.T) {
 			t.Fatalf("down for %v", reason)
 		}
 		asked := false
-		err := r.Use("").Do(t.Context(), "key", func(context.Context) error { asked = true; return nil })
+		err := r.Use("test", "").Do(t.Context(), "key", func(context.Context) error { asked = true; return nil })
 		if asked || !errors.Is(err, ErrOutage) {
 			t.Errorf("asked %v, error %v", asked, err)
 		}
@@ -140,7 +141,7 @@ func TestCallerThatGivesUpIsNoFaultOfRedis(t *testing.T) {
 		r, _, _ := invented(t, nil)
 		for range 10 {
 			ctx, cancel := context.WithCancel(t.Context())
-			_ = r.Use("").Do(ctx, "key", func(ctx context.Context) error {
+			_ = r.Use("test", "").Do(ctx, "key", func(ctx context.Context) error {
 				cancel()
 				return ctx.Err()
 			})
@@ -157,7 +158,7 @@ func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
 		for range 3 {
 			_ = call(r, errNetwork)
 		}
-		r.circuit.record(nil) // a call from before, which was slow
+		r.Use("test", "").circuit("").record("key", nil) // a call from before, which was slow
 		if outage(r) == nil {
 			t.Fatal("closed after a success from before")
 		}

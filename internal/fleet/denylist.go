@@ -48,7 +48,7 @@ func NewDenyList(r *Redis) *DenyList {
 	d := &DenyList{redis: r}
 	d.known.Store(&denials{})
 	if r != nil {
-		d.use = r.Use("deny:v1:")
+		d.use = r.Use("deny list", "deny:v1:")
 		r.spawn(func() { d.follow(r.base) })
 	}
 	return d

@@ -97,7 +97,7 @@ func NewLimiter(r *Redis, name string, limit Limit) (*Limiter, error) {
 	}
 	l := &Limiter{local: local}
 	if r != nil {
-		l.use = r.Use("limit:")
+		l.use = r.Use("rate limits", "limit:")
 	}
 	return l, nil
 }

@@ -1,12 +1,9 @@
 package fleet
 
-// This file bounds and guards every call of Redis, and keeps Redis's clock.
+// This file is the Redis that all uses share: its background work, and its clock.
 
 import (
 	"context"
-	_ "embed"
-	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -33,9 +30,8 @@ type Redis struct {
 	prefix  string
 	timeout time.Duration
 	log     *slog.Logger
-	circuit *circuit
-	// talk limits log lines to one in 10 s, however often Redis comes and goes.
-	talk rate.Sometimes
+	// outages and refusals limit log lines to one of each in 10 s, however often Redis comes and goes.
+	outages, refusals rate.Sometimes
 	// clock is the last reading of Redis's clock; nil before the first.
 	clock atomic.Pointer[reading]
 
@@ -43,18 +39,19 @@ type Redis struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // background work; Add is called with mu held and closed false
 
-	mu     sync.Mutex // guards closed
+	mu     sync.Mutex // guards what follows; no other lock is taken while it is held
 	closed bool
+	uses   []*Use
 }
 
 // reading is Redis's time at a local moment. The local one is monotonic: a step of the local clock changes nothing.
 type reading struct{ redis, local time.Time }
 
-// New puts a circuit around client. It doesn't wait for Redis.
+// New returns the fleet's Redis behind client, which it closes in the end. It doesn't wait for Redis.
 func New(client redis.UniversalClient, o Options) *Redis {
 	r := &Redis{
 		client: client, prefix: o.Prefix, timeout: o.Timeout, log: o.Log,
-		talk: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		outages: rate.Sometimes{First: 1, Interval: 10 * time.Second}, refusals: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 	}
 	if r.timeout <= 0 {
 		r.timeout = 250 * time.Millisecond
@@ -63,9 +60,6 @@ func New(client redis.UniversalClient, o Options) *Redis {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	r.base, r.cancel = context.WithCancel(context.Background())
-	r.circuit = &circuit{redis: r}
-	// The first caller finds a connection, and an operator learns at once of a Redis that isn't there.
-	r.spawn(func() { r.circuit.record(r.probe(r.base)) })
 	return r
 }
 
@@ -92,60 +86,6 @@ func (r *Redis) spawn(f func()) bool {
 
 // Timeout returns the most that one call waits for Redis.
 func (r *Redis) Timeout() time.Duration { return r.timeout }
-
-// Use is one kind of data in Redis.
-type Use struct {
-	redis *Redis
-	space string
-}
-
-// Use returns the use whose keys begin with space, after the fleet's own prefix.
-func (r *Redis) Use(space string) *Use { return &Use{redis: r, space: space} }
-
-// Key returns the name in Redis of what the use calls rest.
-func (u *Use) Key(rest string) string { return u.redis.prefix + u.space + rest }
-
-// Client is what the function of Do sends its commands with.
-func (u *Use) Client() redis.UniversalClient { return u.redis.client }
-
-// Do runs call, whose commands concern key, within the timeout. It doesn't run call while Redis is known to be down: then
-// the error is ErrOutage. Otherwise the error is call's, or ctx's where that has ended before. A call that fails counts
-// against Redis, unless ctx was cancelled: an impatient caller isn't Redis's fault.
-func (u *Use) Do(ctx context.Context, key string, call func(context.Context) error) error {
-	_ = key
-	c := u.redis.circuit
-	if c.outage() != nil {
-		return ErrOutage
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, u.redis.timeout)
-	defer cancel()
-	err := call(limited)
-	if err == nil || !errors.Is(ctx.Err(), context.Canceled) {
-		c.record(err)
-	}
-	return err
-}
-
-// Outage returns why Redis is known to be down, or nil.
-func (u *Use) Outage() error { return u.redis.circuit.outage() }
-
-//go:embed probe.lua
-var probeLua string
-
-var probeScript = redis.NewScript(probeLua)
-
-// probe proves that Redis runs scripts and takes writes: a read-only Redis answers PING.
-func (r *Redis) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	if err := probeScript.Run(ctx, r.client, []string{r.prefix + "probe"}).Err(); err != nil {
-		return fmt.Errorf("probe: %w", err)
-	}
-	return nil
-}
 
 // LearnClock takes a script's answer to TIME. The question was sent at asked. An answer that makes no sense is ignored.
 func (r *Redis) LearnClock(reply any, asked time.Time) {

@@ -79,7 +79,7 @@ func NewRoster(r *Redis, self Replica, metrics prometheus.Registerer) (*Roster, 
 		}
 	}
 	if r != nil {
-		roster.use = r.Use("replicas")
+		roster.use = r.Use("roster", "replicas")
 		r.spawn(func() { roster.follow(r.base) })
 	}
 	return roster, nil

@@ -130,7 +130,7 @@ func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 	if got := hosts(t, r); !slices.Equal(got, []string{"here"}) {
 		t.Errorf("the roster is %q", got)
 	}
-	if err := outage(on); err != nil {
+	if err := r.use.Outage(); err != nil {
 		t.Errorf("Redis is considered down: %v", err)
 	}
 	if ttl := on.client.PTTL(t.Context(), r.key()).Val(); ttl <= 0 || ttl > rosterKeep {
@@ -156,7 +156,7 @@ func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
 	eventually(t, "it sees itself", func() bool { return seen() == 1 })
 	server.SetError("LOADING")
 	_ = r.refresh(t.Context())
-	if n := seen(); n != 0 || outage(on) == nil {
+	if n := seen(); n != 0 || r.use.Outage() == nil {
 		t.Errorf("%v replicas are seen although Redis is down", n)
 	}
 	on.client.AddHook(hook{before: func(_ context.Context, cmd redis.Cmder) error {

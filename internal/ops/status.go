@@ -14,8 +14,8 @@ type Status struct {
 	Replicas      []Replica          `json:"replicas"` // seen in Redis; empty while it is down
 	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
 	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
-	// Reasons are the kinds of what Degraded tells, for the status page, which has its own words for them: redis, secrets,
-	// circuit, token or refused_token.
+	// Reasons are the kinds of what Degraded tells, for the status page, which has its own words for them: redis,
+	// redis_part, secrets, circuit, token or refused_token.
 	Reasons []string `json:"-"`
 }
 

@@ -14,6 +14,7 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"as of": {"as of %s UTC; reload for newer", "%s UTC 기준, 새로 고치면 갱신"},
 
 		"problem redis": {"Redis is down", "Redis 연결 끊김"}, "problem circuit": {"circuit open", "서킷 열림"},
+		"problem redis_part":    {"Redis works only in part", "Redis 일부만 동작"},
 		"problem token":         {"no new access token", "새 액세스 토큰을 받지 못함"},
 		"problem refused_token": {"access token refused", "액세스 토큰이 거부됨"},
 		"problem secrets":       {"changed secrets can't be used", "변경된 시크릿을 사용할 수 없음"},

@@ -73,7 +73,13 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	now := time.Now()
-	s := newStore(new(fleet.Redis))
+	client, err := fleet.Connect("single", "redis://127.0.0.1:1", time.Second, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	r := fleet.New(client, fleet.Options{})
+	f.Cleanup(r.Close)
+	s := newStore(r)
 	name := s.name(k, "token")
 	box := k.seal(name, sealed{expiry: now.Add(time.Hour), life: time.Hour, generation: 7, value: []byte("the sealed value")})
 	entry := "7:" + base64.RawStdEncoding.EncodeToString(box)

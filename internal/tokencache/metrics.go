@@ -101,7 +101,7 @@ func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
 	if c.store != nil {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "roomgate_redis_circuit_open",
-			Help: "1 while Redis is considered down and not asked.",
+			Help: "1 while Redis, or a node of its cluster, is known to be down and isn't asked for tokens.",
 		}, func() float64 {
 			if c.store.use.Outage() == nil {
 				return 0

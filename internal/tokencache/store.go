@@ -37,7 +37,7 @@ type store struct {
 }
 
 func newStore(r *fleet.Redis) *store {
-	use := r.Use(space)
+	use := r.Use("tokens", space)
 	return &store{redis: r, use: use, client: use.Client()}
 }
 

@@ -1,0 +1,182 @@
+package main
+
+// What one kind of data, or one node of a cluster, loses in Redis costs the others nothing.
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
+	"roomgate/tests"
+)
+
+// redisState is what /status tells of Redis.
+type redisState struct {
+	Redis struct {
+		State string
+	}
+	Degraded []string
+}
+
+func redisStatus(t *testing.T, r *replica) (s redisState) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(get(t, newClient(t), r.admin+"/status", "").want(t, 200).body), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestARefusedDenyListOrRosterLeavesTokensShared(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil, heal [][]any
+		degraded    []string
+	}{
+		"no rights": {
+			[][]any{{"ACL", "SETUSER", "gateway", "on", ">secret", "~roomgate:token:*", "+@all"}},
+			[][]any{{"ACL", "SETUSER", "gateway", "allkeys"}},
+			[]string{"redis refuses the deny list: NOPERM", "redis refuses the roster: NOPERM"},
+		},
+		"another type": {
+			[][]any{
+				{"ACL", "SETUSER", "gateway", "on", ">secret", "allkeys", "+@all"},
+				{"SET", "roomgate:deny:v1:{deny}:names", "foreign"}, {"SET", "roomgate:deny:v1:{deny}:version", "1.1"},
+			},
+			[][]any{{"DEL", "roomgate:deny:v1:{deny}:names"}},
+			[]string{"redis refuses the deny list: WRONGTYPE"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, stands, client := newRedis(t), newStands(t), newClient(t)
+			admin := redis.NewClient(&redis.Options{Addr: server.Addr})
+			t.Cleanup(func() { admin.Close() })
+			do := func(commands [][]any) {
+				for _, c := range commands {
+					if err := admin.Do(t.Context(), c...).Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			do(tt.spoil)
+			environ := settings(stands, "gateway:secret@"+server.Addr)
+			replicas := []*replica{startReplica(t, environ), startReplica(t, environ)}
+			for _, r := range replicas {
+				eventually(t, "the refusal is seen", func() bool {
+					told := strings.Join(redisStatus(t, r).Degraded, "\n")
+					return !slices.ContainsFunc(tt.degraded, func(text string) bool { return !strings.Contains(told, text) })
+				})
+				get(t, client, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour)).want(t, 200)
+				if s := redisStatus(t, r); s.Redis.State != "up" {
+					t.Errorf("status: %+v", s)
+				}
+				if body := get(t, client, r.admin+"/metrics", "").body; !strings.Contains(body, "\nroomgate_redis_circuit_open 0\n") {
+					t.Error("the circuit is open")
+				}
+			}
+			if n := stands.Interwater.AuthCalls(); n != 1 {
+				t.Errorf("%d tokens were issued, want one for both replicas", n)
+			}
+			do(tt.heal)
+			eventually(t, "all is well", func() bool { return len(redisStatus(t, replicas[0]).Degraded) == 0 })
+		})
+	}
+}
+
+// sent counts the scripts that a client sends about keys that begin with a prefix.
+type sent struct {
+	prefix string
+	n      atomic.Int64
+}
+
+// DialHook implements redis.Hook.
+func (*sent) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements redis.Hook.
+func (*sent) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (s *sent) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := cmd.Args(); cmd.Name() == "evalsha" && strings.HasPrefix(fmt.Sprint(args[3]), s.prefix) && !strings.Contains(fmt.Sprint(args[3]), ":probe") {
+			s.n.Add(1)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func TestAFrozenClusterNodeCostsOnlyItsOwnKeys(t *testing.T) {
+	tests.Long(t)
+	t.Parallel()
+	c := newCluster(t)
+	client, err := fleet.Connect("cluster", c.url(), time.Second, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := fleet.New(client, fleet.Options{Prefix: "roomgate:", Timeout: time.Second})
+	t.Cleanup(r.Close)
+	direct := client.(*redis.ClusterClient)
+	// Without a replica to take over, the other nodes would refuse everything as soon as they miss the frozen one.
+	if err := direct.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+		return node.ConfigSet(ctx, "cluster-node-timeout", "600000").Err()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	use := r.Use("tests", "test:")
+	var frozen, others []string
+	for i := range 90 {
+		key := use.Key(fmt.Sprint(i))
+		node, err := direct.MasterForKey(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if node.Options().Addr == c.nodes[2].Addr {
+			frozen = append(frozen, key)
+		} else {
+			others = append(others, key)
+		}
+	}
+	set := redis.NewScript(`return redis.call('SET', KEYS[1], '1')`)
+	write := func(key string) error {
+		return use.Do(t.Context(), key, func(ctx context.Context) error { return set.Run(ctx, client, []string{key}).Err() })
+	}
+	for _, key := range append(frozen, others...) {
+		if err := write(key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.nodes[2].Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	count := &sent{prefix: use.Key("")}
+	client.AddHook(count)
+	failed := 0
+	for i, key := range frozen {
+		if write(key) != nil {
+			failed++
+		}
+		if err := write(others[i]); err != nil {
+			t.Errorf("a key on another node: %v", err)
+		}
+	}
+	// Each that was sent has waited for the timeout.
+	if waited := int(count.n.Load()) - len(frozen); failed != len(frozen) || waited > 4 {
+		t.Errorf("%d of %d failed, %d were sent to the frozen node", failed, len(frozen), waited)
+	}
+	if use.Outage() == nil {
+		t.Error("it isn't known that a node is down")
+	}
+	if err := c.nodes[2].Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is used again", func() bool { return use.Outage() == nil && write(frozen[0]) == nil })
+}
