@@ -71,7 +71,7 @@ func (u *Use) Do(ctx context.Context, key string, call func(context.Context) err
 	limited, cancel := context.WithTimeout(ctx, u.redis.timeout)
 	defer cancel()
 	c, err := u.at(limited, key)
-	if c.outage() != nil {
+	if c.outage() != nil || errors.Is(err, ErrOutage) {
 		return ErrOutage
 	}
 	if ended := ctx.Err(); ended != nil {
@@ -93,8 +93,11 @@ func (u *Use) Do(ctx context.Context, key string, call func(context.Context) err
 func (u *Use) at(ctx context.Context, key string) (*circuit, error) {
 	one := u.circuit("")
 	cluster, is := u.redis.client.(*redis.ClusterClient)
-	if !is || one.outage() != nil {
+	if !is {
 		return one, nil
+	}
+	if one.outage() != nil {
+		return one, ErrOutage
 	}
 	node, err := cluster.MasterForKey(ctx, key)
 	if err != nil {
