@@ -21,9 +21,8 @@ var (
 	unclean  = regexp.MustCompile(`(?i)^/v1/sessions/(\.|%2e){1,2}(\?|$)|%(2f|5c|0.|1.|7f)`)
 	folded   = regexp.MustCompile(`[^a-z0-9]`)
 	// interwaterHeaders are all that may be sent there.
-	interwaterHeaders = " accept accept-encoding accept-language user-agent if-none-match if-modified-since content-type " +
-		"content-encoding content-language traceparent tracestate x-request-id x-forwarded-for x-forwarded-host " +
-		"x-forwarded-proto s-connector-jwt content-length "
+	interwaterHeaders = " accept accept-encoding accept-language user-agent if-none-match if-modified-since " +
+		"traceparent tracestate x-request-id x-forwarded-for x-forwarded-host x-forwarded-proto via s-connector-jwt "
 )
 
 // invariants are what holds after every attack, for all that reached an upstream and for what came back.

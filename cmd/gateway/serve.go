@@ -25,6 +25,7 @@ import (
 	"roomgate/internal/ops"
 	"roomgate/internal/proxy"
 	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -45,24 +46,25 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 
 // gateway is one replica, put together and listening.
 type gateway struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	environ  []string // where cfg came from
-	redis    *fleet.Redis
-	cache    *tokencache.Cache
-	members  *bridge.Bridge
-	handler  *proxy.Proxy
-	public   net.Listener
-	admin    net.Listener // nil: off
-	ops      http.Handler
-	registry *prometheus.Registry
-	tls      *proxy.Certificate // nil: in clear
-	history  *ops.History
-	roster   *fleet.Roster
-	version  string
-	started  time.Time
-	draining atomic.Bool
-	closers  []func()
+	cfg       *config.Config
+	log       *slog.Logger
+	environ   []string // where cfg came from
+	redis     *fleet.Redis
+	cache     *tokencache.Cache
+	upstreams upstreams
+	members   *bridge.Bridge
+	handler   *proxy.Proxy
+	public    net.Listener
+	admin     net.Listener // nil: off
+	ops       http.Handler
+	registry  *prometheus.Registry
+	tls       *proxy.Certificate // nil: in clear
+	history   *ops.History
+	roster    *fleet.Roster
+	version   string
+	started   time.Time
+	draining  atomic.Bool
+	closers   []func()
 
 	watcher      *fsnotify.Watcher
 	hangups      chan os.Signal
@@ -105,18 +107,20 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(g.cache.Close)
-	services, err := newUpstreams(cfg, nil, spans)
+	calls, err := upstream.NewMetrics(registry)
 	if err != nil {
 		return nil, err
 	}
-	g.onClose(services.close)
-	if g.members, err = bridge.New(bridgeOptions(cfg, services, g.cache, fleet.NewDenyList(g.redis), registry)); err != nil {
+	if g.upstreams, err = newUpstreams(cfg, calls, spans); err != nil {
+		return nil, err
+	}
+	g.onClose(g.upstreams.close)
+	if g.members, err = bridge.New(bridgeOptions(cfg, g.upstreams, g.cache, fleet.NewDenyList(g.redis), registry)); err != nil {
 		return nil, err
 	}
 	if g.handler, err = proxy.New(g.proxyOptions(registry, spans)); err != nil {
 		return nil, err
 	}
-	g.onClose(g.handler.Close)
 	if cfg.TLSCertFile != "" {
 		if g.tls, err = proxy.NewCertificate(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
 			return nil, err
@@ -137,9 +141,8 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
 	cfg := g.cfg
 	return proxy.Options{
-		Glory: cfg.GloryURL, Interwater: cfg.InterwaterURL,
+		Glory: g.upstreams.glory, Interwater: g.upstreams.interwater,
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
-		UpstreamSync: cfg.UpstreamSync,
 		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,

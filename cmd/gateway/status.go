@@ -31,8 +31,8 @@ func (g *gateway) status() ops.Status {
 	s := ops.Status{
 		Version: g.version, UptimeSeconds: time.Since(g.started).Seconds(), Draining: g.draining.Load(),
 		Upstreams: []ops.Upstream{
-			{Name: "glory", URL: g.cfg.GloryURL.String(), Circuit: g.handler.Circuits()["glory"]},
-			{Name: "interwater", URL: g.cfg.InterwaterURL.String(), Circuit: g.handler.Circuits()["interwater"]},
+			{Name: "glory", URL: g.cfg.GloryURL.String(), Circuit: g.upstreams.circuits()["glory"]},
+			{Name: "interwater", URL: g.cfg.InterwaterURL.String(), Circuit: g.upstreams.circuits()["interwater"]},
 		},
 		Redis:    ops.Redis{State: "up"},
 		Degraded: []string{},
@@ -64,7 +64,7 @@ func (g *gateway) degraded() (all []degradation) {
 	if g.reloadFailed.Load() {
 		all = append(all, degradation{"secrets", "changed secrets are not used"})
 	}
-	circuits := g.handler.Circuits()
+	circuits := g.upstreams.circuits()
 	for _, upstream := range slices.Sorted(maps.Keys(circuits)) {
 		if circuits[upstream] == "open" {
 			all = append(all, degradation{"circuit", upstream + " is failing; its circuit is open"})

@@ -12,8 +12,7 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// The errors to test for, beside upstream.ErrBusy and upstream.ErrCircuit, which come from calls that were not made. What
-// wraps them is for logs only.
+// The errors to test for, beside those of package upstream. What wraps them is for logs only.
 var (
 	// ErrNoMemberToken: the request carries no member token.
 	ErrNoMemberToken = errors.New("no member token")
@@ -23,10 +22,6 @@ var (
 	ErrForbidden = errors.New("no license admits the member")
 	// ErrDenied: the member is on the deny list. It wraps ErrForbidden.
 	ErrDenied = fmt.Errorf("%w: on the deny list", ErrForbidden)
-	// ErrUpstream: an upstream could not be reached or gave no sensible answer.
-	ErrUpstream = upstream.ErrFailed
-	// ErrUpstreamTimeout: an upstream did not answer in time.
-	ErrUpstreamTimeout = upstream.ErrTimeout
 )
 
 // NoCredential is the error where no access token can be had for a license.
@@ -59,7 +54,7 @@ func noCredential(err error) error {
 // callFailed translates the error of a call. A deadline of ctx is one that this package has set.
 func callFailed(ctx context.Context, what string, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", what, ErrUpstreamTimeout)
+		return fmt.Errorf("%s: %w", what, upstream.ErrTimeout)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

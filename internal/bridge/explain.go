@@ -128,7 +128,7 @@ func (e *evaluation) describe(ctx context.Context, r *rule) string {
 		_, err = r.holds(ctx, e.member, e.request)
 	}
 	switch {
-	case errors.Is(err, ErrMemberToken) || errors.Is(err, ErrUpstream) || errors.Is(err, ErrUpstreamTimeout) ||
+	case errors.Is(err, ErrMemberToken) || errors.Is(err, upstream.ErrFailed) || errors.Is(err, upstream.ErrTimeout) ||
 		errors.Is(err, upstream.ErrBusy) || errors.Is(err, upstream.ErrCircuit):
 		return "no profile: " + err.Error()
 	case err != nil:

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"roomgate/internal/upstream"
 )
 
 // maxGloryAnswer is more than any answer of these routes.
@@ -34,7 +36,7 @@ func askGlory(ctx context.Context, glory sender, what, token string) (answer []b
 		return nil, true, nil
 	case http.StatusOK:
 	default:
-		return nil, false, fmt.Errorf("%s: %w: status %d", what, ErrUpstream, response.StatusCode)
+		return nil, false, fmt.Errorf("%s: %w: status %d", what, upstream.ErrFailed, response.StatusCode)
 	}
 	if err != nil {
 		return nil, false, callFailed(ctx, what, err)

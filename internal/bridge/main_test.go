@@ -172,7 +172,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, gone
 	}
 	if err != nil {
-		return nil, fmt.Errorf("glory: %w: %w", ErrUpstream, err)
+		return nil, fmt.Errorf("glory: %w: %w", upstream.ErrFailed, err)
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: r}, nil
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"roomgate/internal/upstream"
 )
 
 func TestOutcomesAreThree(t *testing.T) {
 	var got []string
-	for _, err := range []error{nil, ErrMemberToken, fmt.Errorf("x: %w", ErrMemberToken), ErrUpstream, ErrUpstreamTimeout, context.Canceled} {
+	for _, err := range []error{nil, ErrMemberToken, fmt.Errorf("x: %w", ErrMemberToken), upstream.ErrFailed, upstream.ErrTimeout, context.Canceled} {
 		got = append(got, outcome(err))
 	}
 	if want := []string{"admitted", "denied", "denied", "failed", "failed", "failed"}; !slices.Equal(got, want) {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"time"
 
+	"roomgate/internal/upstream"
+
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
@@ -101,22 +103,22 @@ func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
 func readProfile(text []byte) (Profile, error) {
 	object, err := StrictObject(text)
 	if err != nil {
-		return Profile{}, fmt.Errorf("profile: %w: %w", ErrUpstream, err)
+		return Profile{}, fmt.Errorf("profile: %w: %w", upstream.ErrFailed, err)
 	}
 	data, _ := object["data"].(map[string]any)
 	fields, ok := data["profile"].(map[string]any)
 	if !ok {
-		return Profile{}, fmt.Errorf("profile: %w: no profile in the answer", ErrUpstream)
+		return Profile{}, fmt.Errorf("profile: %w: no profile in the answer", upstream.ErrFailed)
 	}
 	var p Profile
 	for name, field := range map[string]*string{"id": &p.ID, "name": &p.Name, "nickname": &p.Nickname, "email": &p.Email} {
 		if *field, ok = fields[name].(string); !ok {
-			return Profile{}, fmt.Errorf("profile: %w: field %s", ErrUpstream, name)
+			return Profile{}, fmt.Errorf("profile: %w: field %s", upstream.ErrFailed, name)
 		}
 	}
 	number, _ := fields["point"].(json.Number)
 	if p.Point, err = number.Int64(); err != nil {
-		return Profile{}, fmt.Errorf("profile: %w: field point", ErrUpstream)
+		return Profile{}, fmt.Errorf("profile: %w: field point", upstream.ErrFailed)
 	}
 	return p, nil
 }

@@ -59,26 +59,26 @@ func TestAnswersOfGlory(t *testing.T) {
 		{sandbox.Fault{Kind: sandbox.KindHuge, Size: 1 << 20}, nil}, // the body is nothing to wait for
 		{sandbox.Fault{Status: 401}, ErrMemberToken},
 		{sandbox.Fault{Status: 403}, ErrMemberToken},
-		{sandbox.Fault{Status: 201}, ErrUpstream},
-		{sandbox.Fault{Status: 204}, ErrUpstream},
-		{sandbox.Fault{Status: 400}, ErrUpstream},
-		{sandbox.Fault{Status: 404}, ErrUpstream},
-		{sandbox.Fault{Status: 407}, ErrUpstream},
-		{sandbox.Fault{Status: 429}, ErrUpstream},
-		{sandbox.Fault{Status: 500}, ErrUpstream},
-		{sandbox.Fault{Status: 503}, ErrUpstream},
-		{sandbox.Fault{Redirect: elsewhere.String()}, ErrUpstream},
-		{sandbox.Fault{Redirect: elsewhere.String(), Status: 307}, ErrUpstream},
-		{sandbox.Fault{Kind: sandbox.KindReset}, ErrUpstream},
-		{sandbox.Fault{Kind: sandbox.KindRaw, Body: "hello"}, ErrUpstream},
-		{sandbox.Fault{Kind: sandbox.KindUpgrade}, ErrUpstream},
+		{sandbox.Fault{Status: 201}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 204}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 400}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 404}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 407}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 429}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 500}, upstream.ErrFailed},
+		{sandbox.Fault{Status: 503}, upstream.ErrFailed},
+		{sandbox.Fault{Redirect: elsewhere.String()}, upstream.ErrFailed},
+		{sandbox.Fault{Redirect: elsewhere.String(), Status: 307}, upstream.ErrFailed},
+		{sandbox.Fault{Kind: sandbox.KindReset}, upstream.ErrFailed},
+		{sandbox.Fault{Kind: sandbox.KindRaw, Body: "hello"}, upstream.ErrFailed},
+		{sandbox.Fault{Kind: sandbox.KindUpgrade}, upstream.ErrFailed},
 	} {
 		s.Glory.SetFaults(tt.fault)
 		_, err := ask(b, good("n", n)) // another token each time: nothing is remembered
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%+v: %v, want %v", tt.fault, err, tt.err)
 		}
-		if tt.err == ErrUpstream && errors.Is(err, ErrMemberToken) {
+		if tt.err == upstream.ErrFailed && errors.Is(err, ErrMemberToken) {
 			t.Errorf("%+v: a failure of Glory counts against the member", tt.fault)
 		}
 	}
@@ -90,7 +90,7 @@ func TestGloryThatIsSilentIsATimeout(t *testing.T) {
 	o.GloryTimeout = 50 * time.Millisecond
 	b := newBridge(t, o)
 	s.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
-	if _, err := ask(b, good()); !errors.Is(err, ErrUpstreamTimeout) {
+	if _, err := ask(b, good()); !errors.Is(err, upstream.ErrTimeout) {
 		t.Errorf("%v", err)
 	}
 	s.Glory.SetFaults()
@@ -106,7 +106,7 @@ func TestGloryThatCannotBeReached(t *testing.T) {
 	}
 	listener.Close()
 	b := newBridge(t, options(t, mustParse("http://"+listener.Addr().String())))
-	if _, err := ask(b, good()); !errors.Is(err, ErrUpstream) {
+	if _, err := ask(b, good()); !errors.Is(err, upstream.ErrFailed) {
 		t.Errorf("%v", err)
 	}
 }
@@ -297,7 +297,7 @@ func TestFailureIsNotRemembered(t *testing.T) {
 	b := remoteBridge(t, counted(&calls, &status), func(o *Options) { o.Verdicts = vault })
 	raw := good()
 	for n := range 3 {
-		if _, err := ask(b, raw); !errors.Is(err, ErrUpstream) || calls.Load() != int64(n+1) {
+		if _, err := ask(b, raw); !errors.Is(err, upstream.ErrFailed) || calls.Load() != int64(n+1) {
 			t.Errorf("%d calls, %v", calls.Load(), err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestGlorysErrorsRepeatNoToken(t *testing.T) {
 			fmt.Fprintf(conn, form, r.Header.Get("Authorization"))
 		})
 		raw := good()
-		if _, err := ask(newBridge(t, options(t, glory)), raw); err == nil || strings.Contains(err.Error(), raw) || !errors.Is(err, ErrUpstream) {
+		if _, err := ask(newBridge(t, options(t, glory)), raw); err == nil || strings.Contains(err.Error(), raw) || !errors.Is(err, upstream.ErrFailed) {
 			t.Errorf("%q: %v", form, err)
 		}
 	}
@@ -399,7 +399,7 @@ func TestOpenCircuitAdmitsNobodyByALaterLicense(t *testing.T) {
 	b := newBridge(t, o)
 	for i := range 30 {
 		grant, err := b.Authorize(t.Context(), Member{Subject: "2", token: presented{digest: [32]byte{byte(i)}}}, Request{})
-		if grant.License != "" || i < 20 && !errors.Is(err, ErrUpstream) || i >= 20 && !errors.Is(err, upstream.ErrCircuit) {
+		if grant.License != "" || i < 20 && !errors.Is(err, upstream.ErrFailed) || i >= 20 && !errors.Is(err, upstream.ErrCircuit) {
 			t.Fatalf("%d: %+v, %v", i, grant, err)
 		}
 	}

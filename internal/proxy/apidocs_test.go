@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-func withDocs(o *Options) { o.APIDocs = true }
+func withDocs(o *setup) { o.APIDocs = true }
 
 func TestPagesAreForEverybody(t *testing.T) {
 	g := start(t, withDocs)
@@ -118,11 +118,9 @@ func TestPagesKeepTheRulesOfAllRoutes(t *testing.T) {
 }
 
 func TestPageIsNoRoomRoute(t *testing.T) {
-	base := mustParse("http://127.0.0.1:1")
+	base := nowhere(t)
 	for _, pattern := range []string{"GET /docs", "GET /openapi.json", "GET /docs/start.js"} {
-		o := Options{
-			Glory: base, Interwater: base, Bridge: &fakeBridge{}, Log: quietLog(), RoomRoutes: []string{pattern}, APIDocs: true,
-		}
+		o := Options{Glory: base, Interwater: base, Bridge: &fakeBridge{}, Log: quietLog(), RoomRoutes: []string{pattern}, APIDocs: true}
 		if _, err := New(o); err == nil {
 			t.Errorf("%s: no error", pattern)
 		}

@@ -20,17 +20,17 @@ func auditEvents() map[string]string {
 }
 
 // audit writes one event of the request. The reason is "" where the request was let through.
-func audit(log *slog.Logger, event, reason string, r *http.Request, ex *exchange) {
+func audit(log *slog.Logger, event, reason string, c *call, r *http.Request) {
 	log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "audit",
 		slog.String("event", event),
 		slog.String("reason", reason),
-		slog.String("request_id", ex.requestID),
-		slog.String("sub", ex.subject),
-		slog.String("license", ex.grant.License),
+		slog.String("request_id", c.requestID),
+		slog.String("sub", c.subject),
+		slog.String("license", c.grant.License),
 		slog.String("method", r.Method),
-		slog.String("path", loggedPath(r, ex)),
-		slog.String("client", ex.client),
-		slog.String("trace_id", ex.span.TraceID().String()),
+		slog.String("path", loggedPath(c, r)),
+		slog.String("client", c.client),
+		slog.String("trace_id", c.span.TraceID().String()),
 	)
 }
 

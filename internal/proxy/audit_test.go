@@ -57,7 +57,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 		{"attack", "credential_header", nil, "GET", "/v1/info?QUERY", []string{asMember, "S_CONNECTOR.JWT: SECRET"}, "7", "default"},
 		{"attack", "credential_header", nil, "GET", "/public-api/v1/health?QUERY", []string{"s-connector-jwt: SECRET"}, "", ""},
 	} {
-		g := start(t, func(o *Options) {
+		g := start(t, func(o *setup) {
 			one := fleet.Limit{Burst: 1, Per: time.Hour}
 			switch tt.reason {
 			case "member_limit":
@@ -129,7 +129,7 @@ func TestOrdinaryRequestsAreNotAudited(t *testing.T) {
 }
 
 func TestServerTimingIsOnRoomAnswersWhereItIsAskedFor(t *testing.T) {
-	g := start(t, func(o *Options) { o.ServerTiming = true })
+	g := start(t, func(o *setup) { o.ServerTiming = true })
 	const ms = `\d+(\.\d+)?`
 	for _, tt := range []struct {
 		rule, target string

@@ -16,16 +16,11 @@ func BenchmarkRoomRequest(b *testing.B) {
 		_, _ = w.Write([]byte(`{"status":true,"data":{"room":"room1"}}`))
 	}))
 	defer upstream.Close()
-	p, err := New(Options{
-		Glory: mustParse(upstream.URL), Interwater: mustParse(upstream.URL), GloryTimeout: patience, InterwaterTimeout: patience,
+	p := setup{Glory: mustParse(upstream.URL), Interwater: mustParse(upstream.URL), Options: Options{
 		RoomRoutes: []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, RejectStatuses: []int{401, 403},
 		Bridge: steadyBridge{}, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler),
-		UpstreamSync: true, RoomCoalesce: true,
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.Close()
+		RoomCoalesce: true,
+	}}.handler(b)
 	request := httptest.NewRequest(http.MethodGet, "/v1/sessions/room1", nil)
 	request.Header.Set("Authorization", "Bearer "+fuzzMemberToken)
 	b.ReportAllocs()

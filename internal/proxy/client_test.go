@@ -32,7 +32,7 @@ func TestForwardedHeadersOfStrangersDoNotCount(t *testing.T) {
 
 func TestForwardedHeadersOfTrustedProxiesCount(t *testing.T) {
 	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
-	g := start(t, func(o *Options) { o.TrustedProxies = trusted })
+	g := start(t, func(o *setup) { o.TrustedProxies = trusted })
 	for _, tt := range []struct {
 		rule                string
 		lines               []string

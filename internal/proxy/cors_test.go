@@ -19,7 +19,7 @@ import (
 const app = "https://app.example"
 
 // withCORS lets two origins in.
-func withCORS(o *Options) { o.CORSOrigins = []string{app, "http://localhost:3000"} }
+func withCORS(o *setup) { o.CORSOrigins = []string{app, "http://localhost:3000"} }
 
 // preflight asks whether a page of origin may send a request.
 func (g *gateway) preflight(t *testing.T, origin, method, target string, headers ...string) reply {
@@ -55,7 +55,7 @@ func (g *gateway) wantUntouched(t *testing.T) {
 }
 
 func TestPreflightsAreAnsweredForTheDeclaredRoutes(t *testing.T) {
-	g := start(t, withCORS, func(o *Options) { o.RoomRoutes = append(o.RoomRoutes, "POST /v1/rooms/{name}/close") })
+	g := start(t, withCORS, func(o *setup) { o.RoomRoutes = append(o.RoomRoutes, "POST /v1/rooms/{name}/close") })
 	for _, tt := range []struct {
 		methods, target string
 		status          int
@@ -134,7 +134,7 @@ func TestHeadersThatAreNotDeclaredGetNoPermission(t *testing.T) {
 }
 
 func TestAnyOriginMayBeLetIn(t *testing.T) {
-	g := start(t, func(o *Options) { o.CORSOrigins = []string{"*"} })
+	g := start(t, func(o *setup) { o.CORSOrigins = []string{"*"} })
 	for _, origin := range []string{app, "null", "https://anybody.example"} {
 		if got := g.preflight(t, origin, "GET", "/v1/info").allowed(t); got != "*" {
 			t.Errorf("preflight of %s: %q", origin, got)
@@ -146,7 +146,7 @@ func TestAnyOriginMayBeLetIn(t *testing.T) {
 }
 
 func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
-	g := start(t, withCORS, func(o *Options) {
+	g := start(t, withCORS, func(o *setup) {
 		o.AccountLimit, o.MemberLimit, o.MaxBodyBytes = fleet.Limit{Burst: 1, Per: time.Hour}, fleet.Limit{Burst: 9, Per: time.Hour}, 20
 	})
 	post := func(path, body string) string { return post(path, body, false, asMember, "Origin: "+app) }
@@ -211,8 +211,8 @@ func TestGlorysOwnPermissionsGiveWay(t *testing.T) {
 		h.Set("Vary", "Accept-Encoding")
 		_, _ = io.WriteString(w, r.Method)
 	})
-	on := start(t, withCORS, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
-	off := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	on := start(t, withCORS, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
+	off := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 	for _, target := range []string{"/api/x", "/v1/info"} {
 		answer := on.get(t, target, "Origin: "+app)
 		if answer.allowed(t) != app || !strings.Contains(strings.Join(answer.header["Vary"], ","), "Accept-Encoding") {
@@ -242,7 +242,7 @@ func TestOptionsWithoutCORSIsARequest(t *testing.T) {
 		seen = append(seen, r.Method+" "+r.RequestURI+" "+r.Header.Get("Origin"))
 		w.Header().Set("Allow", "GET, OPTIONS")
 	})
-	g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	g := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 	if answer := g.preflight(t, app, "POST", "/api/x"); answer.status != 200 || answer.header.Get("Allow") != "GET, OPTIONS" {
 		t.Errorf("%q", answer.raw)
 	}
@@ -261,7 +261,7 @@ func TestOptionsWithoutCORSIsARequest(t *testing.T) {
 func TestOptionsThatIsNoPreflightIsARequest(t *testing.T) {
 	var seen []string
 	upstream := scripted(t, func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.Method) })
-	g := start(t, withCORS, func(o *Options) { o.Glory = upstream })
+	g := start(t, withCORS, func(o *setup) { o.Glory = upstream })
 	for i, lines := range [][]string{nil, {"Origin: " + app}, {"Access-Control-Request-Method: GET"}} {
 		if answer := g.do(t, "OPTIONS", "/api/x", lines...); answer.status != 200 || len(seen) != i+1 {
 			t.Errorf("%q: status %d, Glory saw %q", lines, answer.status, seen)

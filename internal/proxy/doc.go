@@ -1,15 +1,38 @@
-// Package proxy is the gateway's HTTP side: it decides by the request target as it was sent which route a request takes,
-// keeps the limits, and forwards through httputil.ReverseProxy to Glory or, with the license's access token, to
-// Interwater.
+// Package proxy is the public side of the gateway: HTTP in, HTTP out.
 //
-// A request's way, once through:
+// # A request's way
 //
-//	observe → recover → limits → route ─ Glory ──────────────────────────────▶ ReverseProxy
-//	                                   └ room ─ authenticate ─ authorize ────▶ ReverseProxy
-//	                                                                            │ credentials and repair
-//	                                                                            │ time limit
-//	                                                                            ▼ http.Transport
+// Each request passes these steps once. None of them goes back.
 //
-// What a client may reach is declared: a path, query or header that no rule names does not pass. Every error that the
-// gateway itself answers is listed in errors.go.
+//	begin ─▶ check ─▶ route ─┬─ room ─▶ admit ─▶ ReverseProxy ─▶ fetch ─▶ finish
+//	                         ├─ Glory ─▶ ReverseProxy ─▶ upstream ─▶ finish
+//	                         └─ page, preflight or error ─▶ finish
+//
+// A member's GET of a room, function by function:
+//
+//  1. Proxy.ServeHTTP opens the call, the record of this request (begin).
+//  2. Proxy.check holds the request to its bounds.
+//  3. routeTable.route judges the target as sent and finds the route.
+//  4. roomHandler.serve checks that there is no body,
+//  5. and calls admit: authenticate, the member's limit, authorize.
+//  6. ask reads the question: all that the answer may depend on.
+//  7. ReverseProxy calls fetcher.RoundTrip, which looks for a kept or shared answer.
+//  8. fetcher.ask gets the access token, sends, and replaces a rejected token once.
+//  9. upstream.Upstream sends the request to Interwater.
+//  10. ReverseProxy writes the answer through writer, and finish logs and counts it.
+//
+// # Where the rules are
+//
+// Each rule exists once:
+//
+//   - routes: routes.go. Which target is clean: target.go.
+//   - headers: headers.go, one table for both directions, with the flag that makes a header part of the question.
+//   - errors: errors.go, one table from an error to its answer.
+//   - limits on size and number: check.go. Rate limits: package fleet.
+//   - who may: package bridge, asked by admit.go alone.
+//   - what room requests share: share.go.
+//   - a second look at where a room request goes: guard.go and package upstream.
+//
+// The call travels as an argument. Only what crosses ReverseProxy travels in a context, and there the call is looked up once on
+// each side.
 package proxy

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,13 +132,12 @@ func post(path, body string, chunked bool, lines ...string) string {
 	if !chunked {
 		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, len(body), body)
 	}
-	head += "Transfer-Encoding: chunked\r\n\r\n"
-	for len(body) > 0 {
-		n := min(len(body), 7)
-		head += fmt.Sprintf("%x\r\n%s\r\n", n, body[:n])
-		body = body[n:]
+	var message strings.Builder
+	message.WriteString(head + "Transfer-Encoding: chunked\r\n\r\n")
+	for chunk := range slices.Chunk([]byte(body), 7) {
+		fmt.Fprintf(&message, "%x\r\n%s\r\n", len(chunk), chunk)
 	}
-	return head + "0\r\n\r\n"
+	return message.String() + "0\r\n\r\n"
 }
 
 func TestEntrancesBodyPassesByteForByte(t *testing.T) {
@@ -149,7 +150,7 @@ func TestEntrancesBodyPassesByteForByte(t *testing.T) {
 		}
 		arrived <- seen{string(body), fmt.Sprint(r.ContentLength, r.TransferEncoding), r.Header.Get("Content-Type")}
 	})
-	g := start(t, func(o *Options) { o.Glory = upstream })
+	g := start(t, func(o *setup) { o.Glory = upstream })
 	list := unreadableLogins()
 	list["ordinary"] = `{ "id" : "d\u0065mo" , "password" : "1e0" }` + "\r\n\t "
 	list["not UTF-8"] = "{\"id\":\"\xc0\xafdemo\xff\"}"
@@ -171,7 +172,7 @@ func TestEntrancesBodyPassesByteForByte(t *testing.T) {
 }
 
 func TestEntrancesBodyOverTheLimitIs413(t *testing.T) {
-	g := start(t, func(o *Options) { o.MaxBodyBytes = 20 })
+	g := start(t, func(o *setup) { o.MaxBodyBytes = 20 })
 	for _, path := range []string{joinPath, loginPath} {
 		for _, chunked := range []bool{false, true} {
 			g.raw(t, post(path, strings.Repeat("a", 21), chunked)).wantError(t, http.StatusRequestEntityTooLarge)
@@ -192,7 +193,7 @@ func TestSlowBodyOfAnEntranceTakesNoConnection(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		arrived <- string(body)
 	})
-	g := start(t, func(o *Options) { o.Glory = upstream })
+	g := start(t, func(o *setup) { o.Glory = upstream })
 	for _, path := range []string{joinPath, loginPath} {
 		conn := g.dial(t)
 		defer conn.Close()
@@ -217,6 +218,37 @@ func TestSlowBodyOfAnEntranceTakesNoConnection(t *testing.T) {
 			t.Errorf("%s: status %d", path, answer.status)
 		}
 	}
+}
+
+func TestEntrancesBodyIsBoundedApart(t *testing.T) {
+	g := start(t)
+	for length, want := range map[int]int{maxEntranceBody: 400, maxEntranceBody + 1: 413} { // Glory's own 400
+		for _, path := range []string{joinPath, loginPath} {
+			if answer := g.raw(t, post(path, strings.Repeat(" ", length), length%2 == 0)); answer.status != want {
+				t.Errorf("%s, %d bytes: status %d, want %d", path, length, answer.status, want)
+			}
+		}
+	}
+}
+
+// Clients that stall in the middle of a body hold memory. In sum it is bounded, and others get in again when they have gone.
+func TestWaitingBodiesAreBoundedInSum(t *testing.T) {
+	g := start(t, func(o *setup) { o.MaxInFlight = 1000 })
+	const body = maxEntranceBody - 1
+	stall := strings.Repeat(" ", body)
+	var stalled []net.Conn
+	for range maxWaitingBodies/body + 10 { // some may be turned away
+		conn := g.dial(t)
+		defer conn.Close()
+		io.WriteString(conn, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n%s", joinPath, body+1, stall))
+		stalled = append(stalled, conn)
+	}
+	try := func() int { return g.raw(t, post(joinPath, stall, false)).status }
+	eventually(t, "there is no room for another body", func() bool { return try() == 503 })
+	for _, conn := range stalled {
+		conn.Close()
+	}
+	eventually(t, "there is room again", func() bool { return try() == 400 })
 }
 
 func TestBrokenBodyOfAnEntranceIs400AndGoesNowhere(t *testing.T) {
@@ -250,7 +282,7 @@ func (r reply) wantLimited(t *testing.T, name string) {
 }
 
 func TestAddressHasOneCountForJoinAndLogin(t *testing.T) {
-	g := start(t, func(o *Options) {
+	g := start(t, func(o *setup) {
 		o.LoginLimit, o.TrustedProxies = fleet.Limit{Burst: 2, Per: time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	try := func(path, chain string) reply { return g.raw(t, post(path, "{}", false, "X-Forwarded-For: "+chain)) }
@@ -282,7 +314,7 @@ func TestAddressHasOneCountForJoinAndLogin(t *testing.T) {
 }
 
 func TestStrangersForwardedForDoesNotCount(t *testing.T) {
-	g := start(t, func(o *Options) { o.LoginLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
+	g := start(t, func(o *setup) { o.LoginLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
 	for i := range 4 {
 		answer := g.raw(t, post(loginPath, "{}", false, fmt.Sprintf("X-Forwarded-For: 1.2.3.%d", i)))
 		if limited := answer.status == 429; limited != (i >= 2) {
@@ -292,7 +324,7 @@ func TestStrangersForwardedForDoesNotCount(t *testing.T) {
 }
 
 func TestAccountHasOneCountFromEverywhere(t *testing.T) {
-	g := start(t, func(o *Options) {
+	g := start(t, func(o *setup) {
 		o.AccountLimit, o.TrustedProxies = fleet.Limit{Burst: 2, Per: time.Hour}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
 	for i, id := range []string{"demo", "DEMO", " demo", "ｄｅｍｏ", "démo"} {
@@ -318,7 +350,7 @@ func TestAccountHasOneCountFromEverywhere(t *testing.T) {
 }
 
 func TestMemberHasOneCountByItsVerifiedSub(t *testing.T) {
-	g := start(t, func(o *Options) { o.MemberLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
+	g := start(t, func(o *setup) { o.MemberLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
 	for i := range 5 {
 		if answer := g.do(t, "GET", "/v1/info", "Authorization: Bearer forged"); answer.status != 401 {
 			t.Errorf("a forged token has status %d: it counts", answer.status)

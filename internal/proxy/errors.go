@@ -13,6 +13,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/fleet"
+	"roomgate/internal/upstream"
 )
 
 // Errors of the edge itself.
@@ -27,10 +28,8 @@ var (
 	errOverloaded  = errors.New("too many requests in flight")
 	errPanic       = errors.New("handler panicked")
 	errRedirect    = errors.New("upstream redirected a room request")
-	errSwitch      = errors.New("upstream switched protocols unasked")
 	errRejectedTwo = errors.New("access token rejected on a request that can't be repeated")
 	errAnswerSize  = errors.New("upstream's answer too large")
-	errRepeated    = errors.New("upstream broke off the repetition too")
 	errEchoed      = errors.New("upstream's answer contains the access token")
 )
 
@@ -43,108 +42,145 @@ func (*methodError) Error() string { return "method not allowed" }
 // statusClientGone is what logs and metrics say of a client that left before its answer (nginx's 499).
 const statusClientGone = 499
 
-// answer is what the client sees of an error. No field repeats anything of the error itself.
-type answer struct {
+// refusal is what the client sees of an error. No field repeats anything of the error itself.
+type refusal struct {
 	status     int
-	reason     string // in metrics and audit events; one of a fixed set
-	message    string
+	reason     string        // in metrics and audit events; one of a fixed set
+	body       []byte        // Glory's envelope
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
-	allow      *string
-	limit      *fleet.LimitError // RateLimit fields
 }
 
-// explain is the table. The first line that fits counts.
-func explain(err error) answer {
-	if e, ok := errors.AsType[*methodError](err); ok {
-		return answer{status: http.StatusMethodNotAllowed, reason: "method", message: "Method not allowed", allow: &e.allow}
-	}
-	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
-		return answer{
-			status: http.StatusTooManyRequests, reason: e.Name + "_limit", message: "Too many requests", retryAfter: e.RetryAfter, limit: e,
-		}
-	}
-	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
-		a := answer{status: http.StatusServiceUnavailable, reason: "no_credential", message: "Room service is not available right now"}
-		if e.Refused {
-			a = answer{status: http.StatusBadGateway, reason: "refused_credential", message: refusedGateway}
-		}
-		a.retryAfter = e.RetryAfter
-		return a
-	}
-	for _, line := range []struct {
-		err error
-		answer
-	}{
-		{errTarget, answer{status: 400, reason: "malformed", message: "Malformed request path or query"}},
-		{errHost, answer{status: 400, reason: "malformed", message: "Malformed host"}},
-		{errRoomBody, answer{status: 400, reason: "malformed", message: "A room request has no body"}},
-		{errBodySize, answer{status: 413, reason: "body", message: "Request body too large"}},
-		{errBody, answer{status: 400, reason: "body", message: "Request body can't be read"}},
-		{errHeaderSize, answer{status: 431, reason: "header", message: "Request header too large"}},
-		{errNotFound, answer{status: 404, reason: "no_route", message: "Not found"}},
-		{bridge.ErrNoMemberToken, answer{status: 401, reason: "no_token", message: unauthorized, challenge: "Bearer"}},
-		{bridge.ErrMemberToken, answer{status: 401, reason: "bad_token", message: unauthorized, challenge: `Bearer error="invalid_token"`}},
-		{bridge.ErrDenied, answer{status: 403, reason: "denied", message: "Not admitted"}},
-		{bridge.ErrForbidden, answer{status: 403, reason: "forbidden", message: "Not admitted"}},
-		{errOverloaded, answer{status: 503, reason: "overload", message: "Too many requests at once", retryAfter: time.Second}},
-		{errCircuit, answer{status: 503, reason: "circuit", message: "Upstream is not available right now", retryAfter: breakerPause}},
-		{errUnreadable, answer{status: 502, reason: "upstream", message: "Upstream's answer can't be read"}},
-		{errGuard, answer{status: 404, reason: "internal", message: "Not found"}},
-		{errPanic, answer{status: 500, reason: "internal", message: "Internal error"}},
-		{errRejectedTwo, answer{status: 502, reason: "refused_credential", message: refusedGateway, retryAfter: time.Second}},
-		{bridge.ErrUpstreamTimeout, answer{status: 504, reason: "timeout", message: "Upstream did not answer in time"}},
-		{context.Canceled, answer{status: statusClientGone, reason: "client_gone"}},
-		{context.DeadlineExceeded, answer{status: 504, reason: "timeout", message: "Upstream did not answer in time"}},
-	} {
-		if errors.Is(err, line.err) {
-			return line.answer
-		}
-	}
-	return answer{status: http.StatusBadGateway, reason: "upstream", message: "Upstream failed"}
+// refuse makes a line of the table.
+func refuse(status int, reason, message string) *refusal {
+	body, _ := json.Marshal(struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{strconv.Itoa(status), message}) // two strings: can't fail
+	return &refusal{status: status, reason: reason, body: body}
+}
+
+// after sets when asking again may help.
+func (r *refusal) after(d time.Duration) *refusal {
+	with := *r
+	with.retryAfter = d
+	return &with
+}
+
+// challenging sets WWW-Authenticate.
+func (r *refusal) challenging(challenge string) *refusal {
+	with := *r
+	with.challenge = challenge
+	return &with
 }
 
 const (
 	unauthorized   = "Full authentication is required to access this resource"
 	refusedGateway = "Room service refused the gateway"
+	tooLate        = "Upstream did not answer in time"
 )
 
-// fail answers with err, in Glory's envelope. The cause goes to the access event.
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	ex := exchangeOf(r)
-	if cause := ex.bodyErr.Load(); cause != nil {
-		err = *cause
+// The lines that no sentinel names. The others are in refusals.
+var (
+	refuseMethod      = refuse(405, "method", "Method not allowed")
+	refuseUpstream    = refuse(502, "upstream", "Upstream failed")
+	refuseLicense     = refuse(502, "refused_credential", refusedGateway)
+	refuseNoAccess    = refuse(503, "no_credential", "Room service is not available right now")
+	refuseLoginRate   = refuse(429, "login_limit", "Too many requests")
+	refuseAccountRate = refuse(429, "account_limit", "Too many requests")
+	refuseMemberRate  = refuse(429, "member_limit", "Too many requests")
+)
+
+// refusals is the table. The first line that fits counts.
+var refusals = []struct {
+	err error
+	*refusal
+}{
+	{errTarget, refuse(400, "malformed", "Malformed request path or query")},
+	{errHost, refuse(400, "malformed", "Malformed host")},
+	{errRoomBody, refuse(400, "malformed", "A room request has no body")},
+	{errBodySize, refuse(413, "body", "Request body too large")},
+	{errBody, refuse(400, "body", "Request body can't be read")},
+	{errHeaderSize, refuse(431, "header", "Request header too large")},
+	{errNotFound, refuse(404, "no_route", "Not found")},
+	{bridge.ErrNoMemberToken, refuse(401, "no_token", unauthorized).challenging("Bearer")},
+	{bridge.ErrMemberToken, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token"`)},
+	{bridge.ErrDenied, refuse(403, "denied", "Not admitted")},
+	{bridge.ErrForbidden, refuse(403, "forbidden", "Not admitted")},
+	{errOverloaded, refuse(503, "overload", "Too many requests at once").after(time.Second)},
+	{upstream.ErrBusy, refuse(503, "overload", "Too many requests at once").after(time.Second)},
+	{upstream.ErrCircuit, refuse(503, "circuit", "Upstream is not available right now").after(upstream.CircuitPause)},
+	{errUnreadable, refuse(502, "upstream", "Upstream's answer can't be read")},
+	{errGuard, refuse(404, "internal", "Not found")},
+	{errPanic, refuse(500, "internal", "Internal error")},
+	{errRejectedTwo, refuse(502, "refused_credential", refusedGateway).after(time.Second)},
+	{upstream.ErrTimeout, refuse(504, "timeout", tooLate)},
+	{upstream.ErrBody, refuse(400, "body", "Request body can't be read")},
+	{context.Canceled, refuse(statusClientGone, "client_gone", "")},
+	{context.DeadlineExceeded, refuse(504, "timeout", tooLate)},
+}
+
+// explain finds an error's line, with what only the error itself knows: when to ask again.
+func explain(err error) *refusal {
+	if _, ok := errors.AsType[*methodError](err); ok {
+		return refuseMethod
 	}
-	a := explain(err)
-	ex.failure, ex.refusal = err, a.reason
-	if a.status == statusClientGone {
+	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
+		return rateRefusal(e).after(e.RetryAfter)
+	}
+	if e, ok := errors.AsType[*bridge.NoCredential](err); ok {
+		if e.Refused {
+			return refuseLicense.after(e.RetryAfter)
+		}
+		return refuseNoAccess.after(e.RetryAfter)
+	}
+	for _, line := range refusals {
+		if errors.Is(err, line.err) {
+			return line.refusal
+		}
+	}
+	return refuseUpstream
+}
+
+// rateRefusal is the line of a rate limit.
+func rateRefusal(e *fleet.LimitError) *refusal {
+	switch e.Name {
+	case "login":
+		return refuseLoginRate
+	case "account":
+		return refuseAccountRate
+	}
+	return refuseMemberRate
+}
+
+// fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left.
+func (w *writer) fail(err error) {
+	refusal := explain(err)
+	w.call.failure, w.call.refusal = err, refusal.reason
+	if refusal.status == statusClientGone {
 		panic(http.ErrAbortHandler) // nobody is left to read an answer
 	}
-	body, _ := json.Marshal(struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}{strconv.Itoa(a.status), a.message}) // two strings: can't fail
 	h := w.Header()
 	clear(h) // whatever an upstream or a step before has left
 	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(len(refusal.body)))
 	h.Set("Cache-Control", "no-store")
-	if a.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(a.retryAfter.Seconds()))))
+	if refusal.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(refusal.retryAfter.Seconds()))))
 	}
-	if a.challenge != "" {
-		h.Set("WWW-Authenticate", a.challenge)
+	if refusal.challenge != "" {
+		h.Set("WWW-Authenticate", refusal.challenge)
 	}
-	if a.allow != nil {
-		h.Set("Allow", *a.allow)
+	if e, ok := errors.AsType[*methodError](err); ok {
+		h.Set("Allow", e.allow)
 	}
-	if a.limit != nil {
-		h.Set("RateLimit-Policy", rateLimitPolicy(a.limit))
-		h.Set("RateLimit", rateLimitState(a.limit))
+	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
+		h.Set("RateLimit-Policy", rateLimitPolicy(e))
+		h.Set("RateLimit", rateLimitState(e))
 	}
-	w.WriteHeader(a.status)
-	if r.Method == http.MethodHead {
+	w.WriteHeader(refusal.status)
+	if w.request.Method == http.MethodHead {
 		return // net/http would drop the body, and the access event count it
 	}
-	_, _ = w.Write(body) // a client that has gone is noticed by the server
+	_, _ = w.Write(refusal.body) // the server notices a client that has gone
 }

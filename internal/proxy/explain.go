@@ -15,27 +15,24 @@ type Destination struct {
 
 // Explain applies the route table to a method and a request target. apiDocs is Options.APIDocs.
 func Explain(patterns []string, apiDocs bool, method, requestTarget string) (Destination, error) {
-	glory, room := http.NewServeMux(), http.NewServeMux() // to be told apart only
 	pages, err := newAPIDocs(apiDocs)
 	if err != nil {
 		return Destination{}, err
 	}
-	table, err := newRouteTable(patterns, glory, room, pages, nil)
+	table, err := newRouteTable(patterns, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}, pages, nil)
 	if err != nil {
 		return Destination{}, err
 	}
-	ex := &exchange{}
-	next, err := table.route(&http.Request{Method: method, RequestURI: requestTarget}, method, ex)
-	d := Destination{Route: ex.route, Path: ex.target.path, Room: ex.room}
+	c := &call{}
+	to, err := table.lookup(&http.Request{Method: method, RequestURI: requestTarget}, method, c)
+	d := Destination{Route: c.route, Path: c.target.path, Room: c.room}
 	switch {
 	case err != nil:
 		d.Route, d.Status = "", explain(err).status
-	case next == http.Handler(glory):
-		d.Upstream = upstreamGlory
-	case next == http.Handler(room):
-		d.Upstream = upstreamInterwater
-	default: // a page of its own
+	case to.upstream == "": // a page of its own
 		d.Status = http.StatusOK
+	default:
+		d.Upstream = to.upstream
 	}
 	return d, nil
 }

@@ -3,79 +3,137 @@ package proxy
 // This file forwards member requests to Glory, which decides by itself.
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
+)
+
+const (
+	// maxEntranceBody is the longest body of login and join: an account's fields are far shorter.
+	maxEntranceBody = 64 << 10
+	// maxWaitingBodies bounds the bodies of login and join that are being read, in sum.
+	maxWaitingBodies = 16 << 20
 )
 
 // gloryHandler holds back who tries too often, and everything else passes.
 type gloryHandler struct {
 	limiters *limiters
-	next     http.Handler
+	bodies   atomic.Int64 // bytes of bodies that are being read or held
+	base     *url.URL
+	reverse  *httputil.ReverseProxy
 }
 
-// ServeHTTP implements http.Handler.
-func (h *gloryHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ex := exchangeOf(r)
-	kind := entranceOf(r.Method, ex.target.path)
-	if kind == noEntrance {
-		h.next.ServeHTTP(w, r)
-		return
+// newGloryHandler passes requests on as they came, but for what belongs to this connection or to the other upstream.
+func newGloryHandler(o Options, limiters *limiters) *gloryHandler {
+	h := &gloryHandler{limiters: limiters, base: o.Glory.Base()}
+	h.reverse = &httputil.ReverseProxy{
+		Rewrite:        h.rewrite,
+		ModifyResponse: modifyGloryAnswer,
+		Transport:      o.Glory,
+		BufferPool:     newBufferPool(),
+		ErrorHandler:   func(w http.ResponseWriter, _ *http.Request, err error) { w.(*writer).fail(err) },
+		ErrorLog:       slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	if err := h.limiters.login.Take(r.Context(), addressKey(ex.client)); err != nil {
-		fail(w, r, err)
-		return
-	}
-	// Read whole before an upstream connection is taken: a slow sender holds nothing but its own.
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
-	if kind == loginEntrance {
-		if err := h.limiters.account.Take(r.Context(), accountKey(body)); err != nil {
-			fail(w, r, err)
+	return h
+}
+
+// serve answers a request on a Glory route.
+func (h *gloryHandler) serve(w *writer, r *http.Request) {
+	c := &w.call
+	if kind := entranceOf(r.Method, c.target.path); kind != noEntrance {
+		held, err := h.enter(r, c, kind)
+		defer h.bodies.Add(-held)
+		if err != nil {
+			w.fail(err)
 			return
 		}
 	}
-	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	// With it http.Transport can send again what a closed idle connection didn't take.
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	h.next.ServeHTTP(w, r)
+	c.upstream = upstreamGlory
+	h.reverse.ServeHTTP(w, withCall(r, c))
 }
 
-// newGloryProxy passes requests on as they came, but for what belongs to this connection or to the other upstream.
-func newGloryProxy(o Options, rt http.RoundTripper) http.Handler {
-	return &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			ex := exchangeOf(r.In)
-			ex.upstream = upstreamGlory
-			*r.Out.URL = ex.target.at(o.Glory)
-			r.Out.Host = ""
-			r.Out.Trailer = nil
-			dropHopByHop(r.Out.Header)
-			dropCredentials(r.Out.Header)
-			identify(r.Out.Header, ex)
-		},
-		ModifyResponse: func(answer *http.Response) error {
-			keepPrivate(answer)
-			_, err := completeSmall(answer)
-			return err
-		},
-		Transport:    rt,
-		BufferPool:   newBufferPool(),
-		ErrorHandler: fail,
-		ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+// enter holds a login or join to its limits, and its body to its bound. The body is read whole before an upstream connection
+// is taken: a slow sender holds nothing but its own. held is how much of bodies the request keeps, with an error too.
+func (h *gloryHandler) enter(r *http.Request, c *call, kind entrance) (held int64, err error) {
+	if err := h.limiters.login.Take(r.Context(), addressKey(c.client)); err != nil {
+		return 0, err
 	}
+	body, held, err := h.hold(r.Body)
+	if err != nil {
+		return held, err
+	}
+	if kind == loginEntrance {
+		if err := h.limiters.account.Take(r.Context(), accountKey(body)); err != nil {
+			return held, err
+		}
+	}
+	r.Body, r.ContentLength, r.TransferEncoding = newWholeBody(body), int64(len(body)), nil
+	return held, nil
+}
+
+// hold reads a body. What all of them hold together is bounded.
+func (h *gloryHandler) hold(from io.Reader) (body []byte, held int64, err error) {
+	const step = 4 << 10
+	for {
+		held += step
+		if h.bodies.Add(step) > maxWaitingBodies {
+			return nil, held, errOverloaded
+		}
+		read, err := io.ReadAll(io.LimitReader(from, step))
+		body = append(body, read...)
+		switch {
+		case err != nil:
+			return nil, held, err
+		case len(body) > maxEntranceBody:
+			return nil, held, errBodySize
+		case len(read) < step:
+			return body, held, nil
+		}
+	}
+}
+
+// rewrite makes Glory's request of the client's.
+func (h *gloryHandler) rewrite(r *httputil.ProxyRequest) {
+	c := callOf(r.In.Context())
+	*r.Out.URL = c.target.at(h.base)
+	r.Out.Host = ""
+	r.Out.Trailer = nil
+	dropHopByHop(r.Out.Header)
+	dropCredentials(r.Out.Header)
+	identify(r.Out.Header, c)
+}
+
+// modifyGloryAnswer reads a short answer whole, so that one that breaks off is a 502, and marks answers to one member.
+func modifyGloryAnswer(answer *http.Response) error {
+	c := callOf(answer.Request.Context())
+	keepPrivate(answer, c)
+	if answer.ContentLength > 0 && answer.ContentLength <= smallAnswer && answer.Request.Method != http.MethodHead {
+		return readWhole(answer)
+	}
+	answer.Body = &notedBody{answer.Body, c}
+	return nil
+}
+
+// readWhole reads an answer of known length to its end.
+func readWhole(answer *http.Response) error {
+	text := make([]byte, answer.ContentLength)
+	_, err := io.ReadFull(answer.Body, text)
+	_ = answer.Body.Close()
+	if err != nil {
+		return brokenOff(err)
+	}
+	answer.Body = newWholeBody(text)
+	return nil
 }
 
 // keepPrivate marks what Glory answers to one member, where Glory says nothing about it: there are shared caches (nginx for
 // one) that give an answer to whoever asks next, though the request had an Authorization (RFC 9111 §3.5).
-func keepPrivate(answer *http.Response) {
-	personal := strings.HasPrefix(exchangeOf(answer.Request).target.path, "/api/") || len(answer.Request.Header["Authorization"]) > 0
+func keepPrivate(answer *http.Response, c *call) {
+	personal := strings.HasPrefix(c.target.path, "/api/") || len(answer.Request.Header["Authorization"]) > 0
 	if personal && len(answer.Header["Cache-Control"]) == 0 {
 		answer.Header["Cache-Control"] = []string{"private"}
 	}

@@ -13,12 +13,8 @@ import (
 // errGuard is a bug of ours: the route table let something through that the guard doesn't know.
 var errGuard = errors.New("room request to an undeclared path")
 
-// guard sends nothing but declared routes of Interwater.
-type guard struct {
-	next   http.RoundTripper
-	base   *url.URL
-	routes []guardRoute
-}
+// guard knows the declared routes of Interwater. That a request goes to Interwater's host alone, package upstream makes sure.
+type guard struct{ routes []guardRoute }
 
 // guardRoute is a pattern taken apart: a method, and segments of which nil is a wildcard.
 type guardRoute struct {
@@ -28,8 +24,8 @@ type guardRoute struct {
 }
 
 // newGuard reads the patterns by itself. They have the form METHOD /path that package config demands.
-func newGuard(base *url.URL, patterns []string, next http.RoundTripper) *guard {
-	g := &guard{next: next, base: base}
+func newGuard(patterns []string) *guard {
+	g := &guard{}
 	for _, pattern := range patterns {
 		method, path, ok := strings.Cut(pattern, " ")
 		if !ok {
@@ -54,18 +50,10 @@ func newGuard(base *url.URL, patterns []string, next http.RoundTripper) *guard {
 	return g
 }
 
-// RoundTrip implements http.RoundTripper.
-func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	path, ok := strings.CutPrefix(r.URL.Opaque, strings.TrimSuffix(g.base.EscapedPath(), "/")+"/")
-	if !ok || r.URL.Host != g.base.Host || r.URL.Scheme != g.base.Scheme || !g.declared(r.Method, path) {
-		return nil, errGuard
-	}
-	return g.next.RoundTrip(r)
-}
-
-// declared compares segment by segment, as they are on the wire.
-func (g *guard) declared(method, path string) bool {
-	if probes(path) {
+// admits reports whether the path, as it goes on the wire, is a declared route's. It compares segment by segment.
+func (g *guard) admits(method, path string) bool {
+	path, ok := strings.CutPrefix(path, "/")
+	if !ok || probes(path) {
 		return false // whatever a pattern says
 	}
 	var few [8]string // so that most need no allocation

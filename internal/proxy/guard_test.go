@@ -9,34 +9,15 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"roomgate/internal/bridge"
-	"roomgate/internal/fleet"
 )
 
 // defaultRoutes are those of INTERWATER_ROUTES.
 var defaultRoutes = []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}
-
-// guarded reports whether a guard with these routes sends the request, and to where.
-func guarded(t *testing.T, base string, routes []string, method string, to *url.URL) bool {
-	t.Helper()
-	sent := false
-	g := newGuard(mustParse(base), routes, upstreamFunc(func(*http.Request) (*http.Response, error) {
-		sent = true
-		return statusAnswer(200), nil
-	}))
-	_, err := g.RoundTrip(&http.Request{Method: method, URL: to, Header: http.Header{}})
-	if sent == errors.Is(err, errGuard) || sent != (err == nil) {
-		t.Errorf("%s %v: sent %v, %v", method, to, sent, err)
-	}
-	return sent
-}
 
 func TestGuardSendsTheDeclaredRoutes(t *testing.T) {
 	for _, tt := range []struct {
@@ -81,88 +62,46 @@ func TestGuardSendsTheDeclaredRoutes(t *testing.T) {
 		},
 		{nil, nil, []string{"GET /v1/info", "GET /", "POST /v1/auth"}},
 	} {
-		for _, base := range []string{"http://interwater", "http://interwater/", "http://interwater/base", "https://interwater:8443/a/b/", "http://interwater/%EB%B0%A9"} {
-			for want, requests := range map[bool][]string{true: tt.sent, false: tt.not} {
-				for _, request := range requests {
-					method, path, _ := strings.Cut(request, " ")
-					if got := guarded(t, base, tt.routes, method, new(target{path: path, query: "a=1", hasQuery: true}.at(mustParse(base)))); got != want {
-						t.Errorf("%s, %q: %s: sent is %v", base, tt.routes, request, got)
-					}
+		g := newGuard(tt.routes)
+		for want, requests := range map[bool][]string{true: tt.sent, false: tt.not} {
+			for _, request := range requests {
+				method, path, _ := strings.Cut(request, " ")
+				if got := g.admits(method, path); got != want {
+					t.Errorf("%q: %s: admitted is %v", tt.routes, request, got)
 				}
 			}
 		}
 	}
 }
 
-func TestGuardSendsToInterwaterAlone(t *testing.T) {
-	const base = "http://interwater/base"
-	for rule, to := range map[string]*url.URL{
-		"another host":           {Scheme: "http", Host: "evil", Opaque: "/base/v1/info"},
-		"another port":           {Scheme: "http", Host: "interwater:81", Opaque: "/base/v1/info"},
-		"another scheme":         {Scheme: "https", Host: "interwater", Opaque: "/base/v1/info"},
-		"another base":           {Scheme: "http", Host: "interwater", Opaque: "/other/v1/info"},
-		"no base":                {Scheme: "http", Host: "interwater", Opaque: "/v1/info"},
-		"a base that begins so":  {Scheme: "http", Host: "interwater", Opaque: "/bases/v1/info"},
-		"base in another case":   {Scheme: "http", Host: "interwater", Opaque: "/BASE/v1/info"},
-		"an authority in it":     {Scheme: "http", Host: "interwater", Opaque: "//evil/base/v1/info"},
-		"a path that is decoded": {Scheme: "http", Host: "interwater", Path: "/base/v1/info"},
-		"nothing":                {},
-	} {
-		if guarded(t, base, defaultRoutes, "GET", to) {
-			t.Errorf("%s: %v was sent", rule, to)
-		}
-	}
-}
-
-// wrongTable finds a room in everything.
-type wrongTable struct{ room http.Handler }
-
-// ServeHTTP implements http.Handler.
-func (w wrongTable) ServeHTTP(out http.ResponseWriter, r *http.Request) {
-	ex := exchangeOf(r)
-	path, query, hasQuery := strings.Cut(r.RequestURI, "?") // judged by nobody
-	ex.target, ex.route = target{path: path, query: query, hasQuery: hasQuery}, "GET /v1/info"
-	w.room.ServeHTTP(out, r)
-}
-
 // The whole way of a room request, but with a route table that takes anything for a room and a method for any.
 func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 	g := start(t)
-	o := Options{
-		Interwater: mustParse(g.InterwaterURL), InterwaterTimeout: patience, RoomRoutes: defaultRoutes, Bridge: g.fakeBridge,
-		MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: g.log(), Draining: func() bool { return false },
-	}
-	transport := bridge.NewTransport()
-	defer transport.CloseIdleConnections()
-	free, err := fleet.NewLocalLimiter("member", fleet.Limit{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := newMetrics(false)
-	room := &roomHandler{authorizer: g.fakeBridge, limit: free, next: newRoomProxy(o, newCoalescer(false, 0, m, &credentialTransport{
-		credentials: g.fakeBridge, reject: []int{401, 403},
-		next: newGate(upstreamInterwater, 10, m, newGuard(o.Interwater, o.RoomRoutes, timeLimit{next: transport, limit: patience, upstream: upstreamInterwater})),
-	}))}
+	p := setup{Glory: mustParse(g.GloryURL), Interwater: mustParse(g.InterwaterURL), Options: Options{
+		RoomRoutes: defaultRoutes, Bridge: g.fakeBridge, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: g.log(),
+	}}.handler(t)
+	room := p.routes.room.serve
 	wrong := *g
-	wrong.addr = scripted(t, observe(o, m, nil, recovered(o.Log, limits(o, wrongTable{room}))).ServeHTTP).Host
+	wrong.addr = scripted(t, func(rw http.ResponseWriter, r *http.Request) {
+		w := p.begin(rw, r)
+		defer p.finish(w, r)
+		path, query, hasQuery := strings.Cut(r.RequestURI, "?") // judged by nobody
+		w.call.target, w.call.route = target{path: path, query: query, hasQuery: hasQuery}, "GET /v1/info"
+		room(w, r)
+	}).Host
 	if answer := wrong.get(t, "/v1/info"); answer.status != 200 {
 		t.Fatalf("a declared route has status %d", answer.status)
 	}
 	auths, rooms := g.Interwater.AuthCalls(), g.Interwater.RoomCalls() // the token of the request above was issued
-	for range breakerLeast {
-		for _, request := range []string{
-			"POST /v1/auth", "GET /v1/auth", "POST /v1/AUTH", "POST /v1/auth/", "POST //v1/auth", "POST /v1/./auth", "GET /v1/sessions/../auth", "GET /v1/sessions/..%2fauth",
-			"GET /v1/sessions/%2e%2e", "POST /v1/%61uth", "POST /v1/info", "DELETE /v1/sessions/a", "GET /v1/secret", "GET /_sandbox/stats", "GET /", "GET /public-api/v1/health",
-		} {
-			method, path, _ := strings.Cut(request, " ")
-			wrong.do(t, method, path, asMember).wantError(t, http.StatusNotFound)
-		}
+	for _, request := range []string{
+		"POST /v1/auth", "GET /v1/auth", "POST /v1/AUTH", "POST /v1/auth/", "POST //v1/auth", "POST /v1/./auth", "GET /v1/sessions/../auth", "GET /v1/sessions/..%2fauth",
+		"GET /v1/sessions/%2e%2e", "POST /v1/%61uth", "POST /v1/info", "DELETE /v1/sessions/a", "GET /v1/secret", "GET /_sandbox/stats", "GET /", "GET /public-api/v1/health",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		wrong.do(t, method, path, asMember).wantError(t, http.StatusNotFound)
 	}
 	if a, r := g.Interwater.AuthCalls(), g.Interwater.RoomCalls(); a != auths || r != rooms {
 		t.Errorf("Interwater saw %d more calls of v1/auth and %d more of rooms", a-auths, r-rooms)
-	}
-	if answer := wrong.get(t, "/v1/info"); answer.status != 200 {
-		t.Errorf("our own mistakes have opened the circuit: status %d", answer.status)
 	}
 }
 
@@ -188,13 +127,13 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 func TestLongAnswerOfARoomIs502OrBreaksOff(t *testing.T) {
 	declared := scripted(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", itoa(maxRoomAnswer+1)) })
 	streamed := scripted(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.CopyN(w, zeros{}, maxRoomAnswer+1) })
-	g := start(t, func(o *Options) { o.Interwater = declared })
+	g := start(t, func(o *setup) { o.Interwater = declared })
 	g.get(t, "/v1/info").wantError(t, http.StatusBadGateway)
-	g = start(t, func(o *Options) { o.Interwater = streamed })
+	g = start(t, func(o *setup) { o.Interwater = streamed })
 	if answer := g.get(t, "/v1/info"); answer.status != 200 || !answer.broken || len(answer.body) > maxRoomAnswer {
 		t.Errorf("status %d, broken %v, %d bytes", answer.status, answer.broken, len(answer.body))
 	}
-	g = start(t, func(o *Options) { o.Glory = streamed }) // members' own answers are Glory's affair
+	g = start(t, func(o *setup) { o.Glory = streamed }) // members' own answers are Glory's affair
 	if answer := g.get(t, "/api/x"); answer.status != 200 || answer.broken || len(answer.body) != maxRoomAnswer+1 {
 		t.Errorf("Glory: status %d, broken %v, %d bytes", answer.status, answer.broken, len(answer.body))
 	}
@@ -225,12 +164,11 @@ func (p *pipes) Close() error { p.once.Do(func() { close(p.closed) }); return ni
 // Addr implements net.Listener.
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// serveInBubble runs h behind observe in a synctest bubble and gives the client's end of a connection to it.
+// serveInBubble runs h behind a gateway's writer in a synctest bubble and gives the client's end of a connection to it.
 func serveInBubble(t *testing.T, h http.HandlerFunc, client func(conn net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMetrics(false)
-		o := Options{Log: quietLog(), Draining: func() bool { return false }}
-		server := &http.Server{Handler: observe(o, m, nil, h), IdleTimeout: time.Hour}
+		gateway := serving(t, quietLog(), func(w *writer, r *http.Request) { h(w, r) })
+		server := &http.Server{Handler: gateway, IdleTimeout: time.Hour}
 		listener := newPipes()
 		go func() { _ = server.Serve(listener) }()
 		near, far := net.Pipe()
@@ -261,7 +199,7 @@ func TestAnswerThatIsNotReadIsCutOff(t *testing.T) {
 		began := time.Time{}
 		serveInBubble(t, tt.h, func(conn net.Conn) {
 			began = time.Now()
-			fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: g\r\n\r\n", tt.method)
+			fmt.Fprintf(conn, "%s /api/x HTTP/1.1\r\nHost: g\r\n\r\n", tt.method)
 			time.Sleep(writeLimit + time.Second)
 			synctest.Wait()
 			conn.SetReadDeadline(time.Now().Add(time.Hour))
@@ -307,7 +245,7 @@ func TestAnswerThatIsReadSlowlyArrives(t *testing.T) {
 			}
 		}
 	}, func(conn net.Conn) {
-		fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
+		fmt.Fprint(conn, "GET /api/x HTTP/1.0\r\n\r\n")
 		got := 0
 		for buffer := make([]byte, 1<<10); ; time.Sleep(time.Second) {
 			n, err := conn.Read(buffer)

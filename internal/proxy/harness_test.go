@@ -26,6 +26,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/sandbox"
+	"roomgate/internal/upstream"
 )
 
 const (
@@ -120,6 +121,64 @@ func (g *fakeBridge) Refuse(_ context.Context, c bridge.Credential) error {
 	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
 }
 
+// setup is Options with upstreams that are yet to be made.
+type setup struct {
+	Options
+	Glory, Interwater *url.URL
+}
+
+// connected is the setup's Options with the upstreams made. The test closes their connections.
+func (s setup) connected(t testing.TB) Options {
+	t.Helper()
+	metrics, err := upstream.NewMetrics(s.Metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := func(name string, base *url.URL, timeout time.Duration) *upstream.Upstream {
+		u, err := upstream.New(upstream.Options{
+			Name: name, Base: base, Timeout: cmp.Or(timeout, patience), Slots: max(1, s.MaxInFlight), Synchronous: *upstreamSync,
+			Metrics: metrics, Tracing: s.Tracing,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(u.Close)
+		return u
+	}
+	o := s.Options
+	o.Glory, o.Interwater = to(upstreamGlory, s.Glory, s.GloryTimeout), to(upstreamInterwater, s.Interwater, s.InterwaterTimeout)
+	o.InterwaterTimeout = cmp.Or(o.InterwaterTimeout, patience)
+	return o
+}
+
+// handler makes the upstreams and the handler.
+func (s setup) handler(t testing.TB) *Proxy {
+	t.Helper()
+	p, err := New(s.connected(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wired is handler with rt in place of both upstreams.
+func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
+	t.Helper()
+	o := s.connected(t)
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limiters, err := newLimiters(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	glory, room := newGloryHandler(o, limiters), newRoomHandler(o, limiters.member, tracing{}, p.metrics)
+	glory.reverse.Transport, room.reverse.Transport.(*fetcher).interwater = rt, rt
+	p.routes.glory.serve, p.routes.room.serve = glory.serve, room.serve
+	return p
+}
+
 // gateway is one that runs. Its upstreams are stand-ins unless the test has put others in their place.
 type gateway struct {
 	*fakeBridge
@@ -129,7 +188,7 @@ type gateway struct {
 }
 
 // start runs a gateway until the end of the test.
-func start(t *testing.T, change ...func(*Options)) *gateway {
+func start(t *testing.T, change ...func(*setup)) *gateway {
 	t.Helper()
 	upstreams, err := sandbox.Start(sandbox.Options{})
 	if err != nil {
@@ -138,22 +197,17 @@ func start(t *testing.T, change ...func(*Options)) *gateway {
 	t.Cleanup(func() { upstreams.Close() })
 	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}}
 	g.issue = func() string { return issueToken(t, upstreams) }
-	o := Options{
-		Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL),
-		GloryTimeout: patience, InterwaterTimeout: patience, UpstreamSync: *upstreamSync,
+	o := setup{Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL), Options: Options{
+		GloryTimeout: patience, InterwaterTimeout: patience,
 		RoomRoutes:     []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"},
 		RejectStatuses: []int{401, 403},
 		Bridge:         g.fakeBridge, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,
 		Log: g.log(),
-	}
+	}}
 	for _, f := range change {
 		f(&o)
 	}
-	handler, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(handler.Close)
+	handler := o.handler(t)
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.DisableGeneralOptionsHandler = true // as in cmd/gateway
 	server.Config.MaxHeaderBytes = o.MaxHeaderBytes
@@ -162,6 +216,27 @@ func start(t *testing.T, change ...func(*Options)) *gateway {
 	t.Cleanup(server.Close)
 	g.addr = server.Listener.Addr().String()
 	return g
+}
+
+// serving puts serve in the place of the Glory routes of a gateway, and returns its handler.
+func serving(t *testing.T, log *slog.Logger, serve func(*writer, *http.Request)) http.Handler {
+	t.Helper()
+	nowhere := mustParse("http://127.0.0.1:1")
+	p := setup{Glory: nowhere, Interwater: nowhere, Options: Options{
+		InterwaterTimeout: time.Second, Bridge: &fakeBridge{}, Log: log, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,
+	}}.handler(t)
+	p.routes.glory.serve = serve
+	return p
+}
+
+// nowhere is an upstream that nothing is sent to.
+func nowhere(t testing.TB) *upstream.Upstream {
+	t.Helper()
+	u, err := upstream.New(upstream.Options{Name: "nowhere", Base: mustParse("http://127.0.0.1:1"), Timeout: patience, Slots: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func mustParse(raw string) *url.URL {

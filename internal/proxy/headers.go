@@ -10,32 +10,83 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// roomRequestHeaders may reach Interwater. Content headers only matter on routes whose method has a body, which an
-// operator must have opened.
-func roomRequestHeaders() []string {
-	return []string{
-		"Accept", "Accept-Encoding", "Accept-Language", "User-Agent", "If-None-Match", "If-Modified-Since",
-		"Content-Type", "Content-Encoding", "Content-Language",
-	}
+// headerRule says where a header of a room request or answer may go. Names are in canonical form.
+type headerRule struct {
+	name     string
+	up       bool // from the client to Interwater
+	question bool // the answer may depend on it: requests that differ in it share nothing
+	content  bool // describes a body: goes up with methods that have one
+	down     bool // from Interwater to the client
 }
 
-// roomResponseHeaders may come back from Interwater.
-func roomResponseHeaders() []string {
-	return []string{
-		"Content-Type", "Content-Length", "Content-Encoding", "Content-Language",
-		"Etag", "Last-Modified", "Vary", "Date", "Retry-After",
-	}
+// roomHeaders is the table for Interwater. What isn't in it ends at the gateway, in both directions. What the gateway sets
+// itself is in identify.
+var roomHeaders = [...]headerRule{
+	{name: "Accept", up: true, question: true},
+	{name: "Accept-Encoding", up: true, question: true},
+	{name: "Accept-Language", up: true, question: true},
+	{name: "If-None-Match", up: true, question: true},
+	{name: "If-Modified-Since", up: true, question: true},
+	{name: "User-Agent", up: true},
+	{name: "Content-Type", up: true, content: true, down: true},
+	{name: "Content-Encoding", up: true, content: true, down: true},
+	{name: "Content-Language", up: true, content: true, down: true},
+	{name: "Content-Length", down: true},
+	{name: "Etag", down: true},
+	{name: "Last-Modified", down: true},
+	{name: "Vary", down: true},
+	{name: "Date", down: true},
+	{name: "Retry-After", down: true},
 }
 
-// pick returns the named headers of h, under the canonical names.
-func pick(h http.Header, names []string) http.Header {
-	picked := make(http.Header, 8) // one group of the map
-	for _, name := range names {
-		if values := h[name]; len(values) > 0 {
-			picked[name] = values
+// noUserAgent keeps net/http from sending its own.
+var noUserAgent = []string{""}
+
+// uncached is the Cache-Control of every room answer.
+var uncached = []string{"private, no-store"}
+
+// rising returns the headers of a request that reach Interwater with the method. The values are h's own.
+func rising(h http.Header, method string) http.Header {
+	body := method != http.MethodGet && method != http.MethodHead
+	risen := make(http.Header, 16)
+	risen["User-Agent"] = noUserAgent
+	for i := range roomHeaders {
+		rule := &roomHeaders[i]
+		if values := h[rule.name]; rule.up && (body || !rule.content) && len(values) > 0 {
+			risen[rule.name] = values
 		}
 	}
-	return picked
+	return risen
+}
+
+// falling returns the headers of Interwater's answer that reach the client. The values are h's own.
+func falling(h http.Header) http.Header {
+	fallen := make(http.Header, 8)
+	for i := range roomHeaders {
+		rule := &roomHeaders[i]
+		if values := h[rule.name]; rule.down && len(values) > 0 {
+			fallen[rule.name] = values
+		}
+	}
+	fallen["Cache-Control"] = uncached
+	return fallen
+}
+
+// inQuestion reports whether a name in an answer's Vary is part of the question, or never reaches Interwater.
+func inQuestion(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	for i := range roomHeaders {
+		if roomHeaders[i].name == name {
+			return roomHeaders[i].question
+		}
+	}
+	switch name {
+	case "X-Forwarded-Host", "X-Forwarded-Proto":
+		return true
+	case "Origin": // browsers' answers name it; the gateway answers CORS itself
+		return true
+	}
+	return false
 }
 
 // dropCredentials removes every header that some upstream could take for the credential header: frameworks fold case,
@@ -73,15 +124,16 @@ func dropHopByHop(h http.Header) {
 }
 
 // identify sets what the gateway says of the request to either upstream.
-func identify(h http.Header, ex *exchange) {
-	values := []string{ex.requestID, ex.forwarded.chain, ex.forwarded.host, ex.forwarded.proto, traceparent(ex.span)} // one allocation
+func identify(h http.Header, c *call) {
+	values := []string{c.requestID, c.forwarded.chain, c.forwarded.host, c.forwarded.proto, traceparent(c.span), "1.1 roomgate"} // one allocation
 	h["X-Request-Id"] = values[0:1:1]
 	h["X-Forwarded-For"] = values[1:2:2]
 	h["X-Forwarded-Host"] = values[2:3:3]
 	h["X-Forwarded-Proto"] = values[3:4:4]
 	h["Traceparent"] = values[4:5:5]
+	h["Via"] = values[5:6:6]
 	delete(h, "Tracestate")
-	if state := ex.span.TraceState().String(); state != "" {
+	if state := c.span.TraceState().String(); state != "" {
 		h.Set("Tracestate", state)
 	}
 }

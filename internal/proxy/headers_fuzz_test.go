@@ -66,24 +66,11 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // fuzzGateway is the whole handler with both upstreams in place of sockets.
 func fuzzGateway(f *testing.F, upstream http.RoundTripper) http.Handler {
-	o := Options{
-		Glory: mustParse("http://glory.test"), Interwater: mustParse("http://interwater.test"),
-		MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100,
-		Draining: func() bool { return false }, Log: slog.New(slog.DiscardHandler),
-	}
-	m := newMetrics(false)
-	limiters, err := newLimiters(o)
-	if err != nil {
-		f.Fatal(err)
-	}
-	room := &roomHandler{authorizer: steadyBridge{}, limit: limiters.member, next: newRoomProxy(o, newCoalescer(false, 0, m, &credentialTransport{
-		credentials: steadyBridge{}, reject: []int{401, 403}, next: upstream,
-	}))}
-	routes, err := newRouteTable([]string{"GET /v1/info"}, &gloryHandler{limiters: limiters, next: newGloryProxy(o, upstream)}, room, nil, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return observe(o, m, nil, recovered(o.Log, limits(o, routes)))
+	p := setup{Glory: mustParse("http://glory.test"), Interwater: mustParse("http://interwater.test"), Options: Options{
+		RoomRoutes: []string{"GET /v1/info"}, RejectStatuses: []int{401, 403}, Bridge: steadyBridge{},
+		MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler),
+	}}.wired(f, upstream)
+	return p
 }
 
 // lines splits a header block as it is on the wire into lower-case names and values.
@@ -101,7 +88,7 @@ var (
 	// upRoom is what is let out to Interwater, with the headers of a body, which an operator's route may have.
 	upRoom = " accept accept-encoding accept-language user-agent if-none-match if-modified-since traceparent tracestate" +
 		" content-type content-encoding content-language" +
-		" host s-connector-jwt x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id "
+		" host s-connector-jwt x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id via "
 	backRoom = " content-type content-length content-encoding content-language etag last-modified vary date retry-after" +
 		" cache-control x-request-id x-content-type-options "
 	hopByHop = " connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings expect" +

@@ -133,7 +133,7 @@ func TestInterwaterGetsTheAllowListOnly(t *testing.T) {
 	r := g.Interwater.LastRoomRequest()
 	want := []string{
 		"Accept", "Accept-Encoding", "Accept-Language", "If-Modified-Since", "If-None-Match", "S-Connector-Jwt", "Traceparent",
-		"Tracestate", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id",
+		"Tracestate", "User-Agent", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id",
 	}
 	if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, want) || r.Method != "GET" {
 		t.Errorf("%s with\n got %q\nwant %q", r.Method, got, want)
@@ -250,7 +250,7 @@ func TestExpectIsAnsweredByTheGateway(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		seen = append(seen, r.Header.Get("Expect")+string(body))
 	})
-	g := start(t, func(o *Options) { o.Glory = glory })
+	g := start(t, func(o *setup) { o.Glory = glory })
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "POST /public-api/v1/login HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
@@ -273,7 +273,7 @@ func TestTrailersOfTheClientEndAtTheGateway(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		got = r.Trailer
 	})
-	g := start(t, func(o *Options) {
+	g := start(t, func(o *setup) {
 		o.Glory, o.Interwater, o.RoomRoutes = upstream, upstream, []string{"POST /v1/rooms"}
 	})
 	for _, target := range []string{"/api/x", "/v1/rooms"} {

@@ -32,7 +32,7 @@ func (b *bodies) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func withBodies(t *testing.T) (*bodies, *gateway) {
 	b := &bodies{whole: make(chan string, 100)}
 	upstream := scripted(t, b.ServeHTTP)
-	return b, start(t, func(o *Options) {
+	return b, start(t, func(o *setup) {
 		o.Glory, o.Interwater, o.MaxBodyBytes = upstream, upstream, 10
 		o.RoomRoutes = append(o.RoomRoutes, "POST /v1/rooms")
 	})
@@ -120,7 +120,7 @@ func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_ = early.Flush()
 	})
-	g := start(t, func(o *Options) { o.Interwater, o.RoomRoutes = upstream, []string{"POST /v1/rooms"} })
+	g := start(t, func(o *setup) { o.Interwater, o.RoomRoutes = upstream, []string{"POST /v1/rooms"} })
 	g.reject = func() error { rejected <- struct{}{}; return nil }
 	for range 10 {
 		conn := g.dial(t)
@@ -138,7 +138,7 @@ func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
 func TestGetWithABodyIs400OnARoomRoute(t *testing.T) {
 	b, g := withBodies(t)
 	for _, method := range []string{"GET", "HEAD"} {
-		for _, body := range []string{"Content-Length: 1\r\n\r\na", "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"} {
+		for _, body := range []string{"Content-Length: 1\r\n\r\na", "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"} {
 			answer := g.raw(t, method+" /v1/sessions HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\n"+body)
 			if answer.status != 400 {
 				t.Errorf("%s with %q: %d", method, body, answer.status)
@@ -148,10 +148,13 @@ func TestGetWithABodyIs400OnARoomRoute(t *testing.T) {
 	if asked := g.asked(""); len(asked)+len(b.whole) > 0 {
 		t.Errorf("the bridge was asked %q, %d requests arrived", asked, len(b.whole))
 	}
-	if answer := g.raw(t, "GET /v1/sessions HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\nContent-Length: 0\r\n\r\n"); answer.status != 200 {
-		t.Errorf("an empty body gives %d", answer.status)
+	// Where the head doesn't tell, the first read decides.
+	for _, empty := range []string{"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"} {
+		if answer := g.raw(t, "GET /v1/sessions HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\n"+empty); answer.status != 200 {
+			t.Errorf("an empty body gives %d", answer.status)
+		}
+		await(t, b.whole)
 	}
-	await(t, b.whole)
 	if answer := g.raw(t, "GET /api/x HTTP/1.1\r\nHost: g\r\nContent-Length: 1\r\n\r\na"); answer.status != 200 || await(t, b.whole) != "a" {
 		t.Errorf("Glory's GET with a body: %d", answer.status)
 	}
@@ -194,7 +197,7 @@ func TestTooManyRequestsAtOnceAre503(t *testing.T) {
 	})
 	free := sync.OnceFunc(func() { close(release) })
 	defer free() // before the upstream is closed, whatever fails here
-	g := start(t, func(o *Options) { o.Glory, o.Interwater, o.MaxInFlight = upstream, upstream, 2 })
+	g := start(t, func(o *setup) { o.Glory, o.Interwater, o.MaxInFlight = upstream, upstream, 2 })
 	done := make(chan reply, 2)
 	for _, target := range []string{"/api/x", "/v1/info"} { // one to each, so that neither has its own share full
 		go func() { done <- g.get(t, target) }()
@@ -245,16 +248,14 @@ func TestPanicIs500AndTheProcessLives(t *testing.T) {
 
 func TestPanicAfterTheAnswerBeganBreaksItOff(t *testing.T) {
 	g := start(t)
-	m := newMetrics(false)
-	o := Options{Log: g.log(), Draining: func() bool { return false }}
-	server := scripted(t, observe(o, m, nil, recovered(o.Log, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := scripted(t, serving(t, g.log(), func(w *writer, _ *http.Request) {
 		w.Header().Set("Content-Length", "10")
 		_, _ = io.WriteString(w, "half")
 		_ = http.NewResponseController(w).Flush()
 		panic("boom")
-	}))).ServeHTTP)
+	}).ServeHTTP)
 	g.addr = server.Host
-	if answer := g.do(t, "GET", "/"); answer.status != 200 || !answer.broken || answer.body != "half" {
+	if answer := g.do(t, "GET", "/api/x"); answer.status != 200 || !answer.broken || answer.body != "half" {
 		t.Errorf("%d, broken %v, %q", answer.status, answer.broken, answer.body)
 	}
 	if e := g.event(t); e["bytes"] != 4.0 {

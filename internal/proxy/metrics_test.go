@@ -4,8 +4,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -23,8 +21,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"roomgate/internal/bridge"
-	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
+	"roomgate/internal/upstream"
 )
 
 // family returns the metrics of the name; none where nothing has been counted.
@@ -97,21 +95,15 @@ func reasonsInCode(t *testing.T) []string {
 	}
 	found := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		pair, ok := n.(*ast.KeyValueExpr)
+		call, ok := n.(*ast.CallExpr)
 		if !ok {
 			return true
 		}
-		if key, ok := pair.Key.(*ast.Ident); !ok || key.Name != "reason" {
+		if made, ok := call.Fun.(*ast.Ident); !ok || made.Name != "refuse" {
 			return true
 		}
-		if literal, ok := pair.Value.(*ast.BasicLit); ok {
-			reason, _ := strconv.Unquote(literal.Value)
-			found[reason] = true
-			return true
-		}
-		for _, l := range []string{"login", "account", "member"} { // the one that is put together: a limit's
-			found[explain(&fleet.LimitError{Name: l}).reason] = true
-		}
+		reason, _ := strconv.Unquote(call.Args[1].(*ast.BasicLit).Value)
+		found[reason] = true
 		return true
 	})
 	return slices.Sorted(maps.Keys(found))
@@ -131,7 +123,7 @@ func TestEveryReasonIsInTheHelpText(t *testing.T) {
 
 func TestRefusalsAreCountedByReason(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g := start(t, func(o *Options) { o.Metrics = registry })
+	g := start(t, func(o *setup) { o.Metrics = registry })
 	want := map[string]float64{}
 	for _, tt := range []struct {
 		reason  string
@@ -149,8 +141,8 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 		{"no_credential", func() { g.authorize, g.credential = nil, always(&bridge.NoCredential{Err: io.EOF}) }, "/v1/info", nil},
 		{"refused_credential", func() { g.credential = always(&bridge.NoCredential{Refused: true, Err: io.EOF}) }, "/v1/info", nil},
 		{"client_gone", func() { g.credential = always(context.Canceled) }, "/v1/info", nil},
-		{"timeout", func() { g.credential = always(bridge.ErrUpstreamTimeout) }, "/v1/info", nil},
-		{"upstream", func() { g.credential = always(bridge.ErrUpstream) }, "/v1/info", nil},
+		{"timeout", func() { g.credential = always(upstream.ErrTimeout) }, "/v1/info", nil},
+		{"upstream", func() { g.credential = always(upstream.ErrFailed) }, "/v1/info", nil},
 		{"internal", func() { g.credential = func() error { panic("boom") } }, "/v1/info", nil},
 	} {
 		if tt.arrange != nil {
@@ -173,7 +165,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 
 func TestDurationsAreCountedOnceForEachRequestAndCall(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g := start(t, func(o *Options) { o.Metrics = registry })
+	g := start(t, func(o *setup) { o.Metrics = registry })
 	for _, target := range []string{"/v1/info", "/v1/info", "/nowhere", "/public-api/v1/health"} {
 		g.get(t, target)
 		g.event(t)
@@ -199,7 +191,7 @@ func TestRequestsInFlightAreCountedUntilTheyEnd(t *testing.T) {
 		arrived <- struct{}{}
 		<-release
 	})
-	g := start(t, func(o *Options) { o.Metrics, o.Glory = registry, upstream })
+	g := start(t, func(o *setup) { o.Metrics, o.Glory = registry, upstream })
 	value := func() float64 { return family(t, registry, "roomgate_requests_in_flight")[0].GetGauge().GetValue() }
 	done := make(chan reply, 2)
 	for range 2 {
@@ -228,7 +220,7 @@ func TestRequestsInFlightAreCountedUntilTheyEnd(t *testing.T) {
 
 func TestUpstreamCallsAreCountedByResult(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g := start(t, func(o *Options) {
+	g := start(t, func(o *setup) {
 		o.Metrics, o.InterwaterTimeout, o.MaxBodyBytes = registry, 300*time.Millisecond, 10
 	})
 	want := map[string]float64{"ok glory": 0, "ok interwater": 0} // there from the start
@@ -260,43 +252,4 @@ func TestUpstreamCallsAreCountedByResult(t *testing.T) {
 	}
 	g.raw(t, "POST /api/x HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n0\r\n\r\n")
 	check("client glory")
-	results := documentedResults(t)
-	for key := range want {
-		if result, _, _ := strings.Cut(key, " "); !slices.Contains(results, result) {
-			t.Errorf("the help text doesn't list %s", result)
-		}
-	}
-}
-
-// documentedResults are the words in the second brackets of the help text.
-func documentedResults(t *testing.T) []string {
-	t.Helper()
-	descs := make(chan *prometheus.Desc, 1)
-	newMetrics(false).calls.Describe(descs)
-	_, list, ok := strings.Cut((<-descs).String(), "result (")
-	if !ok {
-		t.Fatal("no results are listed")
-	}
-	return regexp.MustCompile(`\w+`).FindAllString(list, -1)
-}
-
-func TestResultOfACallThatFailed(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	m := newMetrics(false)
-	if err := m.register(registry, nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		err  error
-		want string
-	}{
-		{fmt.Errorf("x: %w", bridge.ErrUpstreamTimeout), "timeout"}, {fmt.Errorf("x: %w", bridge.ErrUpstream), "failed"},
-		{context.Canceled, "client"}, {context.DeadlineExceeded, "client"}, {errors.New("whatever"), "failed"},
-	} {
-		before := counted(t, registry, "roomgate_upstream_requests_total")[tt.want+" u"]
-		m.upstream("u").call(nil, tt.err, time.Second)
-		if got := counted(t, registry, "roomgate_upstream_requests_total")[tt.want+" u"]; got != before+1 {
-			t.Errorf("%v is not counted as %s", tt.err, tt.want)
-		}
-	}
 }

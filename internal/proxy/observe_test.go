@@ -141,7 +141,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 
 func TestRequestsAreCountedWithBoundedLabels(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g := start(t, func(o *Options) { o.Metrics = registry })
+	g := start(t, func(o *setup) { o.Metrics = registry })
 	for _, line := range [][2]string{
 		{"GET", "/v1/sessions/a"}, {"GET", "/v1/sessions/b"}, {"FOO", "/v1/info"}, {"BAR", "/nowhere"}, {"BAZ", "/elsewhere"}, {"GET", "/api/a"}, {"GET", "/api/b"},
 	} {
@@ -167,20 +167,18 @@ func TestRequestsAreCountedWithBoundedLabels(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if _, err := New(Options{
-		Glory: mustParse("http://h"), Interwater: mustParse("http://h"), Bridge: &fakeBridge{}, Log: quietLog(), Metrics: registry,
-	}); err == nil {
+	if err := newMetrics(false).register(registry); err == nil {
 		t.Error("two sets of the same metrics were taken")
 	}
 }
 
 func TestHandlerThatAnswersNothingIs200(t *testing.T) {
 	g := start(t)
-	server := scripted(t, observe(Options{Log: g.log(), Draining: func() bool { return false }}, newMetrics(false), nil, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := scripted(t, serving(t, g.log(), func(_ *writer, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-	})).ServeHTTP)
+	}).ServeHTTP)
 	g.addr = server.Host
-	if answer := g.do(t, "GET", "/"); answer.status != 200 || answer.header.Get("X-Request-Id") == "" {
+	if answer := g.do(t, "GET", "/api/x"); answer.status != 200 || answer.header.Get("X-Request-Id") == "" {
 		t.Errorf("%q", answer.raw)
 	}
 	if e := g.event(t); e["status"] != 200.0 {

@@ -1,34 +1,31 @@
 package proxy
 
-// This file puts the handler together.
+// This file puts the handler together and is the way of every request: begin, check, route, serve, finish.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"net/url"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/upstream"
 )
-
-// gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
-type gatekeeper interface {
-	authorizer
-	credentials
-}
 
 // Options configures the gateway's handler. Fields are required unless said otherwise.
 type Options struct {
-	Glory, Interwater               *url.URL
+	// Glory and Interwater are where requests go.
+	Glory, Interwater *upstream.Upstream
+	// InterwaterTimeout is the longest that a member waits for an answer that others have asked for too.
 	GloryTimeout, InterwaterTimeout time.Duration
-	// UpstreamSync sends bodiless GETs and HEADs in the goroutine of the request. False: all go through http.Transport.
-	UpstreamSync bool
 	// RoomRoutes are the ServeMux patterns that lead to Interwater.
 	RoomRoutes []string
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
@@ -67,14 +64,30 @@ type Options struct {
 	Tracing trace.TracerProvider
 }
 
-// Proxy is the handler of the public listener.
-type Proxy struct {
-	http.Handler
-	transports []transport
-	gates      []*gate
+// gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
+type gatekeeper interface {
+	authorizer
+	credentials
 }
 
-// New checks o and returns the handler. Close releases its connections.
+// Proxy is the handler of the public listener.
+type Proxy struct {
+	routes     *routeTable
+	origins    *crossOrigin
+	trusted    []netip.Prefix
+	bounds     bounds
+	timing     bool
+	draining   func() bool
+	writeLimit time.Duration
+	log        *slog.Logger
+	audited    map[string]string
+	metrics    *metrics
+	tracing    tracing
+
+	inFlight atomic.Int64
+}
+
+// New checks o and returns the handler.
 func New(o Options) (*Proxy, error) {
 	if o.Glory == nil || o.Interwater == nil || o.Bridge == nil || o.Log == nil {
 		return nil, errors.New("proxy: Glory, Interwater, Bridge and Log are required")
@@ -82,64 +95,102 @@ func New(o Options) (*Proxy, error) {
 	if o.Draining == nil {
 		o.Draining = func() bool { return false }
 	}
-	m, t := newMetrics(o.Tracing != nil), newTracing(o.Tracing)
+	p := &Proxy{
+		origins: newCrossOrigin(o.CORSOrigins), trusted: o.TrustedProxies,
+		bounds: bounds{body: o.MaxBodyBytes, header: o.MaxHeaderBytes, inFlight: int64(o.MaxInFlight)},
+		timing: o.ServerTiming, draining: o.Draining, writeLimit: max(writeLimit, o.GloryTimeout, o.InterwaterTimeout),
+		log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
+	}
 	limiters, err := newLimiters(o)
 	if err != nil {
 		return nil, err
 	}
-	share := upstreamShare(o.MaxInFlight)
-	toGlory, toInterwater := newTransport(o.Glory, o.UpstreamSync), newTransport(o.Interwater, o.UpstreamSync)
-	gloryGate := newGate(upstreamGlory, share, m, timeLimit{
-		next: Traced(o.Tracing, upstreamGlory, toGlory), limit: o.GloryTimeout, upstream: upstreamGlory,
-	})
-	roomGate := newGate(upstreamInterwater, share, m, newGuard(o.Interwater, o.RoomRoutes, timeLimit{
-		next: Traced(o.Tracing, upstreamInterwater, toInterwater), limit: o.InterwaterTimeout, upstream: upstreamInterwater,
-	}))
-	if err := m.register(o.Metrics, []*gate{gloryGate, roomGate}); err != nil {
+	if err := p.metrics.register(o.Metrics); err != nil {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
-	glory := &gloryHandler{limiters: limiters, next: newGloryProxy(o, gloryGate)}
-	room := &roomHandler{authorizer: o.Bridge, limit: limiters.member, log: o.Log, tracing: t, next: newRoomProxy(o,
-		newCoalescer(o.RoomCoalesce, o.RoomCacheTTL, m, &credentialTransport{
-			credentials: o.Bridge, reject: o.RejectStatuses, tracing: t, next: roomGate,
-		}))}
-	origins := newCrossOrigin(o.CORSOrigins)
 	pages, err := newAPIDocs(o.APIDocs)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	routes, err := newRouteTable(o.RoomRoutes, glory, room, pages, origins)
-	if err != nil {
+	glory := &endpoint{upstream: upstreamGlory, serve: newGloryHandler(o, limiters).serve}
+	room := &endpoint{upstream: upstreamInterwater, serve: newRoomHandler(o, limiters.member, p.tracing, p.metrics).serve}
+	if p.routes, err = newRouteTable(o.RoomRoutes, glory, room, pages, p.origins); err != nil {
 		return nil, err
 	}
-	return &Proxy{
-		Handler:    t.server(observe(o, m, origins, recovered(o.Log, limits(o, routes)))),
-		transports: []transport{toGlory, toInterwater},
-		gates:      []*gate{gloryGate, roomGate},
-	}, nil
+	return p, nil
 }
 
-// upstreamShare is how many of the requests in flight may be at one upstream. Where there is room, an eighth is kept for
-// the other, so that one that hangs doesn't shut both.
-func upstreamShare(maxInFlight int) int {
-	if maxInFlight < 1024 {
-		return maxInFlight
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	r, end := p.tracing.server(r)
+	defer end()
+	w := p.begin(rw, r)
+	defer p.finish(w, r)
+	p.serve(w, r)
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
 	}
-	return maxInFlight - maxInFlight/8
 }
 
-// Circuits tells of each upstream's circuit: closed, half-open or open.
-func (p *Proxy) Circuits() map[string]string {
-	states := make(map[string]string, len(p.gates))
-	for _, g := range p.gates {
-		states[g.breaker.Name()] = g.breaker.State().String()
+// begin opens the request's call.
+func (p *Proxy) begin(rw http.ResponseWriter, r *http.Request) *writer {
+	p.metrics.inFlight.Inc()
+	p.inFlight.Add(1)
+	w := &writer{ResponseWriter: rw, proxy: p, request: r, control: *http.NewResponseController(rw)}
+	w.call = call{began: time.Now(), method: r.Method, requestID: requestID(r.Header), span: spanContext(r), forged: forged(r.Header)}
+	w.call.client, w.call.forwarded = believe(r, p.trusted)
+	return w
+}
+
+// serve is what comes between begin and finish. A panic becomes a 500, or breaks the answer off where it has begun.
+func (p *Proxy) serve(w *writer, r *http.Request) {
+	defer func() {
+		switch cause := recover(); cause {
+		case nil:
+		case http.ErrAbortHandler: // a panic value, compared as net/http does
+			panic(cause)
+		default:
+			p.log.Error("panic", "request_id", w.call.requestID, "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+			if w.status != 0 {
+				panic(http.ErrAbortHandler)
+			}
+			w.fail(errPanic)
+		}
+	}()
+	if err := p.check(w, r); err != nil {
+		w.fail(err)
+		return
 	}
-	return states
+	to, err := p.routes.route(r, &w.call)
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	r.Header.Del("Upgrade") // no route upgrades, and ReverseProxy would answer a malformed one in the upstream's name
+	to.serve(w, r)
 }
 
-// Close closes idle connections to the upstreams.
-func (p *Proxy) Close() {
-	for _, t := range p.transports {
-		t.CloseIdleConnections()
+// finish closes the call: it is counted and logged once, however it ended.
+func (p *Proxy) finish(w *writer, r *http.Request) {
+	p.inFlight.Add(-1)
+	p.metrics.inFlight.Dec()
+	c, status := &w.call, w.status
+	if status == 0 || c.refusal == "client_gone" {
+		status = statusClientGone // aborted before an answer began
+	}
+	took := time.Since(c.began)
+	p.metrics.request(c, status, took)
+	p.tracing.describe(c, r, status)
+	if event, ok := p.audited[c.refusal]; ok {
+		audit(p.log, event, c.refusal, c, r)
+	}
+	if c.refusal == "no_route" && probes(c.target.path) {
+		audit(p.log, "attack", "token_endpoint", c, r)
+	}
+	if c.forged {
+		audit(p.log, "attack", "credential_header", c, r)
+	}
+	if p.log.Enabled(context.Background(), slog.LevelInfo) {
+		p.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(c, r, status, w.bytes, took)...)
 	}
 }

@@ -52,12 +52,6 @@ func redact(r *http.Response, fields []string) error {
 	return nil
 }
 
-// readCloser reads here and closes there.
-type readCloser struct {
-	io.Reader
-	io.Closer
-}
-
 // redactor copies a JSON text value by value. It holds one scalar at a time, however long the answer is.
 type redactor struct {
 	fields []string

@@ -99,7 +99,7 @@ func TestOtherMethodsAreNeverSentTwice(t *testing.T) {
 	})
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		bodies = nil
-		g := start(t, func(o *Options) { o.Interwater, o.RoomRoutes = upstream, []string{method + " /v1/rooms"} })
+		g := start(t, func(o *setup) { o.Interwater, o.RoomRoutes = upstream, []string{method + " /v1/rooms"} })
 		for n, request := range []string{"Content-Length: 4\r\n\r\nbody", "Content-Length: 0\r\nIdempotency-Key: k\r\n\r\n"} {
 			answer := g.raw(t, method+" /v1/rooms HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\n"+request)
 			answer.wantError(t, http.StatusBadGateway)
@@ -117,7 +117,7 @@ func TestOtherMethodsAreNeverSentTwice(t *testing.T) {
 }
 
 func TestOnlyTheSettingsSayWhatARejectionIs(t *testing.T) {
-	g := start(t, func(o *Options) { o.RejectStatuses = []int{419} })
+	g := start(t, func(o *setup) { o.RejectStatuses = []int{419} })
 	for _, status := range []int{401, 403} {
 		g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: status})
 		if answer := g.get(t, "/v1/info"); answer.status != status {
@@ -208,7 +208,7 @@ func TestRejectedAttemptsGiveTheirConnectionBack(t *testing.T) {
 			_, _ = io.WriteString(w, "no")
 		}
 	})
-	g := start(t, func(o *Options) { o.Interwater = upstream })
+	g := start(t, func(o *setup) { o.Interwater = upstream })
 	for range 5 {
 		if answer := g.get(t, "/v1/info"); answer.status != 200 {
 			t.Fatalf("status %d", answer.status)

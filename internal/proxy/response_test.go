@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"roomgate/internal/sandbox"
@@ -31,7 +32,7 @@ func TestInterwatersHeadersComeBackByAllowList(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "body")
 	})
-	g := start(t, func(o *Options) { o.Interwater = upstream })
+	g := start(t, func(o *setup) { o.Interwater = upstream })
 	answer := g.get(t, "/v1/info", "X-Request-Id: ours")
 	want := map[string]string{
 		"Content-Type": "text/x; charset=utf-8", "Content-Encoding": "x-test", "Content-Language": "ko", "Etag": `"e"`,
@@ -58,7 +59,7 @@ func TestAnswerWithoutAContentTypeIsGivenNone(t *testing.T) {
 		_, _ = io.WriteString(w, "<html><script>")
 	})
 	for _, coalesce := range []bool{false, true} {
-		g := start(t, func(o *Options) { o.Glory, o.Interwater, o.RoomCoalesce = untyped, untyped, coalesce })
+		g := start(t, func(o *setup) { o.Glory, o.Interwater, o.RoomCoalesce = untyped, untyped, coalesce })
 		for _, target := range []string{"/public-api/x", "/v1/info"} {
 			if got := g.get(t, target); got.status != 200 || got.header["Content-Type"] != nil {
 				t.Errorf("%s: %d, Content-Type %q", target, got.status, got.header["Content-Type"])
@@ -108,7 +109,7 @@ func TestGlorysHeadersPassButTheCredential(t *testing.T) {
 		h["S_connector_jwt"], h["s.connector.jwt"], h["S-Connector-Jwt"] = []string{"leak"}, []string{"leak"}, []string{"leak"}
 		w.WriteHeader(http.StatusUnauthorized)
 	})
-	g := start(t, func(o *Options) { o.Glory = upstream })
+	g := start(t, func(o *setup) { o.Glory = upstream })
 	answer := g.do(t, "GET", "/api/x")
 	for name, want := range map[string][]string{
 		"Set-Cookie": {"a=b", "c=d"}, "Cache-Control": {"max-age=1"}, "X-Custom": {"1"}, "Www-Authenticate": {"Bearer"},
@@ -131,7 +132,7 @@ func TestGlorysAnswersToOneMemberArePrivate(t *testing.T) {
 			w.Header().Set("Cache-Control", own)
 		}
 	})
-	g := start(t, func(o *Options) { o.Glory = upstream })
+	g := start(t, func(o *setup) { o.Glory = upstream })
 	for _, tt := range []struct{ path, line, own, want string }{
 		{"/api/v1/profile", asMember, "", "private"},
 		{"/api/v1/profile", "Accept: */*", "", "private"}, // a refusal isn't everybody's either
@@ -156,7 +157,7 @@ func TestManyInformationalAnswersAreDropped(t *testing.T) {
 		w.WriteHeader(http.StatusProcessing)
 		_, _ = io.WriteString(w, "body")
 	})
-	g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	g := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 	for _, target := range []string{"/api/x", "/v1/info"} {
 		answer := g.get(t, target)
 		if answer.status != 200 || answer.body != "body" || len(answer.interim) > 0 || len(answer.header["Link"]) > 0 {
@@ -248,7 +249,7 @@ func TestBodiesPassAsTheyAre(t *testing.T) {
 			_, _ = io.WriteString(w, "no gzip at all")
 		}
 	})
-	g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+	g := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 	for query, want := range map[string]string{
 		"zip": zipped.String(), "chunked": strings.Repeat("{ \"a\" : 1.50 }\n", 3), "lie": "no gzip at all", "empty": "",
 	} {
@@ -263,8 +264,24 @@ func TestBodiesPassAsTheyAre(t *testing.T) {
 	}
 }
 
+// An answer tells it too whose request came before the drain began.
+func TestRequestsFromBeforeADrainAskForAnotherConnection(t *testing.T) {
+	var draining atomic.Bool
+	arrived, let := make(chan struct{}), make(chan struct{})
+	upstream := scripted(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-let })
+	g := start(t, func(o *setup) { o.Glory, o.Draining = upstream, draining.Load })
+	answers := make(chan reply)
+	go func() { answers <- g.do(t, "GET", "/api/x") }()
+	await(t, arrived)
+	draining.Store(true)
+	close(let)
+	if answer := await(t, answers); !strings.Contains(answer.raw, "\r\nConnection: close\r\n") {
+		t.Errorf("%q", answer.raw)
+	}
+}
+
 func TestDrainingAsksForAnotherConnection(t *testing.T) {
-	g := start(t, func(o *Options) { o.Draining = func() bool { return true } })
+	g := start(t, func(o *setup) { o.Draining = func() bool { return true } })
 	for _, answer := range []reply{g.get(t, "/v1/info"), g.do(t, "GET", "/public-api/v1/health"), g.do(t, "GET", "/nowhere")} {
 		if !strings.Contains(answer.raw, "\r\nConnection: close\r\n") {
 			t.Errorf("%q", answer.raw)

@@ -27,22 +27,31 @@ func neverForwarded(method string) bool {
 	return method == http.MethodConnect || method == http.MethodTrace
 }
 
-// routeTable finds a request's handler by its target as sent.
+// endpoint is where routes lead.
+type endpoint struct {
+	upstream string // "" where the gateway answers itself
+	serve    func(*writer, *http.Request)
+}
+
+// routeTable finds a request's endpoint by its target as sent.
 type routeTable struct {
 	mux         *http.ServeMux // of matchers: see match
-	glory, room http.Handler
-	pages       map[string]http.Handler // the gateway's own, by pattern
-	origins     *crossOrigin            // nil: no CORS
-	matches     sync.Pool               // of *match
+	glory, room *endpoint
+	pages       map[string]*endpoint // the gateway's own, by pattern
+	origins     *crossOrigin         // nil: no CORS
+	matches     sync.Pool            // of *match
 }
 
 // newRouteTable takes the room routes as ServeMux patterns, and the gateway's own pages. A pattern that ServeMux refuses,
 // and a room route that is a page, is an error.
 func newRouteTable(
-	patterns []string, glory, room http.Handler, pages map[string]http.Handler, origins *crossOrigin,
+	patterns []string, glory, room *endpoint, pages map[string]http.Handler, origins *crossOrigin,
 ) (table *routeTable, err error) {
-	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: pages, origins: origins}
+	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: make(map[string]*endpoint), origins: origins}
 	table.matches.New = func() any { return new(match) }
+	for pattern, page := range pages {
+		table.pages[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { page.ServeHTTP(w, r) }}
+	}
 	for _, pattern := range append(slices.Sorted(maps.Keys(pages)), patterns...) {
 		if err := table.add(pattern); err != nil {
 			return nil, err
@@ -62,28 +71,21 @@ func (t *routeTable) add(pattern string) (err error) {
 	return nil
 }
 
-// ServeHTTP judges the target, finds the route and hands over.
-func (t *routeTable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ex := exchangeOf(r)
-	method, preflight := r.Method, t.origins.isPreflight(r)
-	if preflight { // a question about another method
-		method = r.Header.Get("Access-Control-Request-Method")
+// route judges the target and finds where it leads, and notes both in the call. A preflight leads to the CORS rules, if the
+// request that it asks about has a route.
+func (t *routeTable) route(r *http.Request, c *call) (*endpoint, error) {
+	if !t.origins.isPreflight(r) {
+		return t.lookup(r, r.Method, c)
 	}
-	next, err := t.route(r, method, ex)
-	if err != nil {
-		fail(w, r, err)
-		return
+	if _, err := t.lookup(r, r.Header.Get("Access-Control-Request-Method"), c); err != nil {
+		return nil, err
 	}
-	if preflight {
-		ex.preflight = true
-		t.origins.rules.HandlerFunc(w, r)
-		return
-	}
-	r.Header.Del("Upgrade") // no route upgrades, and ReverseProxy would answer a malformed one in the upstream's name
-	next.ServeHTTP(w, r)
+	c.preflight = true
+	return &endpoint{serve: t.origins.preflight}, nil
 }
 
-func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.Handler, error) {
+// lookup finds where the target leads with the method.
+func (t *routeTable) lookup(r *http.Request, method string, c *call) (*endpoint, error) {
 	if r.RequestURI == "*" || method == http.MethodConnect && !strings.HasPrefix(r.RequestURI, "/") {
 		if neverForwarded(method) {
 			return nil, &methodError{}
@@ -91,39 +93,39 @@ func (t *routeTable) route(r *http.Request, method string, ex *exchange) (http.H
 		return nil, errNotFound
 	}
 	var err error
-	if ex.target, err = parseTarget(r); err != nil {
+	if c.target, err = parseTarget(r); err != nil {
 		return nil, err
 	}
 	for _, prefix := range gloryPrefixes() {
-		if strings.HasPrefix(ex.target.path, prefix) {
-			ex.route = prefix
+		if strings.HasPrefix(c.target.path, prefix) {
+			c.route = prefix
 			if !slices.Contains(gloryMethods(), method) {
 				return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 			}
 			return t.glory, nil
 		}
 	}
-	return t.find(method, ex)
+	return t.find(method, c)
 }
 
 // find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
-func (t *routeTable) find(method string, ex *exchange) (http.Handler, error) {
+func (t *routeTable) find(method string, c *call) (*endpoint, error) {
 	m := t.matches.Get().(*match)
 	defer func() { *m = match{}; t.matches.Put(m) }()
-	m.url.Path = ex.target.path
+	m.url.Path = c.target.path
 	m.request.Method, m.request.URL = method, &m.url
 	t.mux.ServeHTTP(m, &m.request)
 	switch {
 	case m.pattern != "" && neverForwarded(method): // a pattern without a method
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 	case m.pattern != "":
-		ex.route = m.pattern
+		c.route = m.pattern
 		if page := t.pages[m.pattern]; page != nil {
 			return page, nil
 		}
-		ex.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
-		for segment := range strings.SplitSeq(ex.target.path, "/") {
+		c.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
+		for segment := range strings.SplitSeq(c.target.path, "/") {
 			if decoded, _ := url.PathUnescape(segment); len(decoded) > maxRoomName {
 				return nil, fmt.Errorf("%w: room name too long", errTarget)
 			}

@@ -54,8 +54,8 @@ func strays(raw string) string {
 }
 
 // testTable is a route table that goes nowhere.
-func testTable(t testing.TB) (table *routeTable, glory, room *http.ServeMux) {
-	glory, room = http.NewServeMux(), http.NewServeMux()
+func testTable(t testing.TB) (table *routeTable, glory, room *endpoint) {
+	glory, room = &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}
 	table, err := newRouteTable([]string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, glory, room, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -82,17 +82,17 @@ func FuzzNoReaderFindsAnotherPath(f *testing.F) {
 		if err != nil || strings.ContainsAny(raw, " \r\n") {
 			return
 		}
-		ex := &exchange{}
-		next, err := table.route(&http.Request{Method: http.MethodGet, RequestURI: raw, URL: at}, http.MethodGet, ex)
+		c := &call{}
+		next, err := table.lookup(&http.Request{Method: http.MethodGet, RequestURI: raw, URL: at}, http.MethodGet, c)
 		if err != nil {
 			return
 		}
-		sent := new(ex.target.at(&url.URL{Scheme: "http", Host: "h"})).RequestURI()
+		sent := new(c.target.at(&url.URL{Scheme: "http", Host: "h"})).RequestURI()
 		if !strings.HasSuffix(raw, sent) {
 			t.Errorf("%q is sent as %q", raw, sent)
 		}
 		// Decoded: of characters that should be encoded and aren't, net/url has a spelling of its own.
-		if read, err := url.PathUnescape(ex.target.path); err != nil || read != at.Path && at.Path != "" {
+		if read, err := url.PathUnescape(c.target.path); err != nil || read != at.Path && at.Path != "" {
 			t.Errorf("%q: net/http reads the path %q, the route table %q", raw, at.Path, read)
 		}
 		onlyPath, _, _ := strings.Cut(sent, "?")
@@ -145,12 +145,12 @@ func FuzzEveryNameThatIsAllowedPasses(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ex := &exchange{}
-		next, err := table.route(&http.Request{Method: http.MethodGet, RequestURI: raw, URL: at}, http.MethodGet, ex)
+		c := &call{}
+		next, err := table.lookup(&http.Request{Method: http.MethodGet, RequestURI: raw, URL: at}, http.MethodGet, c)
 		if err != nil || next != room {
 			t.Fatalf("the room %q, sent as %q, does not pass: %v", name, raw, err)
 		}
-		if got := new(ex.target.at(&url.URL{Scheme: "http", Host: "h"})).RequestURI(); got != raw {
+		if got := new(c.target.at(&url.URL{Scheme: "http", Host: "h"})).RequestURI(); got != raw {
 			t.Errorf("%q is sent as %q", raw, got)
 		}
 	})

@@ -142,14 +142,10 @@ func overTLS(t *testing.T, g *gateway, folder string) (string, *Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{
-		Glory: mustParse(g.GloryURL), Interwater: mustParse(g.InterwaterURL), GloryTimeout: patience, InterwaterTimeout: patience,
+	o := setup{Glory: mustParse(g.GloryURL), Interwater: mustParse(g.InterwaterURL), Options: Options{
 		RoomRoutes: []string{"GET /v1/info"}, Bridge: g.fakeBridge, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: g.log(),
-	}
-	handler, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}}
+	handler := o.handler(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +153,7 @@ func overTLS(t *testing.T, g *gateway, folder string) (string, *Certificate) {
 	server := &http.Server{Handler: handler, TLSConfig: certificate.Config(), ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.ServeTLS(listener, "", "") }()
-	t.Cleanup(func() { server.Close(); <-served; handler.Close() })
+	t.Cleanup(func() { server.Close(); <-served })
 	return listener.Addr().String(), certificate
 }
 

@@ -27,45 +27,42 @@ func newTracing(provider trace.TracerProvider) tracing {
 	return tracing{provider, provider.Tracer("roomgate/internal/proxy")}
 }
 
-// server wraps the public handler in the server span, which continues the client's trace. otelhttp's handler would put its own
-// writer before the server's, which then doesn't learn that a body was too large, and into attributes what a client made up:
-// one that is no UTF-8 loses the whole batch.
-func (t tracing) server(next http.Handler) http.Handler {
+// server begins the server span, which continues the client's trace, and returns the request in its context. end must be called
+// once. otelhttp's handler would put its own writer before the server's, which then doesn't learn that a body was too large,
+// and into attributes what a client made up: one that is no UTF-8 loses the whole batch.
+func (t tracing) server(r *http.Request) (traced *http.Request, end func()) {
 	if t.tracer == nil {
-		return next
+		return r, func() {}
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
-		defer func() { span.End() }() // End itself, deferred, would note an aborted answer as an exception
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
+	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
+	return r.WithContext(ctx), func() { span.End() } // End itself, deferred, would note an aborted answer as an exception
 }
 
 // describe tells of the request in its server span, as much as the access event does; the route is known in the end only.
-func (t tracing) describe(r *http.Request, ex *exchange, status int) {
+func (t tracing) describe(c *call, r *http.Request, status int) {
 	if t.tracer == nil {
 		return
 	}
 	span := trace.SpanFromContext(r.Context())
 	span.SetAttributes(
 		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.Int("http.response.status_code", status),
-		attribute.String("url.path", valid(loggedPath(r, ex))), attribute.String("client.address", valid(ex.client)),
-		attribute.String("roomgate.request_id", ex.requestID), attribute.String("roomgate.license", ex.grant.License),
+		attribute.String("url.path", valid(loggedPath(c, r))), attribute.String("client.address", valid(c.client)),
+		attribute.String("roomgate.request_id", c.requestID), attribute.String("roomgate.license", c.grant.License),
 	)
-	if ex.route != "" {
-		_, path, ok := strings.Cut(ex.route, " ") // where the pattern has a method, GET stands for HEAD too
+	if c.route != "" {
+		_, path, ok := strings.Cut(c.route, " ") // where the pattern has a method, GET stands for HEAD too
 		if !ok {
-			path = ex.route
+			path = c.route
 		}
 		span.SetName(boundedMethod(r.Method) + " " + path)
-		span.SetAttributes(attribute.String("http.route", ex.route))
+		span.SetAttributes(attribute.String("http.route", c.route))
 	}
-	if ex.refusal != "" {
-		span.SetAttributes(attribute.String("roomgate.refusal", ex.refusal))
+	if c.refusal != "" {
+		span.SetAttributes(attribute.String("roomgate.refusal", c.refusal))
 	}
 	if status >= http.StatusInternalServerError {
-		span.SetStatus(codes.Error, ex.refusal)
+		span.SetStatus(codes.Error, c.refusal)
 	}
 }
 
@@ -90,36 +87,4 @@ func endSpan(span trace.Span, err error) {
 		span.SetStatus(codes.Error, explain(err).reason)
 	}
 	span.End()
-}
-
-// Traced makes each call of an upstream a span, and tells the upstream so. A nil provider returns next. otelhttp's own
-// transport would put the query into an attribute.
-func Traced(provider trace.TracerProvider, upstream string, next http.RoundTripper) http.RoundTripper {
-	t := newTracing(provider)
-	if t.tracer == nil {
-		return next
-	}
-	return &tracedTransport{tracing: t, upstream: upstream, next: next}
-}
-
-// tracedTransport is what Traced returns.
-type tracedTransport struct {
-	tracing
-	upstream string
-	next     http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *tracedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, span := t.tracer.Start(r.Context(), t.upstream, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.String("server.address", r.URL.Hostname()),
-	))
-	r = r.Clone(ctx)
-	r.Header.Set("Traceparent", traceparent(span.SpanContext()))
-	answer, err := t.next.RoundTrip(r)
-	if err == nil {
-		span.SetAttributes(attribute.Int("http.response.status_code", answer.StatusCode))
-	}
-	endSpan(span, err)
-	return answer, err
 }

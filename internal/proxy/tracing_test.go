@@ -29,12 +29,12 @@ const (
 )
 
 // newTraced is start with spans, which are exported as they end.
-func newTraced(t *testing.T, change ...func(*Options)) (*gateway, *tracetest.InMemoryExporter) {
+func newTraced(t *testing.T, change ...func(*setup)) (*gateway, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
-	on := func(o *Options) { o.Tracing = provider }
-	return start(t, append([]func(*Options){on}, change...)...), spans
+	on := func(o *setup) { o.Tracing = provider }
+	return start(t, append([]func(*setup){on}, change...)...), spans
 }
 
 // ended waits for the request's server span, which ends after the client has its answer, and returns all by name, in the
@@ -99,7 +99,7 @@ func told(t *testing.T, h http.Header) (traceID, parent string) {
 
 func TestTraceOfARoomRequestGoesFromTheClientToInterwater(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g, spans := newTraced(t, func(o *Options) { o.Metrics = registry })
+	g, spans := newTraced(t, func(o *setup) { o.Metrics = registry })
 	g.get(t, "/v1/sessions/gsda11", traceHeader, "tracestate: a=b", "X-Request-Id: the-id")
 	all, event := ended(t, spans), g.event(t)
 
@@ -257,7 +257,7 @@ func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
 
 // The server has to be told of a body that is too large, or it reads on for as long as the client sends.
 func TestTracedBodyOverTheLimitEndsTheConnection(t *testing.T) {
-	g, _ := newTraced(t, func(o *Options) { o.MaxBodyBytes = 10 })
+	g, _ := newTraced(t, func(o *setup) { o.MaxBodyBytes = 10 })
 	conn := g.dial(t)
 	defer conn.Close()
 	// No end: the answer must come all the same, and the connection must not go on.
@@ -282,7 +282,7 @@ func TestTracedAnswersAreFlushedAndBroken(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler)
 	})
-	g, spans := newTraced(t, func(o *Options) { o.Glory = upstream })
+	g, spans := newTraced(t, func(o *setup) { o.Glory = upstream })
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -299,7 +299,7 @@ func TestTracedAnswersAreFlushedAndBroken(t *testing.T) {
 
 func TestWithoutTracingThereAreNoExemplars(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	g := start(t, func(o *Options) { o.Metrics = registry })
+	g := start(t, func(o *setup) { o.Metrics = registry })
 	g.get(t, "/v1/info", traceHeader)
 	g.event(t)
 	if got := exemplar(t, registry, "roomgate_request_duration_seconds"); got != "" {

@@ -38,7 +38,7 @@ func TestUpstreamThatCannotBeReachedIs502(t *testing.T) {
 		"untrusted certificate": encrypted.URL, "no TLS": "https://" + plain.Host,
 	} {
 		base := mustParse(upstream)
-		g := start(t, func(o *Options) { o.Glory, o.Interwater = base, base })
+		g := start(t, func(o *setup) { o.Glory, o.Interwater = base, base })
 		for target, name2 := range bothTargets {
 			answer := g.get(t, target)
 			answer.wantError(t, http.StatusBadGateway)
@@ -97,7 +97,7 @@ func TestNothingThatAnUpstreamWroteIsLogged(t *testing.T) {
 			defer conn.Close()
 			fmt.Fprintf(conn, form, r.Header.Get("S-Connector-Jwt")+r.Header.Get("Authorization"))
 		})
-		g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+		g := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 		g.get(t, "/v1/info")
 		g.event(t)
 		g.do(t, "GET", "/api/x", "Authorization: Bearer MARKER")
@@ -110,7 +110,7 @@ func TestNothingThatAnUpstreamWroteIsLogged(t *testing.T) {
 
 func TestUpstreamThatIsSilentIs504(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *Options) { o.GloryTimeout, o.InterwaterTimeout = 50*time.Millisecond, 50*time.Millisecond })
+	g := start(t, func(o *setup) { o.GloryTimeout, o.InterwaterTimeout = 50*time.Millisecond, 50*time.Millisecond })
 	g.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
 	g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindHang}, sandbox.Fault{Path: "/v1/sessions", Delay: patience})
 	for target, upstream := range bothTargets {
@@ -124,7 +124,7 @@ func TestUpstreamThatIsSilentIs504(t *testing.T) {
 
 func TestEachUpstreamHasItsOwnTimeLimit(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *Options) { o.InterwaterTimeout = 20 * time.Millisecond })
+	g := start(t, func(o *setup) { o.InterwaterTimeout = 20 * time.Millisecond })
 	g.Glory.SetFaults(sandbox.Fault{Delay: 60 * time.Millisecond})
 	g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: patience})
 	if answer := g.get(t, "/public-api/v1/health"); answer.status != 200 {
@@ -135,7 +135,7 @@ func TestEachUpstreamHasItsOwnTimeLimit(t *testing.T) {
 
 func TestAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *Options) { o.GloryTimeout, o.InterwaterTimeout = time.Second, time.Second })
+	g := start(t, func(o *setup) { o.GloryTimeout, o.InterwaterTimeout = time.Second, time.Second })
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
 	for _, fault := range []sandbox.Fault{
 		{Kind: sandbox.KindCut},
@@ -181,7 +181,7 @@ func TestAnswerOfUnknownLengthArrivesAsItIsWritten(t *testing.T) {
 		<-first
 		_, _ = io.WriteString(w, "second")
 	})
-	g := start(t, func(o *Options) { o.Glory = upstream })
+	g := start(t, func(o *setup) { o.Glory = upstream })
 	conn := g.dial(t)
 	defer conn.Close()
 	io.WriteString(conn, "GET /api/x HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -197,7 +197,7 @@ func TestClientThatLeavesCancelsTheUpstream(t *testing.T) {
 		cancelled <- struct{}{}
 	})
 	for target, name := range bothTargets {
-		g := start(t, func(o *Options) { o.Glory, o.Interwater = upstream, upstream })
+		g := start(t, func(o *setup) { o.Glory, o.Interwater = upstream, upstream })
 		conn := g.dial(t)
 		io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\n\r\n")
 		await(t, arrived)
@@ -237,7 +237,7 @@ func TestEnvironmentNamesNoProxy(t *testing.T) {
 		t.Setenv(name, proxy.String())
 	}
 	elsewhere := &url.URL{Scheme: "http", Host: "upstream.invalid"} // loopback would never go through a proxy
-	g := start(t, func(o *Options) { o.Glory, o.Interwater = elsewhere, elsewhere })
+	g := start(t, func(o *setup) { o.Glory, o.Interwater = elsewhere, elsewhere })
 	for target := range bothTargets {
 		g.get(t, target).wantError(t, http.StatusBadGateway)
 	}

@@ -31,24 +31,21 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// response counts what is written and has the last word on the header.
-type response struct {
+// writer counts what is written and has the last word on the header. It holds the request's call.
+type writer struct {
 	http.ResponseWriter
-	control  http.ResponseController
-	bounded  time.Time // when the client was given its time last
-	request  *http.Request
-	exchange exchange // the request's
-	origins  *crossOrigin
-	draining bool
-	pause    time.Duration // the longest that an upstream may take
-	timing   bool          // tell what the phases took
-	status   int           // 0 until the header is written
-	bytes    int64
+	call    call
+	proxy   *Proxy
+	request *http.Request
+	control http.ResponseController
+	bounded time.Time // when the client was given its time last
+	status  int       // 0 until the header is written
+	bytes   int64
 }
 
 // WriteHeader implements http.ResponseWriter. Informational answers of an upstream are not relayed: no route needs
 // them, and ReverseProxy would copy their headers unfiltered.
-func (w *response) WriteHeader(status int) {
+func (w *writer) WriteHeader(status int) {
 	h := w.Header()
 	if status < 200 {
 		clear(h)
@@ -59,21 +56,21 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.status = status
 	dropCredentials(h)
-	values := []string{w.exchange.requestID, "nosniff"} // one allocation
+	values := []string{w.call.requestID, "nosniff"} // one allocation
 	h["X-Request-Id"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
 	if _, typed := h["Content-Type"]; !typed {
 		h["Content-Type"] = nil // else net/http guesses one
 	}
-	if !w.exchange.preflight {
-		w.origins.permit(h, w.request)
+	if !w.call.preflight {
+		w.proxy.origins.permit(h, w.request)
 	}
 	if w.request.TLS != nil {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
-	if w.timing {
-		w.exchange.serverTiming(h)
+	if w.proxy.timing {
+		w.call.serverTiming(h)
 	}
-	if w.draining {
+	if w.proxy.draining() {
 		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY
 	}
 	w.bound() // answers without a body are written too
@@ -81,17 +78,17 @@ func (w *response) WriteHeader(status int) {
 }
 
 // bound gives the client its time for what is written next. Within a tenth of a second once is enough.
-func (w *response) bound() {
+func (w *writer) bound() {
 	now := time.Now()
 	if now.Sub(w.bounded) < 100*time.Millisecond {
 		return
 	}
 	w.bounded = now
-	_ = w.control.SetWriteDeadline(now.Add(max(writeLimit, w.pause))) // not supported: by a test's recorder only
+	_ = w.control.SetWriteDeadline(now.Add(w.proxy.writeLimit)) // not supported: by a test's recorder only
 }
 
 // Write implements http.ResponseWriter.
-func (w *response) Write(p []byte) (int, error) {
+func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -102,4 +99,4 @@ func (w *response) Write(p []byte) (int, error) {
 }
 
 // Unwrap is for http.ResponseController.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

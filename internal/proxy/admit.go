@@ -1,0 +1,37 @@
+package proxy
+
+// This file admits members to rooms: who asks, how often, and whether they may.
+
+import (
+	"context"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/fleet"
+)
+
+// authorizer is who decides about members. *bridge.Bridge is one.
+type authorizer interface {
+	Authenticate(ctx context.Context, authorization []string) (bridge.Member, error)
+	Authorize(ctx context.Context, member bridge.Member, request bridge.Request) (bridge.Grant, error)
+}
+
+// admission admits members to rooms. It is safe for concurrent use.
+type admission struct {
+	authorizer authorizer
+	limit      *fleet.LocalLimiter
+}
+
+// admit authenticates, holds the member to the limit, and authorizes. It fills the call's subject and grant. authorization is
+// the request's Authorization headers. The error is package bridge's or a *fleet.LimitError.
+func (a *admission) admit(ctx context.Context, c *call, authorization []string) error {
+	member, err := a.authorizer.Authenticate(ctx, authorization)
+	if err != nil {
+		return err
+	}
+	c.subject = member.Subject
+	if err := a.limit.Take(member.Subject); err != nil {
+		return err
+	}
+	c.grant, err = a.authorizer.Authorize(ctx, member, bridge.Request{Method: c.method, Path: c.target.path, Room: c.room})
+	return err
+}

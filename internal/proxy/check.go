@@ -1,0 +1,65 @@
+package proxy
+
+// This file holds a request to its bounds before it is looked at.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxHeaderLines is Envoy's default: many tiny lines cost more memory than their bytes tell.
+const maxHeaderLines = 100
+
+// bounds are what clients may send and how many may at once.
+type bounds struct {
+	body     int64 // bytes
+	header   int   // bytes
+	inFlight int64
+}
+
+// check refuses what is too large or too much at once, and bounds the body.
+func (p *Proxy) check(w *writer, r *http.Request) error {
+	if p.inFlight.Load() > p.bounds.inFlight {
+		return errOverloaded
+	}
+	if lines, bytes := headerSize(r); lines > maxHeaderLines || bytes > p.bounds.header {
+		return errHeaderSize
+	}
+	if r.ContentLength > p.bounds.body {
+		return errBodySize
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		// The limiter is given the server's own writer: it tells that one to close the connection.
+		r.Body = &clientBody{http.MaxBytesReader(w.ResponseWriter, r.Body, p.bounds.body)}
+	}
+	return nil
+}
+
+// headerSize counts lines and bytes as they were on the wire, about; Host is one of them.
+func headerSize(r *http.Request) (lines, bytes int) {
+	lines, bytes = 1, len("Host: \r\n")+len(r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			lines++
+			bytes += len(name) + len(": \r\n") + len(value)
+		}
+	}
+	return lines, bytes
+}
+
+// clientBody fails with errors of the table: errBodySize, or one that wraps errBody.
+type clientBody struct{ io.ReadCloser }
+
+// Read implements io.Reader.
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return n, errBodySize
+	}
+	return n, fmt.Errorf("%w: %w", errBody, err)
+}

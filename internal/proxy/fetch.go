@@ -1,0 +1,280 @@
+package proxy
+
+// This file is the only place that asks Interwater about rooms: with an access token, which it replaces once where Interwater
+// rejects it.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+
+	"roomgate/internal/bridge"
+	"roomgate/internal/upstream"
+)
+
+const (
+	// maxRoomAnswer is the longest answer of a room route that is passed on.
+	maxRoomAnswer = 8 << 20
+	// smallAnswer is up to what length an answer is read whole before any of it is passed on: one that breaks off is then a
+	// 502 and not a broken connection.
+	smallAnswer = 64 << 10
+)
+
+// credentials is who supplies access tokens. *bridge.Bridge is one.
+type credentials interface {
+	Credential(context.Context, bridge.Grant) (bridge.Credential, error)
+	Reject(context.Context, bridge.Credential) error
+	Refuse(context.Context, bridge.Credential) error
+}
+
+// fetcher gets answers to room requests. It is safe for concurrent use.
+type fetcher struct {
+	interwater  http.RoundTripper
+	base        *url.URL
+	guard       *guard
+	credentials credentials
+	reject      []int      // statuses that mean "access token rejected"
+	redaction   *redaction // nil: nothing is taken out
+	sharing     *sharing   // nil: each request makes its own call
+	tracing     tracing
+	calls       prometheus.Counter // answers that came by a call of their own
+}
+
+func newFetcher(o Options, t tracing, m *metrics) *fetcher {
+	return &fetcher{
+		interwater: o.Interwater, base: o.Interwater.Base(), guard: newGuard(o.RoomRoutes), credentials: o.Bridge, reject: o.RejectStatuses,
+		redaction: newRedaction(o.RedactFields), sharing: newSharing(o.RoomCoalesce, o.RoomCacheTTL, o.InterwaterTimeout, m),
+		tracing: t, calls: m.answers.WithLabelValues("upstream"),
+	}
+}
+
+// RoundTrip implements http.RoundTripper for ReverseProxy.
+func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := callOf(r.Context())
+	c.asked.body, c.asked.length = r.Body, r.ContentLength
+	got, err := f.fetch(r.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	c.upstream, c.tokenSource = upstreamInterwater, got.source
+	response := got.response(r)
+	if got.rest != nil {
+		response.Body = &notedBody{response.Body, c}
+	}
+	return response, nil
+}
+
+// fetch returns the answer to what the call asks: a kept or shared one, or that of a call of its own. The error is for the
+// table of errors.
+func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
+	own := func(ctx context.Context) (*answer, error) { return f.ask(ctx, c) }
+	switch {
+	case f.sharing == nil:
+	case c.asked.method == http.MethodGet:
+		return f.sharing.get(ctx, c.asked.question, own)
+	case c.asked.method != http.MethodHead:
+		// Nobody who asks after a request that may change something gets an answer from before it.
+		f.sharing.forget()
+		defer f.sharing.forget()
+	}
+	return own(ctx)
+}
+
+// ask makes the call, and once more with another access token where Interwater rejects the first. A rejection is never
+// returned as an answer: the client would take it for its own and log the member out.
+func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
+	for first := true; ; first = false {
+		credential, err := f.credential(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		response, err := f.send(ctx, c, credential)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(f.reject, response.StatusCode) {
+			return f.read(c, response, credential)
+		}
+		discard(response)
+		if !first {
+			return nil, f.credentials.Refuse(ctx, credential)
+		}
+		if err := f.credentials.Reject(ctx, credential); err != nil {
+			return nil, err
+		}
+		if c.asked.method != http.MethodGet && c.asked.method != http.MethodHead {
+			return nil, errRejectedTwo
+		}
+	}
+}
+
+// credential looks the access token up.
+func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, error) {
+	began := time.Now()
+	ctx, end := f.tracing.phase(ctx, "token")
+	credential, err := f.credentials.Credential(ctx, c.grant)
+	end(err, attribute.String("roomgate.token_source", credential.Source))
+	c.took.token += time.Since(began)
+	return credential, err
+}
+
+// send makes one attempt.
+func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credential) (*http.Response, error) {
+	a := c.asked
+	if !f.guard.admits(a.method, a.path) {
+		return nil, errGuard
+	}
+	c.upstream, c.tokenSource = upstreamInterwater, credential.Source
+	to := c.target.at(f.base)
+	r := (&http.Request{
+		Method: a.method, URL: &to, Header: a.rising, Body: a.body, ContentLength: a.length, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	r.Header[credentialHeader] = []string{credential.Value()}
+	began := time.Now()
+	response, err := f.interwater.RoundTrip(r)
+	c.took.upstream += time.Since(began)
+	return response, err
+}
+
+// read makes an answer of what Interwater has answered: by the allow-list, redacted where the role asks for it. A small one
+// is read whole and looked into: no answer shows the access token.
+func (f *fetcher) read(c *call, response *http.Response, credential bridge.Credential) (_ *answer, err error) {
+	defer func() {
+		if err != nil {
+			_ = response.Body.Close()
+		}
+	}()
+	if response.StatusCode >= 300 && response.StatusCode < 400 && response.StatusCode != http.StatusNotModified {
+		return nil, errRedirect
+	}
+	if response.ContentLength > maxRoomAnswer {
+		return nil, errAnswerSize
+	}
+	got := &answer{
+		status: response.StatusCode, header: falling(response.Header), length: response.ContentLength,
+		shared: mayShare(response.Header), source: credential.Source,
+	}
+	if err := f.fill(got, response); err != nil {
+		return nil, err
+	}
+	if bytes.Contains(got.text, []byte(credential.Value())) {
+		return nil, errEchoed
+	}
+	if f.redaction != nil && c.grant.Role != bridge.RoleOwner {
+		if err := f.redact(got, c.asked.method); err != nil {
+			return nil, err
+		}
+	}
+	f.calls.Inc()
+	return got, nil
+}
+
+// fill reads the body, or as much of it as a small answer has.
+func (f *fetcher) fill(got *answer, response *http.Response) (err error) {
+	switch {
+	case response.Request != nil && response.Request.Method == http.MethodHead || response.ContentLength == 0:
+		return response.Body.Close()
+	case response.ContentLength > smallAnswer:
+	case response.ContentLength > 0:
+		got.text = make([]byte, response.ContentLength)
+		if _, err := io.ReadFull(response.Body, got.text); err != nil {
+			return brokenOff(err)
+		}
+		return response.Body.Close()
+	default:
+		if got.text, err = io.ReadAll(io.LimitReader(response.Body, smallAnswer+1)); err != nil {
+			return brokenOff(err)
+		}
+		if len(got.text) <= smallAnswer {
+			got.length = int64(len(got.text))
+			return response.Body.Close()
+		}
+	}
+	got.rest = &boundedBody{response.Body, maxRoomAnswer - int64(len(got.text))}
+	return nil
+}
+
+// brokenOff is the error of a body that an upstream didn't send whole.
+func brokenOff(err error) error {
+	if errors.Is(err, upstream.ErrFailed) || errors.Is(err, upstream.ErrTimeout) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: answer broken off: %w", upstream.ErrFailed, err)
+}
+
+// redact takes fields out of an answer that nobody has yet.
+func (f *fetcher) redact(got *answer, method string) (err error) {
+	empty := got.rest == nil && len(got.text) == 0
+	skip, err := f.redaction.check(got.status, got.header, method == http.MethodHead || empty)
+	if skip || err != nil {
+		return err
+	}
+	if got.rest == nil {
+		got.text, err = f.redaction.whole(got.text)
+		got.length = int64(len(got.text))
+		return err
+	}
+	whole := got.rest
+	got.rest = readCloser{f.redaction.stream(io.MultiReader(bytes.NewReader(got.text), whole)), whole}
+	got.text, got.length = nil, -1
+	return nil
+}
+
+// discard gives the connection back where little is left to read, and closes it otherwise.
+func discard(response *http.Response) {
+	_, _ = io.CopyN(io.Discard, response.Body, 4<<10)
+	_ = response.Body.Close()
+}
+
+// boundedBody fails where an answer goes on beyond its bound: the client's then breaks off, and never looks complete.
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errAnswerSize
+	}
+	return n, err
+}
+
+// notedBody notes in the call what breaks an answer off that has begun.
+type notedBody struct {
+	io.ReadCloser
+	call *call
+}
+
+// Read implements io.Reader.
+func (b *notedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.call.failure = err
+	}
+	return n, err
+}
+
+// bufferPool lends ReverseProxy its copy buffers; allocating them was its largest single cost.
+type bufferPool struct{ pool sync.Pool }
+
+func newBufferPool() *bufferPool {
+	return &bufferPool{sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}}
+}
+
+// Get implements httputil.BufferPool.
+func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) }
+
+// Put implements httputil.BufferPool.
+func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }

@@ -1,0 +1,448 @@
+package proxy
+
+// This file holds what room GETs that ask the same share, and all that they must not.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"roomgate/internal/upstream"
+)
+
+// office answers questions, when it is let.
+type office struct {
+	*sharing
+	mu     sync.Mutex
+	calls  int
+	let    chan struct{}                // nil: at once
+	answer func(n int) (*answer, error) // the nth answer
+}
+
+// spoken is an answer for everybody.
+func spoken(status int, text string) *answer {
+	return &answer{status: status, header: http.Header{}, text: []byte(text), length: int64(len(text)), shared: true}
+}
+
+func newOffice(ttl time.Duration) *office {
+	o := &office{let: make(chan struct{}), answer: func(n int) (*answer, error) { return spoken(200, fmt.Sprint("answer ", n)), nil }}
+	o.sharing = newSharing(true, ttl, 10*time.Second, newMetrics(false))
+	return o
+}
+
+func (o *office) call(ctx context.Context) (*answer, error) {
+	o.mu.Lock()
+	o.calls++
+	n := o.calls
+	o.mu.Unlock()
+	if o.let != nil {
+		select {
+		case <-o.let:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return o.answer(n)
+}
+
+func (o *office) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.calls
+}
+
+// got is what came of one question.
+type got struct {
+	status int
+	body   string
+	err    error
+	took   time.Duration
+}
+
+// usual is what most ask.
+var usual = question{method: http.MethodGet, license: "default", role: "member", path: "/v1/sessions/a"}
+
+// ask asks in the background; what is read from the channel is the outcome.
+func (o *office) ask(ctx context.Context, q question) <-chan got {
+	done := make(chan got, 1)
+	go func() {
+		began := time.Now()
+		a, err := o.get(ctx, q, o.call)
+		if err != nil {
+			done <- got{err: err, took: time.Since(began)}
+			return
+		}
+		response := a.response(nil)
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		response.Header.Del("Content-Type") // as ReverseProxy does with others: nobody else may notice
+		done <- got{a.status, string(body), err, time.Since(began)}
+	}()
+	return done
+}
+
+func TestIdenticalRequestsShareOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		var all []<-chan got
+		for range 50 {
+			all = append(all, o.ask(t.Context(), usual))
+		}
+		synctest.Wait()
+		close(o.let)
+		for _, a := range all {
+			if got := <-a; got.err != nil || got.status != 200 || got.body != "answer 1" {
+				t.Errorf("%+v", got)
+			}
+		}
+		if got := <-o.ask(t.Context(), usual); got.body != "answer 2" {
+			t.Errorf("an answer from before is given to one who asks later: %+v", got)
+		}
+		if o.count() != 2 || len(o.flights) != 0 {
+			t.Errorf("%d calls, %d flights", o.count(), len(o.flights))
+		}
+	})
+}
+
+func TestOtherQuestionsAreNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Minute)
+		o.let = nil
+		changes := []func(*question){
+			func(*question) {}, func(q *question) { q.license = "other" }, func(q *question) { q.role = "owner" },
+			func(q *question) { q.path = "/v1/sessions/b" }, func(q *question) { q.query, q.hasQuery = "a=1", true },
+			func(q *question) { q.hasQuery = true }, func(q *question) { q.host = "other.example" }, func(q *question) { q.proto = "https" },
+		}
+		for i := range questionHeaders {
+			changes = append(changes, func(q *question) { q.header[i] = "x" })
+		}
+		for range 2 {
+			for i, change := range changes {
+				q := usual
+				change(&q)
+				if got := <-o.ask(t.Context(), q); got.body != fmt.Sprint("answer ", i+1) {
+					t.Errorf("question %d: %+v", i, got)
+				}
+			}
+		}
+	})
+}
+
+// A failure is shared as an answer is: nobody asks again what has just failed.
+func TestAnErrorIsForAllWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Minute)
+		o.answer = func(int) (*answer, error) { return nil, upstream.ErrFailed }
+		var all []<-chan got
+		for range 5 {
+			all = append(all, o.ask(t.Context(), usual))
+		}
+		synctest.Wait()
+		close(o.let)
+		for _, a := range all {
+			if got := <-a; !errors.Is(got.err, upstream.ErrFailed) {
+				t.Errorf("%+v", got)
+			}
+		}
+		if o.count() != 1 {
+			t.Errorf("%d calls for 5 requests", o.count())
+		}
+		if <-o.ask(t.Context(), usual); o.count() != 2 {
+			t.Error("an error is kept")
+		}
+	})
+}
+
+// Hit-for-miss: after the first answer that is not for sharing nobody waits for another's call.
+func TestAQuestionWithoutASharedAnswerIsAskedByEachAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Minute)
+		o.answer = func(n int) (*answer, error) {
+			a := spoken(200, fmt.Sprint("answer ", n))
+			a.shared = false
+			return a, nil
+		}
+		first := o.ask(t.Context(), usual)
+		synctest.Wait()
+		waiting := o.ask(t.Context(), usual)
+		synctest.Wait()
+		o.let <- struct{}{}
+		if got := <-first; got.body != "answer 1" {
+			t.Errorf("%+v", got)
+		}
+		var rest []<-chan got
+		for range 39 {
+			rest = append(rest, o.ask(t.Context(), usual))
+		}
+		synctest.Wait()
+		if o.count() != 41 {
+			t.Errorf("%d calls for 41 requests: some wait for others", o.count())
+		}
+		close(o.let)
+		for _, a := range append(rest, waiting) {
+			if got := <-a; got.err != nil || got.status != 200 {
+				t.Errorf("%+v", got)
+			}
+		}
+		// It is asked together again after a while: what the upstream says may have changed.
+		time.Sleep(apartTime)
+		o.let = make(chan struct{})
+		o.answer = func(int) (*answer, error) { return spoken(200, "for all"), nil }
+		before := o.count()
+		one, other := o.ask(t.Context(), usual), o.ask(t.Context(), usual)
+		synctest.Wait()
+		close(o.let)
+		if a, b := <-one, <-other; a.body != "for all" || b.body != "for all" || o.count() != before+1 {
+			t.Errorf("%+v, %+v, %d calls", a, b, o.count()-before)
+		}
+	})
+}
+
+// A long answer is for the one who asked first; others get it whole if they wait already and it isn't too long.
+func TestALongAnswerIsSharedUpToABound(t *testing.T) {
+	for length, shared := range map[int]bool{maxShared: true, maxShared + 1: false} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOffice(0)
+			o.answer = func(int) (*answer, error) {
+				a := spoken(200, "x")
+				a.rest, a.length = io.NopCloser(strings.NewReader(strings.Repeat("x", length-1))), -1
+				return a, nil
+			}
+			one, other := o.ask(t.Context(), usual), o.ask(t.Context(), usual)
+			synctest.Wait()
+			close(o.let)
+			a, b := <-one, <-other
+			if len(a.body) != length || len(b.body) != length || (o.count() == 1) != shared {
+				t.Errorf("%d bytes: %d and %d arrived, %d calls", length, len(a.body), len(b.body), o.count())
+			}
+		})
+	}
+}
+
+func TestACallGoesOnWithoutTheClientThatBeganIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		ctx, leave := context.WithCancel(t.Context())
+		first := o.ask(ctx, usual)
+		synctest.Wait()
+		others := []<-chan got{o.ask(t.Context(), usual), o.ask(t.Context(), usual)}
+		impatient, gone := context.WithCancel(t.Context())
+		follower := o.ask(impatient, usual)
+		synctest.Wait()
+		gone()
+		if got := <-follower; !errors.Is(got.err, context.Canceled) {
+			t.Errorf("a member who has left: %+v", got)
+		}
+		leave()
+		synctest.Wait()
+		close(o.let)
+		for _, a := range others {
+			if got := <-a; got.err != nil || got.body != "answer 1" {
+				t.Errorf("%+v", got)
+			}
+		}
+		if <-first; o.count() != 1 {
+			t.Errorf("%d calls", o.count())
+		}
+	})
+}
+
+func TestACallEndsWhenNobodyIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		one, leave := context.WithCancel(t.Context())
+		other, leaveToo := context.WithCancel(t.Context())
+		first := o.ask(one, usual)
+		synctest.Wait()
+		second := o.ask(other, usual)
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		leaveToo()
+		if a, b := <-first, <-second; !errors.Is(a.err, context.Canceled) || !errors.Is(b.err, context.Canceled) {
+			t.Errorf("%+v, %+v", a, b)
+		}
+		if len(o.flights) != 0 {
+			t.Error("the flight is still there")
+		}
+		close(o.let)
+		if got := <-o.ask(t.Context(), usual); got.body != "answer 2" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// One lost packet must not hold everybody up: a second call is made beside the first, at most one a second, and whoever waits
+// takes what comes first.
+func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		hung := o.ask(t.Context(), usual)
+		var waiting []<-chan got
+		for range 19 {
+			time.Sleep(joinTime / 20)
+			waiting = append(waiting, o.ask(t.Context(), usual))
+		}
+		synctest.Wait()
+		if o.count() != 1 {
+			t.Fatalf("%d calls within a second", o.count())
+		}
+		time.Sleep(joinTime / 20)
+		waiting = append(waiting, o.ask(t.Context(), usual), o.ask(t.Context(), usual))
+		synctest.Wait()
+		if o.count() != 2 {
+			t.Fatalf("%d calls after a second", o.count())
+		}
+		o.let <- struct{}{} // one of the two; both wait for it
+		for i, a := range append(waiting, hung) {
+			if got := <-a; got.err != nil || got.took > joinTime {
+				t.Errorf("member %d: %+v", i, got)
+			}
+		}
+		synctest.Wait()
+		if len(o.flights) != 0 {
+			t.Error("the flight is still there")
+		}
+	})
+}
+
+func TestNobodyWaitsForLongerThanOneTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		timeout := o.patience
+		real := o.call
+		hangs := func(ctx context.Context) (*answer, error) { // as upstream.Upstream does
+			ctx, cancel := context.WithTimeoutCause(ctx, timeout, upstream.ErrTimeout)
+			defer cancel()
+			return real(ctx)
+		}
+		var all []<-chan got
+		for range 300 {
+			done := make(chan got, 1)
+			all = append(all, done)
+			go func() {
+				began := time.Now()
+				_, err := o.get(t.Context(), usual, hangs)
+				done <- got{err: err, took: time.Since(began)}
+			}()
+			time.Sleep(timeout / 100)
+		}
+		for i, a := range all {
+			if got := <-a; !errors.Is(got.err, upstream.ErrTimeout) || got.took > timeout {
+				t.Fatalf("member %d: %+v", i, got)
+			}
+		}
+		if most := 3*int(timeout/time.Second) + 1; o.count() > most {
+			t.Errorf("%d calls in %v", o.count(), 3*timeout)
+		}
+	})
+}
+
+func TestNobodyJoinsACallFromBeforeAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Minute)
+		before := o.ask(t.Context(), usual)
+		synctest.Wait()
+		o.forget()
+		after := o.ask(t.Context(), usual)
+		synctest.Wait()
+		close(o.let)
+		if a, b := <-before, <-after; a.body != "answer 1" || b.body != "answer 2" {
+			t.Errorf("%+v, %+v", a, b)
+		}
+		if got := <-o.ask(t.Context(), usual); got.body != "answer 2" {
+			t.Errorf("an answer from before a write is kept: %+v", got)
+		}
+		o.forget()
+		if <-o.ask(t.Context(), usual); o.count() != 3 {
+			t.Error("an answer from before a write is kept")
+		}
+	})
+}
+
+func TestKeptAnswerIsRenewedByOneWhileOthersGetTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Second)
+		expect := func(want string) {
+			t.Helper()
+			if got := <-o.ask(t.Context(), usual); got.body != want || got.status != 200 {
+				t.Errorf("%+v, want %s", got, want)
+			}
+		}
+		first := o.ask(t.Context(), usual)
+		o.let <- struct{}{}
+		<-first
+		time.Sleep(800*time.Millisecond - time.Nanosecond)
+		expect("answer 1") // and no call
+		time.Sleep(time.Nanosecond)
+		renewing := o.ask(t.Context(), usual)
+		synctest.Wait()
+		expect("answer 1")
+		time.Sleep(200*time.Millisecond - time.Nanosecond)
+		expect("answer 1")
+		time.Sleep(time.Nanosecond)
+		late := o.ask(t.Context(), usual) // the old one's time is over: waits with the one who renews
+		synctest.Wait()
+		o.let <- struct{}{}
+		if a, b := <-renewing, <-late; a.body != "answer 2" || b.body != "answer 2" {
+			t.Errorf("%+v, %+v", a, b)
+		}
+		expect("answer 2")
+		o.answer = func(int) (*answer, error) { return spoken(500, "broken"), nil }
+		time.Sleep(time.Second)
+		broken := o.ask(t.Context(), usual)
+		o.let <- struct{}{}
+		if got := <-broken; got.status != 500 {
+			t.Errorf("%+v", got)
+		}
+		again := o.ask(t.Context(), usual)
+		o.let <- struct{}{} // an error isn't kept: there is another call
+		<-again
+	})
+}
+
+func TestKeptAnswersAreBounded(t *testing.T) {
+	o := newOffice(time.Hour)
+	o.let = nil
+	o.answer = func(int) (*answer, error) { return spoken(200, strings.Repeat("x", maxShared)), nil }
+	for i := range 100 {
+		q := usual
+		q.path = fmt.Sprint("/v1/sessions/", i)
+		<-o.ask(t.Context(), q)
+	}
+	if o.size > maxKept || o.size != o.kept.Len()*maxShared {
+		t.Errorf("%d bytes in %d answers", o.size, o.kept.Len())
+	}
+}
+
+func TestTheTableKnowsItsQuestionHeaders(t *testing.T) {
+	n := 0
+	for _, rule := range roomHeaders {
+		if rule.question {
+			n++
+		}
+	}
+	if n != questionHeaders {
+		t.Errorf("%d headers of the table are part of the question, questionHeaders says %d", n, questionHeaders)
+	}
+}
+
+func TestWhatIsForEverybodyIsInTheHeader(t *testing.T) {
+	for header, want := range map[string]bool{
+		"": true, "Cache-Control: private": true, "Cache-Control: private, No-Store": false, "Set-Cookie: a=b": true,
+		"Vary: Accept, Accept-Encoding, Origin": true, "Vary: accept-language,X-Forwarded-Host": true, "Vary: Accept, *": false,
+		"Vary: User-Agent": false, "Vary: X-Forwarded-For": false, "Vary: Cookie": false,
+	} {
+		name, value, _ := strings.Cut(header, ": ")
+		if got := mayShare(http.Header{name: {value}}); got != want {
+			t.Errorf("%s: %v", header, got)
+		}
+	}
+}
