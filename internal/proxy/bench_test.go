@@ -3,20 +3,23 @@ package proxy
 // This file measures the whole handler, without sockets on the client's side.
 
 import (
+	"bufio"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // BenchmarkRoomRequest is a room request through everything but a listener: authorised, forwarded over loopback, relayed.
 func BenchmarkRoomRequest(b *testing.B) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"status":true,"data":{"room":"room1"}}`))
-	}))
-	defer upstream.Close()
-	p := setup{Glory: mustParse(upstream.URL), Interwater: mustParse(upstream.URL), Options: Options{
+	const body = `{"status":true,"data":{"room":"room1"}}`
+	upstream := answeringAll(b, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	p := setup{Glory: upstream, Interwater: upstream, Options: Options{
 		RoomRoutes: []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, RejectStatuses: []int{401, 403},
 		Bridge: steadyBridge{}, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler),
 		RoomCoalesce: true,
@@ -31,4 +34,48 @@ func BenchmarkRoomRequest(b *testing.B) {
 			b.Fatal(w.Code)
 		}
 	}
+}
+
+// answeringAll is an upstream that answers the same to every request, and costs next to nothing itself.
+func answeringAll(b *testing.B, answer []byte) *url.URL {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				in := bufio.NewReader(conn)
+				for {
+					line, err := in.ReadSlice('\n')
+					if err != nil {
+						return
+					}
+					if len(line) > len("\r\n") {
+						continue
+					}
+					if _, err := conn.Write(answer); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return mustParse("http://" + listener.Addr().String())
+}
+
+// cpuTime is what the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -174,6 +175,9 @@ func (f *fetcher) read(c *call, response *http.Response, credential bridge.Crede
 		if err := f.redact(got, c.asked.method); err != nil {
 			return nil, err
 		}
+	}
+	if got.rest == nil && c.asked.method != http.MethodHead && got.status != http.StatusNoContent && got.status != http.StatusNotModified {
+		got.header["Content-Length"] = []string{strconv.Itoa(len(got.text))}
 	}
 	f.calls.Inc()
 	return got, nil

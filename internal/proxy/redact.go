@@ -1,134 +1,122 @@
 package proxy
 
-// This file takes fields out of JSON room answers for members who aren't owners: ROOM_REDACT_FIELDS. Everything else,
-// numbers among it, keeps its text.
+// This file takes fields out of JSON room answers for members who aren't owners: ROOM_REDACT_FIELDS. Everything else
+// keeps its text. Strings and numbers go through in pieces, so that no answer is held for the length of what is in it.
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // errUnreadable is an answer from which nothing can be taken out, so that none of it may pass.
 var errUnreadable = errors.New("room answer can't be read for redaction")
 
-// redact replaces the answer's body by one without the named fields. What can be judged before the first byte is an
-// error; a body that turns out broken further on breaks off.
-func redact(r *http.Response, fields []string) error {
-	if r.Request.Method == http.MethodHead || r.StatusCode == http.StatusNotModified || r.StatusCode == http.StatusNoContent {
-		r.Header.Del("Content-Length") // of an answer that nobody gets
+// errBroken doesn't quote the text, which may be secret.
+var errBroken = fmt.Errorf("%w: broken JSON", errUnreadable)
+
+// redactBuffer is how much of a streamed answer is read at once.
+const redactBuffer = 16 << 10
+
+// redaction takes named fields out of answers, at any depth. It may be used concurrently, and a nil one not at all.
+type redaction struct {
+	fields  []string
+	longest int // bytes of a name that may still be one of the fields, with its quotes and all of it escaped
+}
+
+// newRedaction is nil without fields.
+func newRedaction(fields []string) *redaction {
+	if len(fields) == 0 {
 		return nil
 	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return fmt.Errorf("%w: compressed", errUnreadable)
+	d := &redaction{fields: fields}
+	for _, field := range fields {
+		d.longest = max(d.longest, len(`""`)+len(field)*len(`\u0000`))
 	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return d
+}
+
+// check judges an answer by its head, that of a HEAD request if head is set, and adapts the header to the redacted
+// body. skip: nothing is to be taken out, as there is no body. The error wraps errUnreadable. Who finds out later that
+// the body is empty may ignore that: an empty answer passes, whatever its head says.
+func (d *redaction) check(status int, header http.Header, head bool) (skip bool, err error) {
+	bodiless := head || status == http.StatusNotModified || status == http.StatusNoContent
+	if !bodiless && header.Get("Content-Length") == "0" {
+		return true, nil
+	}
+	header.Del("Content-Length")
+	// Two bodies under one strong tag would be a lie (RFC 9110 §8.8.1). A weak one still serves If-None-Match.
+	switch tag := header.Get("Etag"); {
+	case strings.HasPrefix(tag, `"`):
+		header.Set("Etag", "W/"+tag)
+	case !strings.HasPrefix(tag, "W/"):
+		header.Del("Etag")
+	}
+	if bodiless {
+		return true, nil
+	}
+	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return false, fmt.Errorf("%w: compressed", errUnreadable)
+	}
+	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
-		return fmt.Errorf("%w: not JSON", errUnreadable)
+		return false, fmt.Errorf("%w: not JSON", errUnreadable)
 	}
-	filter := newRedactor(r.Body, fields)
-	if r.ContentLength >= 0 && r.ContentLength <= smallAnswer {
-		whole, err := io.ReadAll(filter)
-		if err != nil {
-			return err
-		}
-		r.Body = readCloser{bytes.NewReader(whole), r.Body}
-		r.ContentLength = int64(len(whole))
-		r.Header.Set("Content-Length", fmt.Sprint(len(whole)))
-		return nil
-	}
-	if kind := filter.in.PeekKind(); kind != '{' && kind != '[' {
-		return fmt.Errorf("%w: not JSON", errUnreadable)
-	}
-	r.Body, r.ContentLength = readCloser{filter, r.Body}, -1
-	r.Header.Del("Content-Length")
-	return nil
+	return false, nil
 }
 
-// redactor copies a JSON text value by value. It holds one scalar at a time, however long the answer is.
-type redactor struct {
-	fields []string
-	in     *jsontext.Decoder
-	out    *jsontext.Encoder
-	ready  bytes.Buffer // what has been copied and not been read yet
-	values int          // at the top; one is an answer
-	err    error
+// whole returns a complete answer without the fields, and leaves text as it is. Nothing stays nothing. The error wraps
+// errUnreadable.
+func (d *redaction) whole(text []byte) ([]byte, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	s := scanner{rule: d, out: make([]byte, 0, len(text))}
+	if !s.scan(text) || !s.complete() {
+		return nil, errBroken
+	}
+	return s.out, nil
 }
 
-func newRedactor(from io.Reader, fields []string) *redactor {
-	// Lenient where leniency shows nothing more: the upstream's doubled names and odd strings are its own.
-	lenient := []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true)}
-	r := &redactor{fields: fields, in: jsontext.NewDecoder(from, lenient...)}
-	r.out = jsontext.NewEncoder(&r.ready, lenient...)
-	return r
+// stream returns from's answer without the fields. Reading fails with an error that wraps errUnreadable where the
+// answer turns out to be no JSON, or else with from's.
+func (d *redaction) stream(from io.Reader) io.Reader {
+	out := make([]byte, 0, redactBuffer+d.longest+len(",")) // a piece, and what was held before it
+	return &redactedStream{from: from, in: make([]byte, redactBuffer), scanner: scanner{rule: d, out: out}}
 }
 
-// Read implements io.Reader. The error of a text that is no JSON wraps errUnreadable.
-func (r *redactor) Read(p []byte) (int, error) {
-	for r.ready.Len() == 0 && r.err == nil {
-		r.err = r.step()
-	}
-	if r.ready.Len() > 0 {
-		return r.ready.Read(p)
-	}
-	return 0, r.err
+// redactedStream holds one buffer of what comes in and one of what goes out, however long the answer is.
+type redactedStream struct {
+	scanner
+	from  io.Reader
+	in    []byte
+	ready []byte // of scanner.out, not read yet
+	some  bool   // something came
+	err   error
 }
 
-// step copies the next scalar, bracket or name, or skips a field.
-func (r *redactor) step() error {
-	kind := r.in.PeekKind()
-	if r.in.StackDepth() == 0 && kind != 0 {
-		if r.values++; r.values > 1 {
-			return fmt.Errorf("%w: more than one value", errUnreadable)
-		}
+// Read implements io.Reader.
+func (r *redactedStream) Read(p []byte) (int, error) {
+	for len(r.ready) == 0 && r.err == nil {
+		r.fill()
 	}
-	if parent, index := r.in.StackIndex(r.in.StackDepth()); parent == '{' && index%2 == 0 && kind == '"' {
-		return r.field()
+	if len(r.ready) == 0 {
+		return 0, r.err
 	}
-	switch kind {
-	case '{', '}', '[', ']':
-		token, err := r.in.ReadToken()
-		if err != nil {
-			return unreadable(err)
-		}
-		return unreadable(r.out.WriteToken(token))
-	}
-	value, err := r.in.ReadValue()
-	if err != nil {
-		if errors.Is(err, io.EOF) && r.values == 1 && r.in.StackDepth() == 0 {
-			return io.EOF
-		}
-		return unreadable(err)
-	}
-	return unreadable(r.out.WriteValue(value))
+	n := copy(p, r.ready)
+	r.ready = r.ready[n:]
+	return n, nil
 }
 
-// field copies a name, or drops it with its value.
-func (r *redactor) field() error {
-	name, err := r.in.ReadToken()
-	if err != nil {
-		return unreadable(err)
+func (r *redactedStream) fill() {
+	n, err := r.from.Read(r.in)
+	r.some = r.some || n > 0
+	r.out, r.err = r.out[:0], err
+	if !r.scan(r.in[:n]) || err == io.EOF && r.some && !r.complete() {
+		r.err = errBroken
 	}
-	if slices.Contains(r.fields, name.String()) {
-		return unreadable(r.in.SkipValue())
-	}
-	return unreadable(r.out.WriteToken(name))
-}
-
-// unreadable names the failure without its text, which may quote the answer. A failure of the upstream stays one.
-func unreadable(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, syntax := errors.AsType[*jsontext.SyntacticError](err); syntax || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: broken JSON", errUnreadable)
-	}
-	return err
+	r.ready = r.out
 }
