@@ -39,7 +39,8 @@ type call struct {
 	grant   bridge.Grant
 	asked   *asked // by a room request; nil before it is admitted, and on other routes
 
-	upstream    string // "" where none was called
+	answered    http.Header // of a room's answer. It may be shared, so nobody changes it
+	upstream    string      // "" where none was called
 	tokenSource string
 	preflight   bool   // answered by the CORS rules
 	failure     error  // what the gateway answered with, or what cut its answer off; nil where all went well

@@ -5,9 +5,9 @@ package proxy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"roomgate/internal/bridge"
@@ -233,23 +234,35 @@ func TestEntrancesBodyIsBoundedApart(t *testing.T) {
 
 // Clients that stall in the middle of a body hold memory. In sum it is bounded, and others get in again when they have gone.
 func TestWaitingBodiesAreBoundedInSum(t *testing.T) {
-	g := start(t, func(o *setup) { o.MaxInFlight = 1000 })
-	const body = maxEntranceBody - 1
-	stall := strings.Repeat(" ", body)
-	var stalled []net.Conn
-	for range maxWaitingBodies/body + 10 { // some may be turned away
-		conn := g.dial(t)
-		defer conn.Close()
-		io.WriteString(conn, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n%s", joinPath, body+1, stall))
-		stalled = append(stalled, conn)
-	}
-	try := func() int { return g.raw(t, post(joinPath, stall, false)).status }
-	eventually(t, "there is no room for another body", func() bool { return try() == 503 })
-	for _, conn := range stalled {
-		conn.Close()
-	}
-	eventually(t, "there is room again", func() bool { return try() == 400 })
+	synctest.Test(t, func(t *testing.T) {
+		h, gone := &gloryHandler{}, make(chan struct{})
+		body := strings.Repeat(" ", maxEntranceBody-1)
+		stalled := 0
+		for ; h.bodies.Load()+maxEntranceBody <= maxWaitingBodies; stalled++ {
+			go func() {
+				_, held, _ := h.hold(io.MultiReader(strings.NewReader(body), waits(gone)))
+				h.bodies.Add(-held)
+			}()
+			synctest.Wait()
+		}
+		if _, held, err := h.hold(strings.NewReader("{}")); !errors.Is(err, errOverloaded) || stalled*len(body) > maxWaitingBodies {
+			t.Errorf("beside %d of %d bytes another body is taken: %v", stalled, len(body), err)
+		} else {
+			h.bodies.Add(-held)
+		}
+		close(gone)
+		synctest.Wait()
+		if got, _, err := h.hold(strings.NewReader("{}")); err != nil || string(got) != "{}" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
 }
+
+// waits is a reader that ends when the channel is closed.
+type waits chan struct{}
+
+// Read implements io.Reader.
+func (w waits) Read([]byte) (int, error) { <-w; return 0, io.EOF }
 
 func TestBrokenBodyOfAnEntranceIs400AndGoesNowhere(t *testing.T) {
 	g := start(t)

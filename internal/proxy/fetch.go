@@ -67,7 +67,7 @@ func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.upstream, c.tokenSource = upstreamInterwater, got.source
+	c.upstream, c.tokenSource, c.answered = upstreamInterwater, got.source, got.header
 	response := got.response(r)
 	if got.rest != nil {
 		response.Body = &notedBody{response.Body, c}

@@ -5,7 +5,6 @@ package proxy
 import (
 	"bytes"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 )
@@ -63,9 +62,10 @@ type answer struct {
 	source string        // of the access token
 }
 
-// response is the answer for one of those who get it.
+// response is the answer for one of those who get it, without its header: ReverseProxy would copy that value by value, and writer
+// takes it from the call.
 func (a *answer) response(r *http.Request) *http.Response {
-	response := &http.Response{StatusCode: a.status, Header: maps.Clone(a.header), ContentLength: a.length, Request: r}
+	response := &http.Response{StatusCode: a.status, ContentLength: a.length, Request: r}
 	switch {
 	case a.rest != nil && len(a.text) > 0:
 		response.Body = readCloser{io.MultiReader(bytes.NewReader(a.text), a.rest), a.rest}

@@ -14,6 +14,9 @@ import (
 	"roomgate/internal/fleet"
 )
 
+// headerOfNothing is the header of requests whose header nobody reads. ReverseProxy looks for a User-Agent.
+var headerOfNothing = http.Header{"User-Agent": noUserAgent}
+
 // roomHandler lets authorised members through.
 type roomHandler struct {
 	admission admission
@@ -27,7 +30,8 @@ func newRoomHandler(o Options, limit *fleet.LocalLimiter, t tracing, m *metrics)
 	return &roomHandler{
 		admission: admission{o.Bridge, limit}, redacts: len(o.RedactFields) > 0, log: o.Log, tracing: t,
 		reverse: &httputil.ReverseProxy{
-			Rewrite:      func(*httputil.ProxyRequest) {}, // what goes up is the question, and fetch writes it
+			// What goes up is the question, and fetch writes it. The empty header keeps ReverseProxy from adding to one.
+			Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Header = headerOfNothing },
 			Transport:    newFetcher(o, t, m),
 			BufferPool:   newBufferPool(),
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { w.(*writer).fail(err) },

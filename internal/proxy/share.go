@@ -58,9 +58,12 @@ type flight struct {
 
 	// done is closed when it has landed. What follows is set before that and never changed: an answer or an error for all,
 	// or neither where the answer is not for sharing.
-	done   chan struct{}
+	done   chan struct{} // nil until somebody follows
 	answer *answer
 	err    error
+
+	first    ownCall     // most flights have one call
+	firstOne [1]*ownCall // holds calls
 }
 
 // ownCall is one call of a flight. It doesn't end with the client that began it, as long as others wait.
@@ -131,11 +134,15 @@ func (s *sharing) join(q question) (*flight, *answer, role) {
 	f := s.flights[q]
 	switch {
 	case f == nil:
-		f = &flight{question: q, writes: s.writes, done: make(chan struct{})}
+		f = &flight{question: q, writes: s.writes}
+		f.calls = f.firstOne[:0]
 		s.flights[q] = f
 	case !s.share:
 		return nil, nil, alone
 	case now.Sub(f.began) < joinTime:
+		if f.done == nil {
+			f.done = make(chan struct{})
+		}
 		f.waiting++
 		return f, nil, follows
 	}
@@ -147,10 +154,7 @@ func (s *sharing) join(q question) (*flight, *answer, role) {
 // lead makes a call in the caller's goroutine. The call ends with ctx only if nobody else waits.
 func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
 	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	own := &ownCall{cancel}
-	s.mu.Lock()
-	f.calls = append(f.calls, own)
-	s.mu.Unlock()
+	own := s.begin(f, cancel)
 	stay := context.AfterFunc(ctx, func() { s.leave(f) })
 	got, err := call(detached)
 	if err == nil && got.shared && got.rest != nil && s.wanted(f) {
@@ -164,6 +168,19 @@ func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context
 	// What is left is for this member alone, and ends with it.
 	outcome.rest = &leftBody{outcome.rest, context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) }), cancel}
 	return outcome, nil
+}
+
+// begin adds a call to the flight.
+func (s *sharing) begin(f *flight, cancel context.CancelCauseFunc) *ownCall {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := &f.first
+	if own.cancel != nil {
+		own = new(ownCall)
+	}
+	own.cancel = cancel
+	f.calls = append(f.calls, own)
+	return own
 }
 
 // settle ends a call of the flight: its outcome is everybody's, unless another's came first. stayed tells that the
@@ -250,7 +267,9 @@ func (s *sharing) land(f *flight, got *answer, err error) {
 	if s.ttl > 0 {
 		s.keep(f)
 	}
-	close(f.done)
+	if f.done != nil {
+		close(f.done)
+	}
 	if got != nil || err != nil {
 		for _, other := range f.calls {
 			other.cancel(context.Canceled)

@@ -82,7 +82,6 @@ func (o *office) ask(ctx context.Context, q question) <-chan got {
 		response := a.response(nil)
 		body, err := io.ReadAll(response.Body)
 		_ = response.Body.Close()
-		response.Header.Del("Content-Type") // as ReverseProxy does with others: nobody else may notice
 		done <- got{a.status, string(body), err, time.Since(began)}
 	}()
 	return done

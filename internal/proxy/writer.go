@@ -6,6 +6,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -55,6 +56,9 @@ func (w *writer) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	if w.call.refusal == "" {
+		maps.Copy(h, w.call.answered)
+	}
 	dropCredentials(h)
 	values := []string{w.call.requestID, "nosniff"} // one allocation
 	h["X-Request-Id"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
