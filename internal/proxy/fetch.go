@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/attribute"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/upstream"
@@ -124,7 +123,8 @@ func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, e
 	began := time.Now()
 	ctx, end := f.tracing.phase(ctx, "token")
 	credential, err := f.credentials.Credential(ctx, c.grant)
-	end(err, attribute.String("roomgate.token_source", credential.Source))
+	f.tracing.tell(ctx, "roomgate.token_source", credential.Source)
+	end(err)
 	c.took.token += time.Since(began)
 	return credential, err
 }
@@ -176,11 +176,17 @@ func (f *fetcher) read(c *call, response *http.Response, credential bridge.Crede
 			return nil, err
 		}
 	}
-	if got.rest == nil && c.asked.method != http.MethodHead && got.status != http.StatusNoContent && got.status != http.StatusNotModified {
-		got.header["Content-Length"] = []string{strconv.Itoa(len(got.text))}
-	}
+	got.measure(c.asked.method)
 	f.calls.Inc()
 	return got, nil
+}
+
+// measure sets Content-Length where the body is there and its length isn't what the upstream has said.
+func (a *answer) measure(method string) {
+	bodiless := method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
+	if length := strconv.Itoa(len(a.text)); a.rest == nil && !bodiless && singular(a.header, "Content-Length") != length {
+		a.header["Content-Length"] = []string{length}
+	}
 }
 
 // fill reads the body, or as much of it as a small answer has.
@@ -270,15 +276,18 @@ func (b *notedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// copyBuffer is what ReverseProxy copies an answer through.
+type copyBuffer [16 << 10]byte
+
 // bufferPool lends ReverseProxy its copy buffers; allocating them was its largest single cost.
 type bufferPool struct{ pool sync.Pool }
 
 func newBufferPool() *bufferPool {
-	return &bufferPool{sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}}
+	return &bufferPool{sync.Pool{New: func() any { return new(copyBuffer) }}}
 }
 
 // Get implements httputil.BufferPool.
-func (p *bufferPool) Get() []byte { return *p.pool.Get().(*[]byte) }
+func (p *bufferPool) Get() []byte { return p.pool.Get().(*copyBuffer)[:] }
 
 // Put implements httputil.BufferPool.
-func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*copyBuffer)(b)) }

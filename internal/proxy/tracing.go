@@ -70,14 +70,18 @@ func (t tracing) describe(c *call, r *http.Request, status int) {
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // phase begins a span within the request's. The function ends it.
-func (t tracing) phase(ctx context.Context, name string) (context.Context, func(err error, attributes ...attribute.KeyValue)) {
+func (t tracing) phase(ctx context.Context, name string) (context.Context, func(err error)) {
 	if t.tracer == nil {
-		return ctx, func(error, ...attribute.KeyValue) {}
+		return ctx, func(error) {}
 	}
 	ctx, span := t.tracer.Start(ctx, name)
-	return ctx, func(err error, attributes ...attribute.KeyValue) {
-		span.SetAttributes(attributes...)
-		endSpan(span, err)
+	return ctx, func(err error) { endSpan(span, err) }
+}
+
+// tell adds an attribute to the span of ctx.
+func (t tracing) tell(ctx context.Context, name, value string) {
+	if t.tracer != nil {
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String(name, value))
 	}
 }
 

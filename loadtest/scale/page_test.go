@@ -17,7 +17,7 @@ const (
 	page         = "../../docs/scale.md"
 	tablesBegin  = "<!-- tables:begin -->\n"
 	tablesEnd    = "\n<!-- tables:end -->"
-	tokencache   = "../../internal/tokencache/"
+	internal     = "../../internal/"
 	howToRefresh = "docs/scale.md is not up to date: go test ./loadtest/scale -run TestScalePage -update"
 )
 
@@ -50,16 +50,16 @@ func TestScalePage(t *testing.T) {
 // Who changes one of these in the cache changes what a fleet costs: the model has to follow, and the page with it.
 func TestTheConstantsAreTheCaches(t *testing.T) {
 	for file, lines := range map[string][]string{
-		"denylist.go": {fmt.Sprintf("const denyPoll = %d * time.Millisecond\n", denyPoll.Milliseconds())},
-		"roster.go":   {fmt.Sprintf("rosterEvery = %d * time.Second\n", int(rosterEvery.Seconds())), fmt.Sprintf("rosterMost  = %d ", rosterMost)},
-		"flight.go":   {fmt.Sprintf("const pollEvery = %d * time.Millisecond\n", pollEvery.Milliseconds())},
-		"refresh.go": {
+		"fleet/denylist.go":    {fmt.Sprintf("const denyPoll = %d * time.Millisecond\n", denyPoll.Milliseconds())},
+		"fleet/roster.go":      {fmt.Sprintf("rosterEvery = %d * time.Second\n", int(rosterEvery.Seconds())), fmt.Sprintf("rosterMost  = %d ", rosterMost)},
+		"tokencache/flight.go": {fmt.Sprintf("const pollEvery = %d * time.Millisecond\n", pollEvery.Milliseconds())},
+		"tokencache/refresh.go": {
 			fmt.Sprintf("advisoryShare, advisoryMost   = %d, %d * time.Minute", advisoryShare, int(advisoryMost.Minutes())),
 			"spread := window / 5\n\tif window < 5*time.Second {\n\t\tspread = window / 20", "return window - spread + rand.N(2*spread+1)",
 		},
-		"circuit.go": {"return d/2 + rand.N(d/2+1)"},
+		"fleet/circuit.go": {"return d/2 + rand.N(d/2+1)"},
 	} {
-		text := readText(t, tokencache+file)
+		text := readText(t, internal+file)
 		for _, line := range lines {
 			if !strings.Contains(text, line) {
 				t.Errorf("%s no longer says %q: see what the model makes of it", file, line)
