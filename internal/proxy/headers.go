@@ -48,12 +48,20 @@ var uncached = []string{"private, no-store"}
 // rising returns the headers of a request that reach Interwater with the method. The values are h's own.
 func rising(h http.Header, method string) http.Header {
 	body := method != http.MethodGet && method != http.MethodHead
-	risen := make(http.Header, 16)
+	var values [len(roomHeaders)][]string
+	size := 8 // User-Agent and what the gateway sets
+	for i := range roomHeaders {
+		if rule := &roomHeaders[i]; rule.up && (body || !rule.content) {
+			if values[i] = h[rule.name]; len(values[i]) > 0 {
+				size++
+			}
+		}
+	}
+	risen := make(http.Header, size)
 	risen["User-Agent"] = noUserAgent
 	for i := range roomHeaders {
-		rule := &roomHeaders[i]
-		if values := h[rule.name]; rule.up && (body || !rule.content) && len(values) > 0 {
-			risen[rule.name] = values
+		if len(values[i]) > 0 {
+			risen[roomHeaders[i].name] = values[i]
 		}
 	}
 	return risen

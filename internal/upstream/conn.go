@@ -132,9 +132,12 @@ func (c *upstreamConn) exchange(r *http.Request, head []byte, limits limits) (_ 
 		return nil, false, err
 	}
 	for {
-		answer, err := http.ReadResponse(c.in, r)
-		if err != nil {
-			return nil, true, err
+		answer := readPlain(c.in, r)
+		if answer == nil {
+			var err error
+			if answer, err = http.ReadResponse(c.in, r); err != nil {
+				return nil, true, err
+			}
 		}
 		if answer.StatusCode < 100 || answer.StatusCode > 199 || answer.StatusCode == http.StatusSwitchingProtocols {
 			c.unread = math.MaxInt64
