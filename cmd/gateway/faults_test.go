@@ -4,6 +4,7 @@ package main
 // can serve, and nobody is flooded.
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,10 @@ func newLink(t *testing.T, to string) *link {
 	if err := l.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(l.Stop)
+	t.Cleanup(func() {
+		l.Toxics.ResetToxics(context.Background()) // a delayed piece would outlive the link
+		l.Stop()
+	})
 	return l
 }
 
