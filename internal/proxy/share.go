@@ -156,7 +156,15 @@ func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context
 	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	own := s.begin(f, cancel)
 	stay := context.AfterFunc(ctx, func() { s.leave(f) })
+	returned := false
+	defer func() {
+		if !returned { // a panic: the others must not wait for what won't come
+			_, _ = s.settle(f, own, stay(), nil, errPanic)
+			cancel(nil)
+		}
+	}()
 	got, err := call(detached)
+	returned = true
 	if err == nil && got.shared && got.rest != nil && s.wanted(f) {
 		got, err = got.complete(maxShared)
 	}

@@ -253,6 +253,24 @@ func TestACallGoesOnWithoutTheClientThatBeganIt(t *testing.T) {
 	})
 }
 
+func TestAPanicIsAnErrorForThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		o.answer = func(int) (*answer, error) { panic("boom") }
+		go func() {
+			defer func() { _ = recover() }()
+			_, _ = o.get(t.Context(), usual, o.call)
+		}()
+		synctest.Wait()
+		waiting := o.ask(t.Context(), usual)
+		synctest.Wait()
+		close(o.let)
+		if got := <-waiting; !errors.Is(got.err, errPanic) || got.took > 0 || len(o.flights) != 0 {
+			t.Errorf("%+v, %d flights", got, len(o.flights))
+		}
+	})
+}
+
 func TestACallEndsWhenNobodyIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(0)
