@@ -65,6 +65,9 @@ func (s *arena) lastCause(t *testing.T, status int, cause string) {
 	t.Helper()
 	eventually(t, "an event that tells of "+cause, func() bool {
 		events := s.log.events("request")
+		if len(events) == 0 {
+			return false
+		}
 		last := events[len(events)-1]
 		text, _ := last["error"].(string)
 		return last["status"] == float64(status) && strings.Contains(text, cause)

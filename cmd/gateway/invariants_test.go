@@ -130,6 +130,10 @@ func (s *arena) retired(t *testing.T) {
 		}
 	}
 	t.Logf("footprint: %+v, at the start %+v", now, s.base)
+	s.stop()
+	if err := s.ended(); err != nil { // and all is in the log
+		t.Errorf("the end: %v", err)
+	}
 	text := s.log.String()
 	for what, secret := range secrets {
 		if strings.Contains(text, secret) {

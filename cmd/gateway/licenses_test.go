@@ -95,6 +95,10 @@ func TestEachMemberGetsTheirLicense(t *testing.T) {
 	if got := stands.Glory.Calls("/api/v1/profile"); got != profiles {
 		t.Errorf("%d more profile calls within MEMBER_CACHE_TTL", got-profiles)
 	}
+	r.stop()
+	if err := r.ended(); err != nil { // and all is in the log
+		t.Error(err)
+	}
 	audits := r.log.events("audit")
 	if len(audits) != 2 || audits[0]["event"] != "owner_use" || audits[0]["sub"] != "2" || audits[0]["license"] != "company" ||
 		audits[1]["event"] != "license_refusal" || audits[1]["sub"] != "5" {

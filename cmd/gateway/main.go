@@ -23,7 +23,8 @@ func main() {
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	signal.Ignore(syscall.SIGHUP) // its default would end the process; a running gateway listens to it itself
+	// The defaults would end the process. A running gateway listens to SIGHUP itself, and outlives the reader of its log.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
 		<-signals
 		cancel() // drain

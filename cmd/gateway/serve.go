@@ -48,7 +48,8 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 type gateway struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	environ   []string // where cfg came from
+	output    *ops.LogOutput // where log writes
+	environ   []string       // where cfg came from
 	redis     *fleet.Redis
 	cache     *tokencache.Cache
 	upstreams upstreams
@@ -76,17 +77,18 @@ type gateway struct {
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
 // closes it.
 func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer) (_ *gateway, err error) {
-	level := new(slog.LevelVar)
+	version, commit := build()
+	registry, level := ops.NewRegistry(version, commit), new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
-	g := &gateway{cfg: cfg, environ: environ, log: ops.NewLogger(logs, cfg.LogFormat, level), started: time.Now()}
+	g := &gateway{cfg: cfg, environ: environ, registry: registry, version: version, started: time.Now()}
+	g.output = ops.NewLogOutput(logs, registry)
+	g.log = ops.NewLogger(g.output, cfg.LogFormat, level)
+	g.onClose(g.output.Close) // runs last: the others may log
 	defer func() {
 		if err != nil {
 			g.close()
 		}
 	}()
-	version, commit := build()
-	registry := ops.NewRegistry(version, commit)
-	g.version, g.registry = version, registry
 	g.reloads = newReloads(registry)
 	registry.MustRegister(degradations{g})
 	spans, err := g.trace(ctx)

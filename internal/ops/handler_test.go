@@ -151,7 +151,8 @@ func TestStatusAnswersWithoutMetrics(t *testing.T) {
 func TestLogLevelIsChangedByPutAlone(t *testing.T) {
 	l := newListener()
 	var out bytes.Buffer
-	log := NewLogger(&out, "json", l.level)
+	output := NewLogOutput(&out, l.registry)
+	log := NewLogger(output, "json", l.level)
 	for _, tt := range []struct {
 		method, target string
 		status         int
@@ -180,6 +181,7 @@ func TestLogLevelIsChangedByPutAlone(t *testing.T) {
 	log.Warn("unheard")
 	l.ask(t, "PUT", "/loglevel?level=debug")
 	log.Debug("heard")
+	output.Close()
 	if text := out.String(); strings.Contains(text, "unheard") || !strings.Contains(text, `"msg":"heard"`) {
 		t.Errorf("the log has %q", text)
 	}
@@ -219,7 +221,9 @@ func TestMetricsAreOpenMetricsWhereAsked(t *testing.T) {
 func TestLogFormats(t *testing.T) {
 	for format, want := range map[string]string{"json": `"msg":"a b","n":1}`, "text": `msg="a b" n=1`} {
 		var out bytes.Buffer
-		NewLogger(&out, format, slog.LevelInfo).Info("a b", "n", 1)
+		output := NewLogOutput(&out, prometheus.NewRegistry())
+		NewLogger(output, format, slog.LevelInfo).Info("a b", "n", 1)
+		output.Close()
 		if !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("%s: %q", format, out.String())
 		}

@@ -17,6 +17,7 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"problem redis_part":    {"Redis works only in part", "Redis 일부만 동작"},
 		"problem token":         {"no new access token", "새 액세스 토큰을 받지 못함"},
 		"problem refused_token": {"access token refused", "액세스 토큰이 거부됨"},
+		"problem log":           {"log lines are dropped", "로그 줄이 버려지고 있음"},
 		"problem secrets":       {"changed secrets can't be used", "변경된 시크릿을 사용할 수 없음"},
 
 		"requests": {"Requests", "요청"}, "per second": {"%s/s", "초당 %s"}, "in flight": {"In flight", "처리 중"},

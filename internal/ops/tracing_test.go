@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -82,12 +83,14 @@ func TestSpansSayWhoMakesThem(t *testing.T) {
 // What an operator has to know of a collector goes where everything goes, in the same form.
 func TestFailuresOfTheExporterAreLogged(t *testing.T) {
 	var out bytes.Buffer
-	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(&out, "json", slog.LevelInfo))
+	output := NewLogOutput(&out, prometheus.NewRegistry())
+	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(output, "json", slog.LevelInfo))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer spans.Shutdown(t.Context())
 	otel.Handle(errors.New("collector is away"))
+	output.Close()
 	if text := out.String(); !strings.Contains(text, `"level":"WARN","msg":"tracing","error":"collector is away"`) {
 		t.Errorf("%q", text)
 	}
@@ -98,11 +101,13 @@ func TestVariableThatCannotBeReadIsNotRepeated(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization Basic hidden,b=%zzhidden")
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:hidden@host:port")
 	var out bytes.Buffer
-	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(&out, "json", slog.LevelInfo))
+	output := NewLogOutput(&out, prometheus.NewRegistry())
+	spans, err := NewTracing(t.Context(), []string{"OTEL_TRACES_EXPORTER=otlp"}, "v1", NewLogger(output, "json", slog.LevelInfo))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer spans.Shutdown(t.Context())
+	output.Close()
 	text := out.String()
 	for _, want := range []string{"parse headers", "escape header value", "parse url"} {
 		if !strings.Contains(text, `"msg":"tracing","error":"OTEL_…: `+want) {
