@@ -54,10 +54,16 @@ func (s *named) request(name string) string {
 	return s.member("GET", "/v1/info")
 }
 
-// moved gives a name other addresses and cuts the connections to the old ones.
+// moved gives a name other addresses. Nobody listens at the old ones any more: else they would be used for some seconds.
 func (s *named) moved(name string, addrs ...string) {
 	s.names.set(name, addrs...)
-	s.fronts[name].CloseClientConnections()
+	s.fronts[name].Close()
+}
+
+// serve answers for a name, beside what it did before.
+func (s *named) serve(t *testing.T, name, addr string) {
+	t.Helper()
+	s.fronts[name] = serveAt(t, addr+":"+s.ports[name], s.fronts[name].Config.Handler)
 }
 
 // lastCause wants the newest access event to tell this cause, for the operator alone.
@@ -99,7 +105,8 @@ func TestUnreachableUpstreamIs502(t *testing.T) {
 	}
 	s.play(t, attacks)
 	for _, name := range upstreamNames {
-		s.moved(name, "127.0.0.1")
+		s.names.set(name, "127.0.0.1")
+		s.serve(t, name, "127.0.0.1")
 		if got := s.say(t, s.request(name)); got.status != 200 {
 			t.Errorf("%s is back: %+v", name, got)
 		}
@@ -156,14 +163,15 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 	s := newNamed(t)
 	for _, name := range upstreamNames {
 		blackhole(t, "127.0.0.4:"+s.ports[name])
-		s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request makes a connection
 	}
-	for dead, n := range map[string]int{"127.0.0.3": 50, "127.0.0.4": 3} { // the one refuses, the other swallows
+	for dead, alive := range map[string]string{"127.0.0.3": "127.0.0.5", "127.0.0.4": "127.0.0.6"} { // the one refuses, the other swallows
 		for _, name := range upstreamNames {
 			t.Run(dead+" "+name, func(t *testing.T) {
-				s.moved(name, dead, "127.0.0.1")
+				s.moved(name, dead, alive)
+				s.serve(t, name, alive)
+				s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request makes a connection
 				asked := s.names.questions()
-				for range n {
+				for range 5 {
 					if got := s.say(t, s.request(name)); got.status != 200 {
 						t.Fatalf("%+v", got)
 					}
@@ -173,6 +181,34 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 				}
 			})
 		}
+	}
+	for _, name := range upstreamNames {
+		s.fronts[name].Close()
+	}
+	s.retired(t)
+}
+
+// The row of issue 16: one lost datagram was 502 after 2 s, and with AAAA never answered there was no connection ever.
+func TestLostAnswersOfTheNameServerCostTimeOnly(t *testing.T) {
+	t.Parallel() // mostly it waits
+	s := newNamed(t)
+	move := func(name, addr string) {
+		t.Helper()
+		s.moved(name, addr)
+		s.serve(t, name, addr)
+		began := time.Now()
+		if got := s.say(t, s.request(name)); got.status != 200 {
+			t.Errorf("%s: %+v", name, got)
+		}
+		t.Logf("%s: %v", name, time.Since(began))
+	}
+	for _, name := range upstreamNames {
+		s.names.lose(2) // the questions for A and for AAAA
+		move(name, "127.0.0.2")
+	}
+	s.names.silence()
+	for _, name := range upstreamNames {
+		move(name, "127.0.0.3")
 	}
 	for _, name := range upstreamNames {
 		s.fronts[name].Close()

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,6 +42,8 @@ type names struct {
 	mu    sync.Mutex
 	known map[string][]netip.Addr
 	asked int
+	lost  int  // datagrams to come that get no answer
+	only4 bool // questions for AAAA get none
 }
 
 // newNames starts one that knows no name. It ends with the test.
@@ -71,6 +74,20 @@ func (n *names) set(name string, addrs ...string) {
 	n.known[name] = list
 }
 
+// lose drops the next datagrams.
+func (n *names) lose(datagrams int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost = datagrams
+}
+
+// silence answers no question for AAAA.
+func (n *names) silence() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.only4 = true
+}
+
 // questions is how many were asked so far.
 func (n *names) questions() int {
 	n.mu.Lock()
@@ -91,6 +108,9 @@ func (n *names) serve() {
 	}
 }
 
+// errUnanswered: there shall be no answer.
+var errUnanswered = errors.New("no answer")
+
 // answer knows A records. Asked for another type it has none.
 func (n *names) answer(question []byte) ([]byte, error) {
 	var parser dnsmessage.Parser
@@ -105,7 +125,12 @@ func (n *names) answer(question []byte) ([]byte, error) {
 	n.mu.Lock()
 	addrs := slices.Clone(n.known[asked.Name.String()[:asked.Name.Length-1]]) // less the dot at the end
 	n.asked++
+	dropped := n.lost > 0 || n.only4 && asked.Type == dnsmessage.TypeAAAA
+	n.lost = max(0, n.lost-1)
 	n.mu.Unlock()
+	if dropped {
+		return nil, errUnanswered
+	}
 	m := dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: header.ID, Response: true, Authoritative: true, RecursionDesired: true, RecursionAvailable: true},
 		Questions: []dnsmessage.Question{asked},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -43,9 +44,20 @@ func addresses(list ...string) (addrs []netip.Addr) {
 	return addrs
 }
 
+// dialEach connects to a name that stands for these addresses.
+func dialEach(ctx context.Context, port string, list ...string) (net.Conn, error) {
+	d := newDialer(func(_ context.Context, network, _ string) ([]netip.Addr, error) {
+		if network == "ip6" {
+			return nil, noSuchHost()
+		}
+		return addresses(list...), nil
+	})
+	return d.dial(ctx, "tcp", net.JoinHostPort("h", port))
+}
+
 func TestDialGoesOnToTheNextAddress(t *testing.T) {
 	port, accepted := loopback(t)
-	conn, err := dialFirst(t.Context(), "tcp", addresses("127.0.0.2", "127.0.0.3", "127.0.0.1"), port)
+	conn, err := dialEach(t.Context(), port, "127.0.0.2", "127.0.0.3", "127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +70,7 @@ func TestDialGoesOnToTheNextAddress(t *testing.T) {
 
 func TestDialTellsTheFirstAddressesError(t *testing.T) {
 	port, _ := loopback(t)
-	_, err := dialFirst(t.Context(), "tcp", addresses("127.0.0.2", "127.0.0.3"), port)
+	_, err := dialEach(t.Context(), port, "127.0.0.2", "127.0.0.3")
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.2") {
 		t.Errorf("%v", err)
 	}
@@ -67,7 +79,7 @@ func TestDialTellsTheFirstAddressesError(t *testing.T) {
 func TestDialTakesLiteralAddressesAndNames(t *testing.T) {
 	port, accepted := loopback(t)
 	for _, host := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1"} {
-		conn, err := dial(t.Context(), "tcp", net.JoinHostPort(host, port))
+		conn, err := newDialer(resolve).dial(t.Context(), "tcp", net.JoinHostPort(host, port))
 		if err != nil {
 			t.Errorf("%s: %v", host, err)
 			continue
@@ -80,16 +92,69 @@ func TestDialTakesLiteralAddressesAndNames(t *testing.T) {
 // The limit of a connection is the upstream's fault, the caller's deadline is the call's.
 func TestDialTellsItsOwnLimitFromTheCallersDeadline(t *testing.T) {
 	late := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
-	if err := ownTimeout(t.Context(), "tcp", nil, late); errors.Is(err, context.DeadlineExceeded) {
+	if err := ownTimeout(t.Context(), "dial", "tcp", nil, late); errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the connection's own limit: %v", err)
 	}
 	over, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	if err := ownTimeout(over, "tcp", nil, late); !errors.Is(err, context.DeadlineExceeded) {
+	if err := ownTimeout(over, "dial", "tcp", nil, late); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the caller's deadline: %v", err)
 	}
-	_, err := dialFirst(over, "tcp", addresses("127.0.0.2", "127.0.0.3"), "1")
+	_, err := dialEach(over, "1", "127.0.0.2", "127.0.0.3")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller who is late: %v", err)
+	}
+}
+
+// The name server answers for IPv4 at once, and that address is dead. It takes its time for IPv6.
+func TestDialWaitsForTheLateFamilyWhereTheFirstIsDead(t *testing.T) {
+	port, accepted := loopback(t)
+	d := newDialer(func(_ context.Context, network, _ string) ([]netip.Addr, error) {
+		if network == "ip4" {
+			return addresses("127.0.0.2"), nil
+		}
+		<-time.After(3 * otherFamily)
+		return addresses("127.0.0.1"), nil
+	})
+	conn, err := d.dial(t.Context(), "tcp", net.JoinHostPort("h", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	(<-accepted).Close()
+}
+
+// Addresses that are kept cost nobody anything when the name has moved.
+func TestDialFollowsANameWhoseOldAddressIsDead(t *testing.T) {
+	port, accepted := loopback(t)
+	var moved, asked atomic.Int64
+	d := newDialer(func(_ context.Context, network, _ string) ([]netip.Addr, error) {
+		if network == "ip6" {
+			return nil, noSuchHost()
+		}
+		asked.Add(1)
+		return addresses([]string{"127.0.0.1", "127.0.0.2"}[moved.Load()]), nil
+	})
+	dial := func() {
+		t.Helper()
+		conn, err := d.dial(t.Context(), "tcp", net.JoinHostPort("h", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	dial()
+	(<-accepted).Close()
+	moved.Store(1)
+	d.names.kept = addresses("127.0.0.3") // where nobody listens any more
+	next, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	dial()
+	dial()
+	if asked.Load() != 2 {
+		t.Errorf("asked %d times, want once for each address", asked.Load())
 	}
 }

@@ -27,7 +27,7 @@ func newHTTPTransport() *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	return &http.Transport{
-		DialContext:            dial,
+		DialContext:            newDialer(resolve).dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    5 * time.Second,
 		Protocols:              &http1,
