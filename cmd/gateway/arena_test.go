@@ -39,6 +39,13 @@ func newArena(t *testing.T, own ...string) *arena {
 	return newArenaBefore(t, newStands(t), own...)
 }
 
+// bothModes plays with a gateway that verifies members by itself, and with one that asks Glory about them.
+func bothModes(t *testing.T, play func(*testing.T, *arena)) {
+	t.Run("local", func(t *testing.T) { play(t, newArena(t)) })
+	// The member's verdict is known from the start, so that requests call Glory no more often than in local mode.
+	t.Run("remote", func(t *testing.T) { play(t, newArena(t, "GLORY_JWT_SECRETS=", "MEMBER_CACHE_TTL=1h")) })
+}
+
 // newArenaBefore is newArena with upstreams that the test has started already.
 func newArenaBefore(t *testing.T, stands *sandbox.Sandbox, own ...string) *arena {
 	t.Helper()

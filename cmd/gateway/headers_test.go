@@ -15,8 +15,9 @@ func spellings() []string {
 	return []string{"s-connector-jwt", "S_Connector_Jwt", "S-Connector_Jwt", "s.connector.jwt", "sconnectorjwt", "S-CONNECTOR-JWT", "-s-connector-jwt"}
 }
 
-func TestClientsHeadersAreNotBelieved(t *testing.T) {
-	s := newArena(t)
+func TestClientsHeadersAreNotBelieved(t *testing.T) { bothModes(t, clientsHeaders) }
+
+func clientsHeaders(t *testing.T, s *arena) {
 	var attacks []attack
 	// good is a request that works all the same; what arrives is looked at by the invariants.
 	good := func(id, name string, lines ...string) {
@@ -101,8 +102,9 @@ func encodingAsked(want string) func(*testing.T, *arena, []reply) {
 }
 
 // A client's credential must not stand in for one that can't be had, and the answer is not the client's fault.
-func TestClientsCredentialStandsInForNone(t *testing.T) {
-	s := newArena(t)
+func TestClientsCredentialStandsInForNone(t *testing.T) { bothModes(t, clientsCredential) }
+
+func clientsCredential(t *testing.T, s *arena) {
 	s.play(t, []attack{{
 		row: "H03", name: "while no token can be had", send: s.member("GET", "/v1/sessions", "s-connector-jwt: EVIL"), want: []int{503}, rooms: 1, auth: 1,
 		before: func(s *arena) {

@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-func TestUncleanPathsReachNobody(t *testing.T) {
-	s := newArena(t)
+func TestUncleanPathsReachNobody(t *testing.T) { bothModes(t, uncleanPaths) }
+
+func uncleanPaths(t *testing.T, s *arena) {
 	unknown := s.say(t, s.member("GET", "/nowhere")).body
 	sameAsUnknown := func(t *testing.T, _ *arena, got []reply) {
 		if got[0].body != unknown && got[0].body != "" {
@@ -83,8 +84,9 @@ func withBody(method, target, body string, lines ...string) string {
 	return message(method, target, append([]string{"Content-Type: application/json", "Content-Length: " + strconv.Itoa(len(body))}, lines...)...) + body
 }
 
-func TestRoomsAreOnlyReadFrom(t *testing.T) {
-	s := newArena(t)
+func TestRoomsAreOnlyReadFrom(t *testing.T) { bothModes(t, roomsAreOnlyReadFrom) }
+
+func roomsAreOnlyReadFrom(t *testing.T, s *arena) {
 	var attacks []attack
 	for _, target := range []string{"/v1/info", "/v1/sessions", "/v1/sessions/" + koreanRoom()} {
 		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO", "OPTIONS"} {

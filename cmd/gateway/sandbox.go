@@ -29,10 +29,11 @@ const (
 	sandboxRoom      = "주간회의" // always open
 )
 
-// sandboxFlags are the addresses to listen on; "" is the usual one.
+// sandboxFlags are what the command line says.
 type sandboxFlags struct {
-	listen, admin, glory, interwater string
-	upstreams                        bool
+	listen, admin, glory, interwater string // addresses to listen on; "" is the usual one
+	upstreams                        bool   // the stand-ins alone
+	remote                           bool   // the gateway has no JWT secret: it asks check_login about members
 }
 
 func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -43,6 +44,7 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	flags.StringVar(&f.glory, "glory", "", "address of the Glory stand-in (default 127.0.0.1:8081, or any if that is taken)")
 	flags.StringVar(&f.interwater, "interwater", "", "address of the Interwater stand-in (default 127.0.0.1:8082, or any if that is taken)")
 	flags.BoolVar(&f.upstreams, "upstreams", false, "start the two stand-ins alone and print the settings that fit them")
+	flags.BoolVar(&f.remote, "remote", false, "do without Glory's JWT secret: members are verified by its check_login")
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
 	}
@@ -52,7 +54,7 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	}
 	defer func() { _ = stands.Close() }()
 	if f.upstreams {
-		printSettings(stdout, stands)
+		printSettings(stdout, stands, f.remote)
 		<-ctx.Done()
 		return nil
 	}
@@ -71,7 +73,7 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 		return withFlag(err)
 	}
 	defer g.close()
-	printSession(stdout, g, stands)
+	printSession(stdout, g, stands, f.remote)
 	return g.serve(ctx)
 }
 
@@ -146,8 +148,11 @@ func sandboxEnviron(f sandboxFlags, environ []string, stands *sandbox.Sandbox, r
 	if f.admin != "" {
 		all = append(all, "ADMIN_ADDR="+f.admin, "ADMIN_ADDR_FILE=")
 	}
+	if !f.remote {
+		all = append(all, "GLORY_JWT_SECRETS="+sandboxJWTSecret)
+	}
 	return append(all,
-		"GLORY_URL="+stands.GloryURL, "GLORY_JWT_SECRETS="+sandboxJWTSecret,
+		"GLORY_URL="+stands.GloryURL,
 		"INTERWATER_URL="+stands.InterwaterURL,
 		"INTERWATER_ACCESS_KEY="+sandboxAccessKey, "INTERWATER_SECRET_KEY="+sandboxSecretKey,
 		"REDIS_URL=redis://"+redis)
@@ -162,24 +167,33 @@ func withFlag(err error) error {
 }
 
 // printSettings prints what `gateway serve` needs to use the stand-ins, in a form that a shell can source.
-func printSettings(w io.Writer, s *sandbox.Sandbox) {
+func printSettings(w io.Writer, s *sandbox.Sandbox, remote bool) {
+	secret := "GLORY_JWT_SECRETS=" + sandboxJWTSecret
+	if remote {
+		secret = "# No GLORY_JWT_SECRETS: Glory's check_login verifies members."
+	}
 	_, _ = fmt.Fprintf(w, `# Stand-ins of Glory and Interwater are running. Settings that fit them:
 GLORY_URL=%s
-GLORY_JWT_SECRETS=%s
+%s
 INTERWATER_URL=%s
 INTERWATER_ACCESS_KEY=%s
 INTERWATER_SECRET_KEY=%s
 # A member who has joined:
 # %s
 # Faults on demand: GET %s/_sandbox/faults, GET %s/_sandbox/stats
-`, s.GloryURL, sandboxJWTSecret, s.InterwaterURL, sandboxAccessKey, sandboxSecretKey, demo(s), s.InterwaterURL, s.InterwaterURL)
+`, s.GloryURL, secret, s.InterwaterURL, sandboxAccessKey, sandboxSecretKey, demo(s), s.InterwaterURL, s.InterwaterURL)
 }
 
 // printSession prints a session that works when pasted.
-func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox) {
+func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox, remote bool) {
 	gate := "http://" + g.public.Addr().String()
+	verified := "by the gateway, which has Glory's JWT secret (-remote: by check_login)"
+	if remote {
+		verified = "by Glory's check_login, since the gateway has no JWT secret"
+	}
 	_, _ = fmt.Fprintf(w, `roomgate sandbox: gateway %[1]s   operations %[2]s   (Ctrl-C ends it)
 stand-ins: Glory %[3]s   Interwater %[4]s   (faults on demand: /_sandbox/faults)
+members are verified %[9]s
 
 A member who has joined:
 %[5]s
@@ -202,7 +216,7 @@ curl -siw '\n' -X POST $GATE/v1/auth   # 404: never forwarded
 LOG_LEVEL=info shows every request here.
 
 `, gate, opsURL(g), s.GloryURL, s.InterwaterURL, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),
-		s.Glory.MintToken("1", -time.Hour))
+		s.Glory.MintToken("1", -time.Hour), verified)
 }
 
 func opsURL(g *gateway) string {
