@@ -9,6 +9,12 @@ import { Counter } from 'k6/metrics';
 export const BASE = trim(__ENV.BASE_URL || 'http://127.0.0.1:8080');
 export const CONTROL = trim(__ENV.CONTROL_URL || 'http://127.0.0.1:8082');
 
+// With REMOTE=true the gateways have no JWT secret: each run also counts how often Glory's check_login is asked.
+const REMOTE = __ENV.REMOTE === 'true';
+const GLORY_CONTROL = trim(__ENV.GLORY_CONTROL_URL || 'http://127.0.0.1:8081');
+const VERDICT = 60000; // milliseconds that a verdict counts; the gateway's default MEMBER_CACHE_TTL
+const REPLICAS = 3; // that may find at the same time that it has run out
+
 const MEMBER_LIMIT = 100; // requests a second; the gateway's default MEMBER_RATE_LIMIT
 const CLOSES = '점심 번개'; // a room of the stand-in that is not always open
 
@@ -66,17 +72,31 @@ export function enough(members, rate) {
   }
 }
 
-// prepare is the usual setup: count the token calls so far, make the members, find the rooms.
+// prepare is the usual setup: count the calls so far, make the members, find the rooms.
 export function prepare(members) {
-  const authCallsBefore = stats().auth_calls;
+  const before = countBefore();
   const tokens = logIn(join(members));
-  return { authCallsBefore, tokens, rooms: findRooms(tokens[0]) };
+  return { ...before, tokens, rooms: findRooms(tokens[0]) };
+}
+
+// countBefore is what account compares with.
+export function countBefore() {
+  return { began: Date.now(), authCallsBefore: stats().auth_calls, verdictsBefore: verdicts() };
 }
 
 // account is the usual teardown: it counts the token calls since prepare. A metric that is written here still meets its
 // threshold.
-export function account({ authCallsBefore }) {
+export function account({ began, authCallsBefore, verdictsBefore, tokens }) {
   authCalls.add(stats().auth_calls - authCallsBefore);
+  if (REMOTE) {
+    const asked = verdicts() - verdictsBefore;
+    const turns = Math.ceil((Date.now() - began) / VERDICT);
+    check(asked, {
+      'Glory is asked about every member': (n) => n >= tokens.length,
+      // Two more are of smoke.js: one by a member itself, and one about a forged token.
+      'and once for each verdict': (n) => n <= tokens.length * REPLICAS * turns + 2,
+    });
+  }
 }
 
 // findRooms are the names of the rooms that stay open.
@@ -172,6 +192,14 @@ export function stats() {
   const counts = res.status === 200 ? res.json() : {};
   if (!Number.isInteger(counts.auth_calls)) fail(`${CONTROL}/_sandbox/stats: ${res.status} ${res.error} without auth_calls`);
   return counts;
+}
+
+// verdicts is how often Glory's stand-in has been asked about a member, 0 where nobody has to.
+function verdicts() {
+  if (!REMOTE) return 0;
+  const res = http.get(`${GLORY_CONTROL}/_sandbox/stats`);
+  if (res.status !== 200) fail(`${GLORY_CONTROL}/_sandbox/stats: ${res.status} ${res.error}`);
+  return res.json().requests['/api/v1/check_login'];
 }
 
 // setFaults replaces the stand-in's faults; none is [].

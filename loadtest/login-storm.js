@@ -5,7 +5,7 @@ import http from 'k6/http';
 import exec from 'k6/execution';
 import { check } from 'k6';
 import {
-  BASE, account, askAround, body, enough, findRooms, join, json, logIn, named, optionsFor, stats, steadily, whole,
+  BASE, account, askAround, body, countBefore, enough, findRooms, join, json, logIn, named, optionsFor, steadily, whole,
 } from './lib.js';
 
 const LOGINS = whole('LOGINS', 50); // a second
@@ -26,10 +26,10 @@ export const options = optionsFor({
 
 export function setup() {
   enough(WATCHERS, RATE);
-  const authCallsBefore = stats().auth_calls;
+  const before = countBefore();
   const members = join(MEMBERS);
   const tokens = logIn(members.slice(0, WATCHERS));
-  return { authCallsBefore, members, tokens, rooms: findRooms(tokens[0]) };
+  return { ...before, members, tokens, rooms: findRooms(tokens[0]) };
 }
 
 export function login({ members }) {

@@ -33,9 +33,9 @@ export function teardown(data) {
 }
 
 export function glory({ tokens }) {
-  const params = named(as(tokens[exec.scenario.iterationInTest % tokens.length], { kind: 'glory' }), '/api/v1/check_login');
-  const res = http.get(`${BASE}/api/v1/check_login`, params);
-  check(res, { 'check_login: 200': (r) => r.status === 200 });
+  const params = named(as(tokens[exec.scenario.iterationInTest % tokens.length], { kind: 'glory' }), '/api/v1/profile');
+  const res = http.get(`${BASE}/api/v1/profile`, params);
+  check(res, { 'profile: 200': (r) => r.status === 200 });
 }
 
 export default askAround;

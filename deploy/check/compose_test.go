@@ -15,9 +15,14 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-func project(t *testing.T) *types.Project {
+// project is compose.yaml, with more files of its folder over it.
+func project(t *testing.T, over ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{"../compose/compose.yaml"}, cli.WithDiscardEnvFile)
+	files := []string{"../compose/compose.yaml"}
+	for _, name := range over {
+		files = append(files, "../compose/"+name)
+	}
+	options, err := cli.NewProjectOptions(files, cli.WithDiscardEnvFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +84,22 @@ func composeSecrets(t *testing.T, p *types.Project, s types.ServiceConfig) map[s
 }
 
 func TestTheGatewayStartsInCompose(t *testing.T) {
-	p := project(t)
+	t.Run("remote", func(t *testing.T) { startsInCompose(t, project(t), 0) })
+	t.Run("local", func(t *testing.T) { startsInCompose(t, project(t, "local.yaml"), 1) })
+}
+
+// startsInCompose checks the gateway's settings, with so many JWT secrets.
+func startsInCompose(t *testing.T, p *types.Project, secrets int) {
+	t.Helper()
 	s := p.Services["roomgate"]
 	settings := map[string]string{}
 	for name, value := range s.Environment {
 		settings[name] = *value
 	}
 	cfg := load(t, settings, "/run/secrets", composeSecrets(t, p, s))
+	if got := len(cfg.GloryJWTSecrets); got != secrets {
+		t.Errorf("%d JWT secrets, want %d", got, secrets)
+	}
 	drains(t, cfg, time.Duration(*s.StopGracePeriod))
 	leavesRoom(t, settings["GOMEMLIMIT"], int64(s.Deploy.Resources.Limits.MemoryBytes))
 

@@ -5,6 +5,7 @@ package check
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,17 +38,49 @@ import (
 
 const kubernetes = "../kubernetes"
 
-var overlays = []string{"overlays/sandbox", "overlays/production"}
+// withSecret after an overlay's name adds the component that verifies members in the gateway.
+const withSecret = " with components/local"
+
+var overlays = []string{
+	"overlays/sandbox", "overlays/sandbox" + withSecret, "overlays/production", "overlays/production" + withSecret,
+}
 
 // render is what `kubectl apply -k` would send.
 func render(t *testing.T, overlay string) resmap.ResMap {
 	t.Helper()
-	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).
-		Run(filesys.MakeFsOnDisk(), filepath.Join(kubernetes, overlay))
+	folder, component := strings.CutSuffix(overlay, withSecret)
+	folder = filepath.Join(kubernetes, folder)
+	if component {
+		folder = overlaid(t, folder, filepath.Join(kubernetes, "components/local"))
+	}
+	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	if err != nil {
 		t.Fatalf("%s: %v", overlay, err)
 	}
 	return rendered
+}
+
+// overlaid is a folder with a kustomization of an overlay and a component.
+func overlaid(t *testing.T, overlay, component string) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths [2]string // relative: kustomize takes no others
+	for i, one := range []string{overlay, component} {
+		if one, err = filepath.Abs(one); err == nil {
+			paths[i], err = filepath.Rel(dir, one)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := fmt.Sprintf("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [%s]\ncomponents: [%s]\n", paths[0], paths[1])
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // decode reads one object as an API server does: what it doesn't know is an error, what is left out gets its default.

@@ -41,6 +41,7 @@ const (
 type fleet struct {
 	base     int
 	h2       bool   // between balancer and gateways
+	remote   bool   // the gateways have no JWT secret
 	dir      string // of what is built and written; removed at the end
 	environ  []string
 	redis    *sandbox.RedisServer
@@ -54,8 +55,8 @@ type fleet struct {
 
 // start starts everything and returns when the balancer has all replicas in use. The fleet is to be stopped, also after
 // an error.
-func start(ctx context.Context, base int, h2 bool) (f *fleet, err error) {
-	f = &fleet{base: base, h2: h2, gateways: make([]*process, replicas)}
+func start(ctx context.Context, o options) (f *fleet, err error) {
+	f = &fleet{base: o.base, h2: o.h2, remote: o.remote, gateways: make([]*process, replicas)}
 	f.control = control{"http://" + f.addr(portInterwater)}
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
@@ -112,7 +113,7 @@ func (f *fleet) addr(port int) string {
 
 // startStands runs both upstreams and takes over the settings that they print.
 func (f *fleet) startStands(ctx context.Context) (err error) {
-	args := []string{"sandbox", "-upstreams", "-glory", f.addr(portGlory), "-interwater", f.addr(portInterwater)}
+	args := []string{"sandbox", "-upstreams", "-glory", f.addr(portGlory), "-interwater", f.addr(portInterwater), "-remote=" + strconv.FormatBool(f.remote)}
 	if f.stands, err = spawn("the stand-ins", f.binary(), args, nil); err != nil {
 		return err
 	}

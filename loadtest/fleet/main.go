@@ -28,6 +28,7 @@ func main() {
 type options struct {
 	base     int
 	h2       bool
+	remote   bool
 	restart  int
 	kill     int
 	chaos    time.Duration
@@ -44,6 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	flags.IntVar(&o.base, "base", 8080, "first port: the balancer; the others are at most 23 above it")
 	flags.BoolVar(&o.h2, "h2", false, "the balancer speaks HTTP/2 over TLS to the gateways, not HTTP/1.1 in clear")
+	flags.BoolVar(&o.remote, "remote", false, "the gateways have no JWT secret: Glory's stand-in is asked about members")
 	flags.IntVar(&o.restart, "restart", 0, "restart all replicas under load, in so many rounds, and stop")
 	flags.IntVar(&o.kill, "kill", 0, "kill so many replicas under load, one after the other, and stop")
 	flags.DurationVar(&o.chaos, "chaos", 0, "break something every 20 s for so long, under load, and stop")
@@ -59,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	f, err := start(ctx, o.base, o.h2)
+	f, err := start(ctx, o)
 	defer f.stop()
 	if err != nil {
 		return err
