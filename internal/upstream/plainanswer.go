@@ -139,7 +139,7 @@ func (b *exactBody) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left == 0 {
 		return n, io.EOF
 	}
-	if err == io.EOF { //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
+	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
