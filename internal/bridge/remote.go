@@ -10,6 +10,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"roomgate/internal/upstream"
 )
 
 const (
@@ -112,8 +114,18 @@ func admission(ttl time.Duration, expiry time.Time, bounded bool) verdict {
 	return v
 }
 
-// ask makes the call. Whatever is neither 200 nor a documented denial admits nobody.
+// ask makes the call. Only the documented answer admits: a 200 alone can come from a maintenance page.
 func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error) {
-	_, denied, err := askGlory(ctx, r.glory, "check_login", raw)
-	return err == nil && !denied, err
+	answer, denied, err := askGlory(ctx, r.glory, "check_login", raw)
+	if err != nil || denied {
+		return false, err
+	}
+	object, err := StrictObject(answer)
+	if err != nil {
+		return false, fmt.Errorf("check_login: %w: %w", upstream.ErrFailed, err)
+	}
+	if data, _ := object["data"].(map[string]any); data["result"] != "ok" {
+		return false, fmt.Errorf("check_login: %w: the answer has no data.result that is ok", upstream.ErrFailed)
+	}
+	return true, nil
 }

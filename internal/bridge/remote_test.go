@@ -54,9 +54,20 @@ func TestAnswersOfGlory(t *testing.T) {
 		fault sandbox.Fault
 		err   error
 	}{
-		{sandbox.Fault{Status: 200}, nil},
-		{sandbox.Fault{Kind: sandbox.KindEmpty}, nil},
-		{sandbox.Fault{Kind: sandbox.KindHuge, Size: 1 << 20}, nil}, // the body is nothing to wait for
+		{sandbox.Fault{}, nil},
+		{sandbox.Fault{Body: " {\n\t\"data\" : { \"result\" : \"ok\", \"more\": [1] } }\r\n"}, nil},
+		{sandbox.Fault{Kind: sandbox.KindEmpty}, upstream.ErrFailed},
+		{sandbox.Fault{Kind: sandbox.KindGarbage}, upstream.ErrFailed}, // a maintenance page
+		{sandbox.Fault{Kind: sandbox.KindHuge, Size: 1 << 20}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"data":null}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"data":{"result":"OK"}}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"data":{"result":true}}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"Data":{"result":"ok"}}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"result":"ok"}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `[{"data":{"result":"ok"}}]`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"data":{"result":"no","result":"ok"}}`}, upstream.ErrFailed},
+		{sandbox.Fault{Body: `{"data":{"result":"ok"}} <!-- cached -->`}, upstream.ErrFailed},
 		{sandbox.Fault{Status: 401}, ErrMemberToken},
 		{sandbox.Fault{Status: 403}, ErrMemberToken},
 		{sandbox.Fault{Status: 201}, upstream.ErrFailed},
@@ -81,6 +92,26 @@ func TestAnswersOfGlory(t *testing.T) {
 		if tt.err == upstream.ErrFailed && errors.Is(err, ErrMemberToken) {
 			t.Errorf("%+v: a failure of Glory counts against the member", tt.fault)
 		}
+	}
+}
+
+// Issue 16: a 200 with an HTML page, or with nothing, admitted forged tokens, and was remembered.
+func TestMaintenancePageIsNotRemembered(t *testing.T) {
+	s := upstreams(t)
+	vault := &fakeVault{}
+	o := options(t, mustParse(s.GloryURL))
+	o.Verdicts = vault
+	b := newBridge(t, o)
+	forged := signed(secretB, hs384, claims())
+	for _, kind := range []sandbox.Kind{sandbox.KindGarbage, sandbox.KindEmpty} {
+		s.Glory.SetFaults(sandbox.Fault{Kind: kind})
+		if _, err := ask(b, forged); !errors.Is(err, upstream.ErrFailed) {
+			t.Errorf("%s: a forged token: %v", kind, err)
+		}
+	}
+	s.Glory.SetFaults()
+	if _, err := ask(b, forged); !errors.Is(err, ErrMemberToken) || strings.Contains(vault.asked(), "save") {
+		t.Errorf("afterwards: %v; %s", err, vault.asked())
 	}
 }
 
