@@ -62,7 +62,7 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAuthAnswer+1))
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return tokencache.Issued{}, refusal(response)
 	}
 	if err != nil {
@@ -74,7 +74,7 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	return i.judge(answer)
 }
 
-// refusal gives the class of an answer that isn't 200.
+// refusal gives the class of an answer that isn't 2xx.
 func refusal(response *http.Response) error {
 	failure := &tokencache.FetchError{Class: tokencache.Transient, Err: fmt.Errorf("v1/auth: status %d", response.StatusCode)}
 	failure.RetryAfter = retryAfter(response.Header.Get("Retry-After"))
@@ -89,7 +89,7 @@ func refusal(response *http.Response) error {
 	return failure
 }
 
-// judge takes the token out of a 200 answer.
+// judge takes the token out of a 2xx answer: several frameworks answer a POST with 201.
 func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
 	object, err := StrictObject(answer)
 	if err != nil {

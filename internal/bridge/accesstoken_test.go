@@ -39,6 +39,18 @@ func TestAccessTokenIsFetched(t *testing.T) {
 	}
 }
 
+// Issue 16: several frameworks answer a POST with 201; that was garbage, and everybody got 503.
+func TestAnySuccessBringsAnAccessToken(t *testing.T) {
+	s := upstreams(t)
+	for _, status := range []int{200, 201, 202, 203} {
+		s.Interwater.SetFaults(sandbox.Fault{Status: status, Body: `{"status":true,"data":{"accessToken":"a"}}`})
+		issued, err := issuerOf(t, mustParse(s.InterwaterURL), RoleMember).fetch(t.Context())
+		if err != nil || issued.Value.Reveal() != "a" || issued.Life != time.Hour {
+			t.Errorf("%d: %+v, %v", status, issued, err)
+		}
+	}
+}
+
 func TestRequestForAnAccessTokenIsExact(t *testing.T) {
 	for role, want := range map[string]string{
 		RoleMember: `{"accessKey":"ACCESS-KEY-CANARY","secretKey":"SECRET-KEY-CANARY","expires":60}`,
@@ -111,7 +123,7 @@ func TestFailuresOfAuthHaveAClass(t *testing.T) {
 		{"502", sandbox.Fault{Status: 502}, tokencache.Transient, 0},
 		{"400", sandbox.Fault{Status: 400}, tokencache.Transient, 0},
 		{"404", sandbox.Fault{Status: 404}, tokencache.Transient, 0},
-		{"201", sandbox.Fault{Status: 201, Body: `{"status":true,"data":{"accessToken":"a"}}`}, tokencache.Garbage, 0},
+		{"201 without a token", sandbox.Fault{Status: 201, Body: `{"status":true,"data":{}}`}, tokencache.Garbage, 0},
 		{"204", sandbox.Fault{Status: 204}, tokencache.Garbage, 0},
 		{"redirect", sandbox.Fault{Redirect: elsewhere.String()}, tokencache.Garbage, 0},
 		{"redirect that keeps the body", sandbox.Fault{Redirect: elsewhere.String(), Status: 307}, tokencache.Garbage, 0},
