@@ -190,6 +190,8 @@ func bridgeOptions(
 		Local: bridge.LocalVerification{
 			Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
 		},
+		// A sixteenth of the calls that Glory may have: strangers don't take the places of members.
+		Strangers:      upstreamShare(cfg.MaxInFlight) / 16,
 		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Denied: denied, Metrics: metrics,
 	}
 	o.Local.Secrets = jwtSecrets(cfg)

@@ -55,7 +55,7 @@ func (g *gateway) status() ops.Status {
 
 // degradation is something that isn't as it should be, though requests go on.
 type degradation struct {
-	reason string // redis, redis_part, secrets, circuit, token, refused_token or log
+	reason string // redis, redis_part, secrets, circuit, verdicts, token, refused_token or log
 	text   string
 }
 
@@ -69,6 +69,9 @@ func (g *gateway) degraded() (all []degradation) {
 		if circuits[upstream] == "open" {
 			all = append(all, degradation{"circuit", upstream + " is failing; its circuit is open"})
 		}
+	}
+	if g.members.VerdictsRunOut() {
+		all = append(all, degradation{"verdicts", "members are let in by verdicts that have run out; Glory can't be asked"})
 	}
 	for _, t := range g.tokens() {
 		switch {
@@ -108,7 +111,7 @@ func (degradations) Describe(ch chan<- *prometheus.Desc) { ch <- degradedDesc() 
 
 // Collect implements prometheus.Collector.
 func (d degradations) Collect(ch chan<- prometheus.Metric) {
-	counts := map[string]float64{"redis": 0, "redis_part": 0, "secrets": 0, "circuit": 0, "token": 0, "refused_token": 0, "log": 0}
+	counts := map[string]float64{"redis": 0, "redis_part": 0, "secrets": 0, "circuit": 0, "verdicts": 0, "token": 0, "refused_token": 0, "log": 0}
 	for _, found := range d.of.degraded() {
 		counts[found.reason]++
 	}
@@ -120,8 +123,8 @@ func (d degradations) Collect(ch chan<- prometheus.Metric) {
 func degradedDesc() *prometheus.Desc {
 	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, redis_part: it "+
 		"fails or refuses the deny list or something else, secrets: "+
-		"changed ones are not used, circuit: one is open, token: a license gets none, refused_token: Interwater refuses a fresh one, "+
-		"log: lines were dropped within the last minute).",
+		"changed ones are not used, circuit: one is open, verdicts: members are let in by "+
+		"verdicts that have run out, token: a license gets none, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
 		[]string{"reason"}, nil)
 }
 

@@ -59,7 +59,10 @@ type Options struct {
 	GloryTimeout time.Duration
 	// Local verifies in process where it has secrets; else Glory is asked.
 	Local LocalVerification
-	// MemberCacheTTL is how long an admission by Glory, or a profile, counts; 0: it is asked each time.
+	// Strangers is how many member tokens may be checked at once of which this replica knows no verdict; under 8: 8.
+	Strangers int
+	// MemberCacheTTL is how long an admission by Glory, or a profile, counts; 0: it is asked each time. An admission counts for
+	// up to five times as long while Glory can't be asked.
 	MemberCacheTTL time.Duration
 	// Licenses are tried in this order; at least one.
 	Licenses []License

@@ -127,10 +127,15 @@ func license() License {
 	return License{Name: "default", AccessKey: tokencache.NewSecret(accessKey), SecretKey: tokencache.NewSecret(secretKey), TokenMinutes: 60}
 }
 
+type kept struct {
+	value []byte
+	until time.Time
+}
+
 // fakeVault is the fleet's memory, without a fleet.
 type fakeVault struct {
 	mu    sync.Mutex
-	lives map[string]time.Time
+	kept  map[string]kept
 	calls []string
 }
 
@@ -138,9 +143,8 @@ func (v *fakeVault) Load(_ context.Context, name string) ([]byte, time.Duration,
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.calls = append(v.calls, "load "+name)
-	until, there := v.lives[name]
-	if left := time.Until(until); there && left > 0 {
-		return []byte{1}, left, true
+	if left := time.Until(v.kept[name].until); left > 0 {
+		return v.kept[name].value, left, true
 	}
 	return nil, 0, false
 }
@@ -149,10 +153,10 @@ func (v *fakeVault) Save(_ context.Context, name string, value []byte, ttl time.
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.calls = append(v.calls, fmt.Sprintf("save %s %v %s", name, value, ttl))
-	if v.lives == nil {
-		v.lives = map[string]time.Time{}
+	if v.kept == nil {
+		v.kept = map[string]kept{}
 	}
-	v.lives[name] = time.Now().Add(ttl)
+	v.kept[name] = kept{value, time.Now().Add(ttl)}
 }
 
 // asked returns what was asked of it, in order.

@@ -1,118 +1,151 @@
 package bridge
 
-// This file asks Glory whether it accepts a member token, once for all who present the same one, and remembers what it
-// said: an admission in memory and for the fleet, a denial for a moment.
+// This file asks Glory whether it accepts a member token, once for all who present the same one.
 
 import (
 	"context"
-	"encoding/hex"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/semaphore"
 
 	"roomgate/internal/upstream"
 )
 
 const (
-	maxVerdicts = 100_000         // in memory; about 200 bytes each
-	denialTTL   = 5 * time.Second // a member who has just logged in must not wait longer
+	leastStrangers = 8           // places; a small gateway serves new members too
+	freshPatience  = time.Second // for Glory, where a verdict that has run out is at hand
+	recheckEvery   = time.Second // of such a verdict, while Glory can't be asked
+	runOutNoted    = time.Minute // after the last use of such a verdict
 )
-
-// vault is the fleet's shared memory for verdicts and profiles. *tokencache.Vault is one.
-type vault interface {
-	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
-	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
-}
 
 // remote verifies by Glory's check_login. It is safe for concurrent use.
 type remote struct {
-	glory    sender
-	timeout  time.Duration // of one call
-	ttl      time.Duration // of an admission; 0: none is kept
-	leeway   time.Duration
-	shared   vault
-	verdicts *lru.Cache[[32]byte, verdict]
-	flights  flights[verdict]
-}
-
-// verdict is what Glory said of a token, until when it counts.
-type verdict struct {
-	admitted bool
-	until    time.Time
+	glory     sender
+	timeout   time.Duration // of one call
+	leeway    time.Duration
+	verdicts  *verdicts
+	strangers *semaphore.Weighted // places of checks of tokens without a verdict in memory
+	flights   flights[verdict]
+	runOut    atomic.Int64 // when a verdict that has run out was used, in Unix nanoseconds; 0: Glory has answered since
 }
 
 func newRemote(o Options) (*remote, error) {
-	verdicts, err := lru.New[[32]byte, verdict](maxVerdicts)
+	kept, err := newVerdicts(o)
 	if err != nil {
-		return nil, fmt.Errorf("verdicts: %w", err)
+		return nil, err
 	}
 	return &remote{
-		glory: o.Glory, timeout: o.GloryTimeout, ttl: o.MemberCacheTTL, leeway: o.Local.Leeway, shared: o.Verdicts, verdicts: verdicts,
+		glory: o.Glory, timeout: o.GloryTimeout, leeway: o.Local.Leeway, verdicts: kept,
+		strangers: semaphore.NewWeighted(int64(max(leastStrangers, o.Strangers))),
 	}, nil
 }
 
 // verify admits the member whose token Glory accepts. The error wraps ErrMemberToken or an error of
 // package upstream, or is ctx's.
 func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
-	expiry, bounded, err := numericDate(t.claims, "exp")
+	expiry, _, err := numericDate(t.claims, "exp")
 	if err != nil {
 		return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 	}
 	now := time.Now()
-	if bounded && !now.Before(expiry.Add(r.leeway)) {
+	if !expiry.IsZero() && !now.Before(expiry.Add(r.leeway)) {
 		return Member{}, fmt.Errorf("%w: expired", ErrMemberToken)
 	}
-	v, known := r.verdicts.Get(t.digest)
-	if !known || !now.Before(v.until) {
-		v, err = r.flights.join(ctx, t.digest, r.timeout, func(own context.Context) (verdict, error) {
-			return r.check(own, t, expiry, bounded)
-		})
-		if err != nil {
-			return Member{}, err
-		}
+	v := r.verdicts.of(t.digest, now)
+	switch {
+	case now.Before(v.fresh):
+	case v.admits():
+		v, err = r.refresh(ctx, t, expiry, v)
+	case !r.verdicts.denied(t.digest, now):
+		v, err = r.join(ctx, t, expiry, v)
 	}
-	if !v.admitted {
+	if err != nil {
+		return Member{}, err
+	}
+	if !v.admits() {
 		return Member{}, fmt.Errorf("%w: denied by Glory", ErrMemberToken)
 	}
 	return t.member(), nil
 }
 
-// check looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed.
-func (r *remote) check(ctx context.Context, t memberToken, expiry time.Time, bounded bool) (verdict, error) {
-	name := hex.EncodeToString(t.digest[:])
-	if r.ttl > 0 {
-		_, left, ok := r.shared.Load(ctx, name)
-		if v := admission(min(left, r.ttl), expiry, bounded); ok && time.Until(v.until) > 0 {
-			r.verdicts.Add(t.digest, v)
-			return v, nil
-		}
-	}
-	admitted, err := r.ask(ctx, t.raw)
-	if err != nil {
-		return verdict{}, err
-	}
-	if !admitted {
-		v := verdict{until: time.Now().Add(denialTTL)}
-		r.verdicts.Add(t.digest, v)
+// refresh replaces v, which has run out. Glory gets a moment to answer, and none while it can't be asked: then v counts on for
+// this request, and what comes of the check for the next one.
+func (r *remote) refresh(ctx context.Context, t memberToken, expiry time.Time, v verdict) (verdict, error) {
+	if time.Now().Before(v.recheck) {
+		r.noteRunOut()
 		return v, nil
 	}
-	v := admission(r.ttl, expiry, bounded)
-	if left := time.Until(v.until); left > 0 {
-		r.verdicts.Add(t.digest, v)
-		r.shared.Save(ctx, name, []byte{1}, left)
+	patience := freshPatience
+	if r.runsOut() {
+		patience = 0
 	}
-	return v, nil
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	newer, err := r.join(wait, t, expiry, v)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		r.noteRunOut()
+		return v, nil
+	}
+	return newer, err
 }
 
-// admission counts for ttl, but never past the token's own expiry, whatever another replica's clock has made of it.
-func admission(ttl time.Duration, expiry time.Time, bounded bool) verdict {
-	v := verdict{admitted: true, until: time.Now().Add(ttl)}
-	if bounded && v.until.After(expiry) {
-		v.until = expiry
-	}
-	return v
+// join waits for the one check of this token.
+func (r *remote) join(ctx context.Context, t memberToken, expiry time.Time, known verdict) (verdict, error) {
+	return r.flights.join(ctx, t.digest, r.timeout, func(own context.Context) (verdict, error) {
+		return r.check(own, t, expiry, known)
+	})
 }
+
+// check looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed. known is the verdict in
+// memory that has run out; zero: there is none, and the check needs a place among strangers.
+func (r *remote) check(ctx context.Context, t memberToken, expiry time.Time, known verdict) (verdict, error) {
+	if !known.admits() {
+		if !r.strangers.TryAcquire(1) {
+			return verdict{}, fmt.Errorf("check_login: unknown member tokens: %w", upstream.ErrBusy)
+		}
+		defer r.strangers.Release(1)
+	}
+	v := r.verdicts.shared(ctx, t.digest, expiry, known)
+	if time.Now().Before(v.fresh) {
+		return v, nil
+	}
+	admitted, err := r.ask(ctx, t.raw)
+	switch {
+	case err != nil && v.admits() && unasked(err):
+		r.noteRunOut()
+		return r.verdicts.postpone(t.digest, v), nil
+	case err != nil:
+		return verdict{}, err
+	}
+	r.runOut.Store(0)
+	if !admitted {
+		r.verdicts.deny(ctx, t.digest, v)
+		return verdict{}, nil
+	}
+	return r.verdicts.admit(ctx, t.digest, expiry), nil
+}
+
+// unasked reports whether err says that Glory has given no verdict.
+func unasked(err error) bool {
+	return errors.Is(err, upstream.ErrFailed) || errors.Is(err, upstream.ErrTimeout) ||
+		errors.Is(err, upstream.ErrBusy) || errors.Is(err, upstream.ErrCircuit)
+}
+
+// noteRunOut notes that a verdict that has run out is used.
+func (r *remote) noteRunOut() { r.runOut.Store(time.Now().UnixNano()) }
+
+// runsOut reports whether one has been used lately, and Glory hasn't answered since.
+func (r *remote) runsOut() bool {
+	last := r.runOut.Load()
+	return last != 0 && time.Since(time.Unix(0, last)) < runOutNoted
+}
+
+// VerdictsRunOut reports whether members are let in by verdicts of Glory that have run out, because Glory can't be asked. It is
+// false where members are verified in process.
+func (b *Bridge) VerdictsRunOut() bool { return b.remote != nil && b.remote.runsOut() }
 
 // ask makes the call. Only the documented answer admits: a 200 alone can come from a maintenance page.
 func (r *remote) ask(ctx context.Context, raw string) (admitted bool, err error) {

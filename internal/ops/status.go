@@ -15,7 +15,7 @@ type Status struct {
 	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
 	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
 	// Reasons are the kinds of what Degraded tells, for the status page, which has its own words for them: redis,
-	// redis_part, secrets, circuit, token, refused_token or log.
+	// redis_part, secrets, circuit, verdicts, token, refused_token or log.
 	Reasons []string `json:"-"`
 }
 
