@@ -54,6 +54,7 @@
 // # What is believed
 //
 // Expiry is measured on the local monotonic clock from before the fetch, less a margin for issuers that round down to
-// seconds. In Redis a token is sealed together with its expiry by Redis's own clock and its generation; what does not
+// seconds. A token that the issuer hands out once more keeps its expiry; after that it is good for moments, as long as the issuer
+// has no other. In Redis a token is sealed together with its expiry by Redis's own clock and its generation; what does not
 // open, has expired inside, or lies under another name is a miss and is overwritten.
 package tokencache

@@ -220,8 +220,9 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) (landed,
 	if err == nil && !token.valid(time.Now()) { // the fetch took longer than the token lives
 		err = errLate
 	}
-	if mine := e.token.Load(); err == nil && mine.valid(time.Now()) &&
-		(mine.Value() == token.Value() || !token.expiry.After(mine.expiry)) {
+	if mine := e.token.Load(); err == nil && mine != nil && mine.Value() == token.Value() {
+		token = mine.again(token, time.Now())
+	} else if err == nil && mine.valid(time.Now()) && !token.expiry.After(mine.expiry) {
 		err = &FetchError{Class: Transient, Err: errors.New("the issued token is no newer than the one in use")}
 	}
 	c.metrics.fetched(e.key, err, time.Since(before))

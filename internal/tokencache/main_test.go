@@ -148,6 +148,7 @@ type issuer struct {
 	life  time.Duration
 	takes time.Duration         // how long a fetch takes
 	same  bool                  // it gives the same token again and again
+	until bool                  // it gives the same token again until that expires
 	gate  chan struct{}         // where set, a fetch waits until it is closed
 	began func(context.Context) // called at the begin of each fetch
 
@@ -182,8 +183,11 @@ func (i *issuer) fetch(ctx context.Context) (Issued, error) {
 	if i.err != nil {
 		return Issued{}, i.err
 	}
-	if i.same {
+	switch {
+	case i.same:
 		n = 1
+	case i.until:
+		n = 1 + int(time.Since(i.times[0])/i.life)
 	}
 	return Issued{Value: NewSecret(fmt.Sprintf("access-token-%d", n)), Life: i.life}, nil
 }

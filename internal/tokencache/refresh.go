@@ -26,11 +26,17 @@ const (
 	backoffForgotten                      = 2 * backoffDeniedMost // a failure so long ago lengthens no backoff
 )
 
-// settle takes in a new token and arms its refresh.
+// settle takes in a new token, or the present one once more, and arms its refresh.
 func (c *Cache) settle(e *entry, t *Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if mine := e.token.Load(); mine == nil || mine.generation < t.generation || !mine.valid(time.Now()) {
+	mine := e.token.Load()
+	if mine == t { // the issuer has nothing newer yet
+		e.failure, e.attempts = nil, 0
+		c.arm(e, max(time.Until(t.expiry)/2, backoffLeast))
+		return
+	}
+	if mine == nil || mine.generation < t.generation || !mine.valid(time.Now()) {
 		e.token.Store(t)
 	}
 	e.failure, e.attempts = nil, 0

@@ -4,6 +4,7 @@ package tokencache
 // when it stops.
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,7 +200,7 @@ func TestTokenThatIsNoNewerIsNoRefreshAndDoesNotLoop(t *testing.T) {
 		c, k := newCache(t, Options{}), newKey(t, "s")
 		iss := &issuer{life: 1000 * time.Second, same: true}
 		first := takeFrom(t, Fetched, c, k, iss.fetch)
-		for time.Until(first.Expiry()) > 0 {
+		for time.Until(first.Expiry()) > time.Second { // then the issuer is believed for moments
 			if token := takeFrom(t, Memory, c, k, iss.fetch); token != first {
 				t.Fatal("the same token was taken for a new one")
 			}
@@ -249,6 +250,34 @@ func TestRefreshThatFailsLeavesTheTokenInUse(t *testing.T) {
 				}
 				if iss.calls() < 3 {
 					t.Errorf("%d fetches", iss.calls())
+				}
+			})
+		})
+	}
+}
+
+// Issue 16: the repeated token was a failure, remembered beyond the expiry: 503 for a while in every life.
+func TestIssuerThatRepeatsATokenUntilItExpires(t *testing.T) {
+	for _, life := range []time.Duration{time.Second, 10 * time.Second, time.Hour} {
+		t.Run(life.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, k := newCache(t, Options{}), newKey(t, "s")
+				iss := &issuer{life: life, until: true, takes: life / 1000}
+				began := time.Now()
+				for time.Since(began) < 10*life {
+					token, _ := take(t, c, k, iss.fetch) // no lookup fails
+					good := fmt.Sprintf("access-token-%d", 1+int((time.Since(began)-life/1000)/life))
+					late := time.Since(began) % life
+					if token.Value() != good && late > margin(life) {
+						t.Fatalf("%v after the end of its life, %s is in use", late, token.Value())
+					}
+					if s := c.Status()[0]; s.LastError != "" {
+						t.Fatalf("after %v: %s", time.Since(began), s.LastError)
+					}
+					time.Sleep(life / 200)
+				}
+				if n := iss.calls(); n > 10*20 {
+					t.Errorf("%d fetches in ten lives", n)
 				}
 			})
 		})

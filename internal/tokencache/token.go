@@ -29,6 +29,16 @@ func (t *Token) Expiry() time.Time { return t.expiry }
 // valid reports whether t may be handed out at now. A nil token never is.
 func (t *Token) valid(now time.Time) bool { return t != nil && now.Before(t.expiry) }
 
+// again is t, which the issuer has handed out once more, as issued: its life has begun before, so issued lives too long. Where t has
+// expired here, or nearly, the issuer still knows better: it is good for a moment more.
+func (t *Token) again(issued *Token, now time.Time) *Token {
+	moment := margin(issued.life) / 2
+	if t.expiry.Sub(now) >= moment {
+		return t
+	}
+	return &Token{value: t.value, expiry: now.Add(moment), life: moment, generation: issued.generation}
+}
+
 // Layer says where a lookup found its token.
 type Layer string
 
