@@ -17,12 +17,13 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"roomgate/internal/bridge"
 	"roomgate/internal/config"
 )
 
 const (
 	reloadSettle = 200 * time.Millisecond // several files change together
-	reloadRetry  = 5 * time.Second        // after a failure, as long as it lasts
+	reloadRetry  = 5 * time.Second        // after a failure, as long as it lasts; keys have a backoff of their own
 )
 
 func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
@@ -68,8 +69,8 @@ func (g *gateway) followFiles(ctx context.Context) {
 		case err := <-g.watcher.Errors:
 			g.log.Error("watching files", "error", err.Error())
 		case <-due.C:
-			if !g.reload(ctx) {
-				due.Reset(reloadRetry)
+			if wait, ok := g.reload(ctx); !ok {
+				due.Reset(wait)
 			}
 		}
 	}
@@ -89,9 +90,9 @@ func (g *gateway) secretFolders() []string {
 	return slices.Compact(folders)
 }
 
-// reload reads the settings again and takes over what has changed among the secrets. false asks to be called again: the
-// old ones are in use meanwhile.
-func (g *gateway) reload(ctx context.Context) bool {
+// reload reads the settings again and takes over what has changed among the secrets. Where ok is false, it asks to be called again
+// after a wait: the old ones of what can't be used are in use meanwhile.
+func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 	next, err := loadSettings(g.environ)
 	if err == nil {
 		err = g.adopt(ctx, next)
@@ -100,12 +101,15 @@ func (g *gateway) reload(ctx context.Context) bool {
 		g.reloads.WithLabelValues("failed").Inc()
 		g.log.Error("changed secrets are not used; the old ones are", "error", err.Error())
 		g.reloadFailed.Store(true)
-		return false
+		if keys, ok := errors.AsType[*bridge.Unproved](err); ok {
+			return keys.RetryAfter, false
+		}
+		return reloadRetry, false
 	}
 	g.reloads.WithLabelValues("ok").Inc()
 	g.reloadFailed.Store(false)
 	g.log.Info("secrets were read again")
-	return true
+	return 0, true
 }
 
 // adopt hands new secrets to those who use them.
@@ -114,12 +118,9 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 		return errors.New("the number of licenses has changed; that takes a restart")
 	}
 	g.redisURL.Store(&next.RedisURL)
+	var certificate error
 	if g.tls != nil {
-		if err := g.tls.Reload(); err != nil {
-			return err
-		}
+		certificate = g.tls.Reload()
 	}
-	limit, cancel := context.WithTimeout(ctx, 2*g.cfg.TokenFetchTimeout)
-	defer cancel()
-	return g.members.Reload(limit, jwtSecrets(next), licenses(next))
+	return errors.Join(certificate, g.members.Reload(ctx, jwtSecrets(next), licenses(next)))
 }

@@ -78,6 +78,7 @@ type Options struct {
 // Bridge is safe for concurrent use.
 type Bridge struct {
 	secrets  atomic.Pointer[secrets]
+	trials   trials
 	options  Options
 	remote   *remote
 	tokens   tokens
