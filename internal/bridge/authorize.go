@@ -4,13 +4,13 @@ package bridge
 // holds too.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
-	"cel.dev/cel-go/cel"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"roomgate/internal/tokencache"
@@ -86,12 +86,19 @@ func compileRules(licenses []License) ([]licensed, error) {
 	}
 	all := make([]licensed, len(licenses))
 	var wrong []error
+	compiled := map[string]*rule{} // thousands of licenses may share a rule
 	for i, license := range licenses {
 		compile := func(name, text, otherwise string) *rule {
-			r, err := compileOr(env, text, otherwise)
+			text = cmp.Or(text, otherwise)
+			if r, ok := compiled[text]; ok {
+				return r
+			}
+			r, err := compileRule(env, text)
 			if err != nil {
 				wrong = append(wrong, &RuleError{License: i, Rule: name, Err: err})
+				return nil
 			}
+			compiled[text] = r
 			return r
 		}
 		a := &all[i]
@@ -101,13 +108,6 @@ func compileRules(licenses []License) ([]licensed, error) {
 		}
 	}
 	return all, errors.Join(wrong...)
-}
-
-func compileOr(env *cel.Env, text, otherwise string) (*rule, error) {
-	if text == "" {
-		text = otherwise
-	}
-	return compileRule(env, text)
 }
 
 // TokenLabels are the labels of every access token's key: its license and role, in this order.

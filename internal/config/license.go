@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,11 +109,43 @@ func parseNumbered(names []string, src sources, p *Problems) []License {
 // The rules stay text, and a rule that does not compile is found by whoever compiles it.
 func parseLicense(prefix string, src sources, p *Problems) License {
 	l := License{prefix: prefix}
-	parseStruct(&l, prefix, src.vars, p)
-	if l.Name != "" && !regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(l.Name) {
+	l.set(src.vars, p)
+	checkFields(&l, prefix, src.vars, p)
+	if l.Name != "" && !isLicenseName(l.Name) {
 		p.addf(prefix+"NAME", "%q is not a license name; use 1 to 64 of A-Z a-z 0-9 . _ -", l.Name)
 	}
 	return l
+}
+
+// set sets the fields from vars. The parser of the other settings reads the process's whole environment at each call: with
+// thousands of licenses that took many seconds.
+func (l *License) set(vars map[string]string, p *Problems) {
+	v := reflect.ValueOf(l).Elem()
+	for name, f := range fieldsOf(v.Type(), l.prefix) {
+		text, there := vars[name]
+		if _, required := strings.CutSuffix(f.Tag.Get("env"), ",required"); required && !there {
+			p.missing(name)
+		}
+		if !there {
+			text = f.Tag.Get("envDefault")
+		}
+		switch field := v.FieldByIndex(f.Index).Addr().Interface().(type) {
+		case *string:
+			*field = text
+		case *Secret:
+			*field = NewSecret(text)
+		case *int:
+			n, err := parseWhole[int](text)
+			if *field = n; err != nil {
+				p.add(name, err)
+			}
+		}
+	}
+}
+
+// isLicenseName checks License.Name.
+func isLicenseName(name string) bool {
+	return len(name) <= 64 && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }
 
 // splitLicenseName takes INTERWATER_LICENSE_<n>_<setting> apart. The error says what the name

@@ -59,7 +59,12 @@ func parseStruct(v any, prefix string, vars map[string]string, p *Problems) {
 	// Environment must not be nil, or the parser would look at the real environment.
 	err := env.ParseWithOptions(v, env.Options{Environment: vars, Prefix: prefix, FuncMap: parsers()})
 	translate(err, t, prefix, p)
+	checkFields(v, prefix, vars, p)
+}
 
+// checkFields does the checks that the tags ask for.
+func checkFields(v any, prefix string, vars map[string]string, p *Problems) {
+	t := reflect.TypeOf(v).Elem()
 	for name, f := range fieldsOf(t, prefix) {
 		field := reflect.ValueOf(v).Elem().FieldByIndex(f.Index)
 		if value, ok := vars[name]; ok && value == "" && f.Tag.Get("empty") != "" {
@@ -133,9 +138,7 @@ func translate(err error, t reflect.Type, prefix string, p *Problems) {
 	}
 	for _, err := range all.Errors {
 		if unset, ok := errors.AsType[env.VarIsNotSetError](err); ok {
-			if !p.has(unset.Key) { // not when its file couldn't be read
-				p.addf(unset.Key, "required; set it, or %s_FILE to the path of a file that holds it", unset.Key)
-			}
+			p.missing(unset.Key)
 		} else if wrong, ok := errors.AsType[env.ParseError](err); ok {
 			f, _ := t.FieldByName(wrong.Name)
 			p.add(prefix+envName(f), wrong.Err)

@@ -68,6 +68,13 @@ func (p *Problems) has(name string) bool {
 	})
 }
 
+// missing reports that a required setting isn't set, unless its file couldn't be read.
+func (p *Problems) missing(name string) {
+	if !p.has(name) {
+		p.addf(name, "required; set it, or %s_FILE to the path of a file that holds it", name)
+	}
+}
+
 // hasPrefix tells whether a variable whose name begins with prefix has a problem.
 func (p *Problems) hasPrefix(prefix string) bool {
 	return slices.ContainsFunc(p.list, func(pr problem) bool { return strings.HasPrefix(pr.name, prefix) })
