@@ -26,6 +26,7 @@ type Request struct {
 // Grant is the license and role that a request may use.
 type Grant struct {
 	License, Role string
+	place         int // of the license
 	key           tokencache.Key
 	issuer        *issuer
 	decided       prometheus.Counter // of those that it is given to
@@ -66,6 +67,7 @@ func newLicenses(o Options, decided *prometheus.CounterVec) ([]licensed, error) 
 		if a.admin, err = newGrant(license, RoleOwner, o.Interwater); err != nil {
 			return nil, fmt.Errorf("license %s: %w", license.Name, err)
 		}
+		a.member.place, a.admin.place = i, i
 		a.member.decided, a.admin.decided = decided.WithLabelValues(license.Name, RoleMember), decided.WithLabelValues(license.Name, RoleOwner)
 	}
 	return all, nil
@@ -138,28 +140,28 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 		b.decided.WithLabelValues("none", "denied").Inc()
 		return Grant{}, ErrDenied
 	}
-	e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
-	for _, a := range b.secrets.Load().licenses {
-		allowed, err := e.holds(ctx, a.allow)
-		if err != nil {
+	now := b.secrets.Load()
+	d, known := now.decided(m, time.Now())
+	if !known {
+		e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
+		var err error
+		if d, err = e.decide(ctx, now.licenses); err != nil {
 			return Grant{}, err
 		}
-		if !allowed {
-			continue
+		if ctx.Err() == nil { // else a rule may have been broken off
+			now.remember(m, d)
 		}
-		owner, err := e.holds(ctx, a.owner)
-		if err != nil {
-			return Grant{}, err
-		}
-		if owner {
-			a.admin.decided.Inc()
-			return a.admin, nil
-		}
-		a.member.decided.Inc()
-		return a.member, nil
 	}
-	b.decided.WithLabelValues("none", "none").Inc()
-	return Grant{}, ErrForbidden
+	if d.place < 0 {
+		b.decided.WithLabelValues("none", "none").Inc()
+		return Grant{}, ErrForbidden
+	}
+	grant := now.licenses[d.place].member
+	if d.owner {
+		grant = now.licenses[d.place].admin
+	}
+	grant.decided.Inc()
+	return grant, nil
 }
 
 // evaluation is the rules' view of one request, made as far as they ask for it.
@@ -169,6 +171,34 @@ type evaluation struct {
 	request *ruleRequest
 	member  *ruleMember // nil until a rule needs it
 	profile bool        // it has been got
+}
+
+// decide goes through the licenses in their order. The error is only what keeps the profile away.
+func (e *evaluation) decide(ctx context.Context, licenses []licensed) (decision, error) {
+	for i, l := range licenses {
+		allowed, err := e.holds(ctx, l.allow)
+		if err != nil {
+			return decision{}, err
+		}
+		if !allowed {
+			continue
+		}
+		owner, err := e.holds(ctx, l.owner)
+		return decision{place: i, owner: owner, until: e.profileUntil()}, err
+	}
+	return decision{place: -1, until: e.profileUntil()}, nil
+}
+
+// profileUntil is how long the profile counts that a rule has looked at; zero: none has.
+func (e *evaluation) profileUntil() time.Time {
+	if !e.profile {
+		return time.Time{}
+	}
+	k, ok := e.bridge.profiles.kept.Peek(e.from.token.digest)
+	if !ok {
+		return time.Now() // not kept: neither is the decision
+	}
+	return k.until
 }
 
 // holds evaluates one rule. The error is only what keeps the profile away.

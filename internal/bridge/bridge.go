@@ -97,19 +97,20 @@ func New(o Options) (*Bridge, error) {
 	}
 	b := &Bridge{options: o, tokens: o.Tokens, denied: o.Denied, metrics: newMetrics()}
 	var err error
-	now := &secrets{}
+	var local *local
 	if len(o.Local.Secrets) > 0 {
-		now.local = newLocal(o.Local)
+		local = newLocal(o.Local)
 	} else if b.remote, err = newRemote(o); err != nil {
 		return nil, err
 	}
 	if b.profiles, err = newProfiles(o); err != nil {
 		return nil, err
 	}
-	if now.licenses, err = newLicenses(o, b.decided); err != nil {
+	all, err := newLicenses(o, b.decided)
+	if err != nil {
 		return nil, err
 	}
-	b.secrets.Store(now)
+	b.secrets.Store(newSecrets(local, all))
 	if o.Metrics != nil {
 		if err := b.register(o.Metrics); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

@@ -23,12 +23,6 @@ const (
 	retryLeast, retryLongest = time.Second, time.Minute
 )
 
-// secrets is what may be replaced at run time. It is never changed itself.
-type secrets struct {
-	local    *local // nil: remote decides
-	licenses []licensed
-}
-
 // Unproved is the error of Reload where new keys got no access token: the old ones of these licenses stay in use.
 type Unproved struct {
 	// RetryAfter is when to call Reload again.
@@ -61,13 +55,13 @@ type trial struct {
 // Afterwards no replaced key is used again. It must not be called concurrently.
 func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses []License) error {
 	old := b.secrets.Load()
-	next := &secrets{local: old.local, licenses: old.licenses}
-	if old.local != nil && len(jwt) > 0 {
+	local := old.local
+	if local != nil && len(jwt) > 0 {
 		verification := b.options.Local
 		verification.Secrets = jwt
-		next.local = newLocal(verification)
+		local = newLocal(verification)
 	}
-	b.secrets.Store(next)
+	b.secrets.Store(newSecrets(local, old.licenses))
 
 	options := b.options
 	options.Licenses = licenses
@@ -85,7 +79,7 @@ func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses [
 			kept[i], changed = old.licenses[i], append(changed, i)
 		}
 	}
-	b.secrets.Store(&secrets{local: next.local, licenses: kept})
+	b.secrets.Store(newSecrets(local, kept))
 	b.trials.only(changed)
 	var group errgroup.Group
 	group.SetLimit(triedAtOnce)
@@ -111,9 +105,9 @@ func (b *Bridge) try(ctx context.Context, place int, l licensed) {
 	delete(b.trials.failed, place)
 	now := b.secrets.Load()
 	old := now.licenses[place]
-	next := &secrets{local: now.local, licenses: slices.Clone(now.licenses)}
-	next.licenses[place] = l
-	b.secrets.Store(next)
+	next := slices.Clone(now.licenses)
+	next[place] = l
+	b.secrets.Store(newSecrets(now.local, next))
 	b.tokens.Forget(old.member.key)
 	b.tokens.Forget(old.admin.key)
 }
@@ -174,14 +168,12 @@ func (t *trials) unproved() error {
 // current is the grant with the keys of now: those that g was made with may have been replaced while its request was
 // under way.
 func (b *Bridge) current(g Grant) Grant {
-	for _, l := range b.secrets.Load().licenses {
-		switch {
-		case l.member.License != g.License:
-		case g.Role == RoleOwner:
-			return l.admin
-		default:
-			return l.member
-		}
+	l := b.secrets.Load().licenses[g.place]
+	switch {
+	case l.member.License != g.License:
+		return g
+	case g.Role == RoleOwner:
+		return l.admin
 	}
-	return g
+	return l.member
 }

@@ -38,6 +38,7 @@ type rule struct {
 	always  *bool // its value, where it is a mere true or false
 	member  bool  // it mentions the member
 	profile bool  // it needs the member's profile
+	request bool  // it mentions the request
 }
 
 // newRuleEnv is what all rules are compiled in.
@@ -81,6 +82,7 @@ func (r *rule) inspect(root ast.NavigableExpr) {
 	}
 	for _, name := range ast.MatchDescendants(root, ast.KindMatcher(ast.IdentKind)) {
 		if name.AsIdent() != "member" {
+			r.request = r.request || name.AsIdent() == "request"
 			continue
 		}
 		r.member = true

@@ -113,21 +113,3 @@ func BenchmarkAuthenticate(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkAuthorize(b *testing.B) {
-	for name, rule := range map[string]string{"true": "true", "a rule": `member.sub in ["1", "7"] && request.method == "GET"`} {
-		b.Run(name, func(b *testing.B) {
-			bridge := newLocalBridge(b, func(o *Options) { o.Licenses[0].Allow = rule })
-			member, err := ask(bridge, good("sub", "7"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := bridge.Authorize(context.Background(), member, Request{Method: "GET", Path: "/v1/info"}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
