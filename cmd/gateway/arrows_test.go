@@ -38,13 +38,14 @@ const (
 // the sandbox and tests besides.
 var arrows = map[string][]string{
 	mainDir: {
-		"internal/bridge", "internal/config", "internal/fleet", "internal/ops",
+		"internal/bridge", "internal/config", "internal/fleet", "internal/lane", "internal/ops",
 		"internal/proxy", "internal/sandbox", "internal/tokencache", "internal/upstream",
 	},
-	"internal/proxy":      {"internal/bridge", "internal/fleet", "internal/upstream"},
+	"internal/proxy":      {"internal/bridge", "internal/fleet", "internal/lane", "internal/upstream"},
 	"internal/bridge":     {"internal/fleet", "internal/tokencache", "internal/upstream"},
 	"internal/config":     nil,
 	"internal/fleet":      nil,
+	"internal/lane":       nil,
 	"internal/ops":        nil,
 	"internal/sandbox":    nil,
 	"internal/tokencache": {"internal/fleet"},
@@ -68,9 +69,11 @@ var reasons = []struct{ from, to, why string }{
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
 	{"internal/config", "", "config turns the environment into values and must not know what becomes of them"},
 	{"internal/upstream", "", "a call knows its upstream alone: who it is made for, and why, is no business of the connection"},
+	{"internal/lane", "", "the lane knows bytes, deadlines and connections: what a request means is decided behind it"},
 	{"internal/fleet", "", "what replicas share knows no member, no token and no request: each user of Redis brings its own meaning"},
 	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
 	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},
+	{"", "internal/lane", "only what speaks HTTP to clients may know how their bytes are read"},
 	{"internal/bridge", "", "the domain decides who may enter and must not know how the answer travels"},
 	{"", "internal/ops", "what is measured must not depend on who looks: a package takes a logger and small interfaces of its own"},
 	{"internal/proxy", "internal/tokencache", "proxy gets credentials from bridge: were it to reach around it, no rule would have been asked"},

@@ -45,7 +45,7 @@ var h1spec = []struct {
 	},
 	{
 		"Conflicting Transfer-Encoding and Content-Length in varying case", "POST /api/ HTTP/1.1\r\nHost: example.com\r\ncontent-LengtH: 5\r\n" +
-			"TransFer-Encoding: chunked\r\n\r\nc\r\nHellO world1\r\n0\r\n\r\n", 200, "HellO world1",
+			"TransFer-Encoding: chunked\r\n\r\nc\r\nHellO world1\r\n0\r\n\r\n", 400, "",
 	},
 }
 

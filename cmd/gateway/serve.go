@@ -22,6 +22,7 @@ import (
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
 	"roomgate/internal/fleet"
+	"roomgate/internal/lane"
 	"roomgate/internal/ops"
 	"roomgate/internal/proxy"
 	"roomgate/internal/tokencache"
@@ -156,6 +157,10 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 	}
 }
 
+func (g *gateway) laneOptions() lane.Options {
+	return lane.Options{MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, Refused: g.handler.Refused}
+}
+
 // trace sets tracing up; nil is off.
 func (g *gateway) trace(ctx context.Context) (trace.TracerProvider, error) {
 	spans, err := ops.NewTracing(ctx, g.environ, g.version, g.log)
@@ -248,6 +253,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
 		ConnContext:                  proxy.ConnContext,
+		ConnState:                    lane.ConnState,
 		ErrorLog:                     quiet,
 	}
 	if g.tls != nil {
@@ -262,7 +268,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		if public.TLSConfig != nil {
 			return orderly(public.ServeTLS(g.public, "", ""))
 		}
-		return orderly(public.Serve(g.public))
+		return orderly(public.Serve(lane.Listen(g.public, g.laneOptions())))
 	})
 	if g.admin != nil {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })

@@ -166,7 +166,7 @@ func TestBodiesTooLongOrWithoutEndAreRefused(t *testing.T) {
 		{row: "D05", name: "at the limit", send: withBody("POST", "/public-api/v1/login", strings.Repeat("a", 64<<10)), want: []int{400}, glory: 1},
 		{row: "D05", name: "at the limit of other routes", send: withBody("POST", "/public-api/v1/other", strings.Repeat("a", 1<<20)), want: []int{404}, glory: 1},
 		{row: "S09", name: "a chunk of 2^63 bytes", send: message("POST", "/public-api/v1/login", chunked) + "8000000000000000\r\n{}\r\n0\r\n\r\n", want: []int{400}, closes: true},
-		{row: "D02", name: "preface of HTTP/2 in clear", send: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", want: []int{404}, closes: true},
+		{row: "D02", name: "preface of HTTP/2 in clear", send: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", want: []int{505}, closes: true},
 	})
 	s.retired(t)
 }

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/lane"
 	"roomgate/internal/upstream"
 )
 
@@ -178,9 +179,27 @@ func (p *Proxy) finish(w *writer, r *http.Request) {
 	if status == 0 || c.refusal == "client_gone" {
 		status = statusClientGone // aborted before an answer began
 	}
+	p.tracing.describe(c, r, status)
+	p.record(c, r, status, w.bytes)
+}
+
+// Refused records a request that the lane has answered: it never became a call of a handler.
+func (p *Proxy) Refused(refused lane.Refusal) {
+	r := &http.Request{Method: refused.Method, RemoteAddr: refused.RemoteAddr}
+	c := &call{
+		began: time.Now(), method: refused.Method, requestID: refused.RequestID, client: peerAddress(refused.RemoteAddr).String(),
+		span: spanContext(r), target: target{path: refused.Path}, failure: refused.Err, refusal: explain(errTarget).reason,
+	}
+	if refused.Status == http.StatusRequestHeaderFieldsTooLarge {
+		c.refusal = explain(errHeaderSize).reason
+	}
+	p.record(c, r, refused.Status, refused.Bytes)
+}
+
+// record counts, audits and logs a call that has ended.
+func (p *Proxy) record(c *call, r *http.Request, status int, bytes int64) {
 	took := time.Since(c.began)
 	p.metrics.request(c, status, took)
-	p.tracing.describe(c, r, status)
 	if event, ok := p.audited[c.refusal]; ok {
 		audit(p.log, event, c.refusal, c, r)
 	}
@@ -191,6 +210,6 @@ func (p *Proxy) finish(w *writer, r *http.Request) {
 		audit(p.log, "attack", "credential_header", c, r)
 	}
 	if p.log.Enabled(context.Background(), slog.LevelInfo) {
-		p.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(c, r, status, w.bytes, took)...)
+		p.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(c, r, status, bytes, took)...)
 	}
 }

@@ -5,7 +5,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"maps"
 	"net"
 	"net/http"
@@ -23,8 +22,12 @@ const writeBuffer = 128 << 10
 
 // ConnContext is for the http.Server of the public listener: it prepares each connection.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn }) // the lane's, and TLS
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(writeBuffer) // where that fails the kernel's own bound holds

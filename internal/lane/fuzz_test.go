@@ -1,0 +1,176 @@
+package lane
+
+// Whatever bytes come, net/http reads what the lane hands over as the lane has read it: the same request from exactly the same
+// bytes. The bytes come in pieces of every size, and the server reads with buffers of every size.
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pieces is a connection that brings in at most size bytes at a time.
+type pieces struct {
+	net.Conn
+	in      []byte
+	size    int
+	written bytes.Buffer
+}
+
+func (c *pieces) Read(p []byte) (int, error) {
+	if len(c.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.in[:min(c.size, len(c.in))])
+	c.in = c.in[n:]
+	return n, nil
+}
+func (c *pieces) Write(p []byte) (int, error)     { return c.written.Write(p) }
+func (c *pieces) SetDeadline(time.Time) error     { return nil }
+func (c *pieces) SetReadDeadline(time.Time) error { return nil }
+func (c *pieces) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+// handed returns what the lane hands over of one request, with a server's buffer of that size.
+func handed(t *testing.T, c *Conn, buffer int) []byte {
+	t.Helper()
+	var got []byte
+	p := make([]byte, buffer)
+	for range 1 << 20 {
+		if got != nil && c.read == c.own && c.body.done() {
+			return got
+		}
+		n, err := c.Read(p)
+		if got = append(got, p[:n]...); err != nil {
+			return got
+		}
+		if got == nil {
+			t.Fatal("nothing, and no error")
+		}
+	}
+	t.Fatal("Read makes no progress")
+	return nil
+}
+
+func FuzzLaneReadsAsNetHTTP(f *testing.F) {
+	for _, one := range slices.Concat(good, refused) {
+		f.Add([]byte(one), uint16(4095), uint16(4095))
+		f.Add([]byte(one+one), uint16(6), uint16(63))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, size, buffer uint16) {
+		inner := &pieces{in: in, size: int(size) + 1}
+		var refusals []Refusal
+		c := newConn(inner, &Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { refusals = append(refusals, r) }})
+		rest := in
+		for range 20 {
+			got := handed(t, c, int(buffer)+1)
+			if len(refusals) > 0 {
+				if len(got) > 0 || len(refusals) > 1 || !isAnswer(&inner.written) {
+					t.Fatalf("refused %d times, handed over %q, answered %q", len(refusals), got, inner.written.String())
+				}
+				return
+			}
+			for len(got) > 0 && bytes.HasPrefix(rest, []byte("\r\n")) {
+				rest = rest[2:]
+			}
+			if c.body.wrong != nil {
+				if !bytes.HasPrefix(rest, bytes.TrimSuffix(got, longestPoison(got))) || !failsInBody(got) {
+					t.Fatalf("malformed body isn't one to net/http: %q", got)
+				}
+				return
+			}
+			if !bytes.HasPrefix(rest, got) {
+				t.Fatalf("handed over %q of %q", got, rest)
+			}
+			rest = rest[len(got):]
+			if !c.body.done() || c.due { // the input ends within the request
+				return
+			}
+			readsAlike(t, c, got)
+			c.next()
+		}
+	})
+}
+
+// longestPoison is what stands at the end of got in place of a malformed chunk: a small buffer may cut it.
+func longestPoison(got []byte) []byte {
+	for n := len(malformed); n > 0; n-- {
+		if bytes.HasSuffix(got, []byte(malformed[:n])) {
+			return []byte(malformed[:n])
+		}
+	}
+	return nil
+}
+
+// failsInBody reports whether net/http takes the head and fails in the body, for another reason than that it ends.
+func failsInBody(got []byte) bool {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(got)))
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	return err != nil
+}
+
+// readsAlike wants net/http to read the request that c has just handed over, to the last byte.
+func readsAlike(t *testing.T, c *Conn, got []byte) {
+	t.Helper()
+	in := bufio.NewReader(bytes.NewReader(got))
+	r, err := http.ReadRequest(in)
+	if err != nil {
+		t.Fatalf("net/http: %v: %q", err, got)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatalf("net/http: body: %v: %q", err, got)
+	}
+	if left, _ := io.ReadAll(in); len(left) > 0 {
+		t.Fatalf("net/http leaves %q of %q", left, got)
+	}
+	line, head, _ := strings.Cut(string(got), "\r\n")
+	if want := r.Method + " " + r.RequestURI + " " + r.Proto; line != want {
+		t.Errorf("request line %q, net/http reads %q", line, want)
+	}
+	head, raw, _ := strings.Cut("\r\n"+head, "\r\n\r\n")
+	fields := http.Header{}
+	for _, field := range strings.Split(head, "\r\n")[1:] {
+		name, value, _ := strings.Cut(field, ":")
+		fields.Add(name, strings.Trim(value, " \t"))
+	}
+	if host := fields.Get("Host"); host != "" && !strings.EqualFold(r.Host, host) && r.Method != http.MethodConnect {
+		t.Errorf("host %q, net/http reads %q", host, r.Host)
+	}
+	if r.Host != "" && !ValidHost(r.Host) {
+		t.Errorf("host %q", r.Host)
+	}
+	for name, values := range r.Header {
+		if strings.Join(fields[name], "\n") != strings.Join(values, "\n") {
+			t.Errorf("%s: %q, net/http reads %q", name, fields[name], values)
+		}
+		delete(fields, name)
+	}
+	for name := range fields { // what net/http takes out of the header
+		if name != "Host" && name != "Transfer-Encoding" && name != "Trailer" {
+			t.Errorf("%s is lost in %q", name, got)
+		}
+	}
+	if c.head.codings == 0 && raw != string(body) {
+		t.Errorf("body %q, net/http reads %q", raw, body)
+	}
+}
+
+// isAnswer reports whether what was written is one whole answer that closes.
+func isAnswer(written *bytes.Buffer) bool {
+	in := bufio.NewReader(written)
+	answer, err := http.ReadResponse(in, &http.Request{Method: http.MethodHead})
+	if err != nil {
+		return false
+	}
+	body, _ := io.ReadAll(in)
+	return answer.Close && answer.Header.Get("X-Request-Id") != "" && (len(body) == 0 || answer.ContentLength == int64(len(body)))
+}

@@ -1,0 +1,260 @@
+package lane
+
+// This file reads heads, line by line as they come.
+
+import "bytes"
+
+const (
+	maxLines = 100 // fields; many tiny lines cost more memory than their bytes tell
+	maxBlank = 8   // empty lines before a request
+)
+
+var (
+	errLineEnd     = bad("a line that doesn't end with CR LF")
+	errRequestLine = bad("malformed request line")
+	errField       = bad("malformed header line")
+	errControl     = bad("control character in a header")
+	errHosts       = bad("no host, or more than one")
+	errHost        = bad("malformed host")
+	errOtherHost   = bad("another host in the target than in Host")
+	errLength      = bad("malformed or repeated Content-Length")
+	errCoding      = bad("Transfer-Encoding other than chunked, repeated, in HTTP/1.0 or beside Content-Length")
+	errTrailerList = bad("Trailer that names a header about framing")
+	errOrigins     = bad("more than one Origin")
+	errVersion     = &fault{505, bad("another version of HTTP").err}
+	errHeadSize    = &fault{431, bad("head too long").err}
+	errLines       = &fault{431, bad("too many header lines").err}
+)
+
+// span is a part of what was read, by its ends: the bytes may move.
+type span struct{ from, to int }
+
+func (s span) of(in []byte) []byte { return in[s.from:s.to] }
+
+// head is what is known of one head so far.
+type head struct {
+	limit int // in bytes
+
+	line, seen int // where the first unread line begins, and how far its end was looked for
+	blank      int // empty lines before the request
+	start      int // where the request begins
+	lines      int // fields read
+
+	method, target span // the zero span: the request line wasn't read yet
+	authority      span // the host in a target that is a URL; the zero span: it is none
+	old            bool // HTTP/1.0
+
+	hosts, origins, lengths, codings int
+	length                           int64 // Content-Length
+	framingTrailer                   bool
+}
+
+// scan reads on in in, which begins with what it was given before. It returns where the head ends, or 0 while that hasn't come.
+func (h *head) scan(in []byte) (end int, wrong *fault) {
+	for {
+		i := bytes.IndexByte(in[h.seen:], '\n')
+		if i < 0 {
+			return 0, h.unfinished(in)
+		}
+		begin, stop := h.line, h.seen+i
+		h.line, h.seen = stop+1, stop+1
+		if stop == begin || in[stop-1] != '\r' {
+			return 0, errLineEnd
+		}
+		line := span{begin, stop - 1}
+		switch empty := line.from == line.to; {
+		case h.line-h.start > h.limit:
+			return 0, errHeadSize
+		case h.target.to > 0 && empty:
+			return h.line, h.finish()
+		case h.target.to > 0:
+			wrong = h.field(in, line.of(in))
+		case empty:
+			if h.blank++; h.blank > maxBlank {
+				return 0, errRequestLine
+			}
+			h.start = h.line
+		default:
+			wrong = h.requestLine(in, line)
+		}
+		if wrong != nil {
+			return 0, wrong
+		}
+	}
+}
+
+// unfinished judges what has come of a line: what no end could put right is refused at once.
+func (h *head) unfinished(in []byte) *fault {
+	fresh := in[max(h.line, h.seen-1):]
+	h.seen = len(in)
+	if i := bytes.IndexByte(fresh, '\r'); i >= 0 && i < len(fresh)-1 {
+		return errLineEnd
+	}
+	if len(in)-h.start > h.limit {
+		if bytes.IndexByte(in[h.start:], ' ') < 0 {
+			return errRequestLine // no method is that long
+		}
+		return errHeadSize
+	}
+	if rest := in[h.line:]; h.target.to == 0 && len(rest) > 0 && rest[0] != '\r' && classes[rest[0]]&token == 0 {
+		return errRequestLine
+	}
+	return nil
+}
+
+// requestLine reads the first line.
+func (h *head) requestLine(in []byte, line span) *fault {
+	bytesOf := line.of(in)
+	first, last := bytes.IndexByte(bytesOf, ' '), bytes.LastIndexByte(bytesOf, ' ')
+	if first < 0 || last <= first+1 {
+		return errRequestLine
+	}
+	method, target, version := bytesOf[:first], bytesOf[first+1:last], bytesOf[last+1:]
+	if !isToken(method) || len(version) != len("HTTP/1.1") || string(version[:5]) != "HTTP/" || version[6] != '.' ||
+		!isDigits(version[5:6]) || !isDigits(version[7:]) {
+		return errRequestLine
+	}
+	h.method, h.target = span{line.from, line.from + first}, span{line.from + first + 1, line.from + last}
+	h.old = version[7] == '0'
+	switch {
+	case version[5] > '1':
+		return errVersion
+	case version[5] < '1':
+		return errRequestLine
+	}
+	authority, wrong := readTarget(method, target)
+	if len(authority) > 0 {
+		from := h.target.from + bytes.Index(target, []byte("//")) + len("//")
+		h.authority = span{from, from + len(authority)}
+	}
+	return wrong
+}
+
+// field reads a header line.
+func (h *head) field(in, line []byte) *fault {
+	if h.lines++; h.lines > maxLines {
+		return errLines
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 || !isToken(line[:colon]) {
+		return errField
+	}
+	name, value := line[:colon], line[colon+1:]
+	if !isText(value) {
+		return errControl
+	}
+	switch len(name) { // the names that count have five lengths
+	case 4, 6:
+		return h.routing(in, name, value)
+	case 7, 14, 17:
+		return h.framing(name, value)
+	}
+	return nil
+}
+
+// routing reads Host and Origin. Names are tokens, so they are ASCII: EqualFold finds no other letters equal.
+func (h *head) routing(in, name, value []byte) *fault {
+	switch {
+	case bytes.EqualFold(name, []byte("host")):
+		return h.host(in, value)
+	case bytes.EqualFold(name, []byte("origin")):
+		if h.origins++; h.origins > 1 {
+			return errOrigins
+		}
+	}
+	return nil
+}
+
+// framing reads what says how long the body is.
+func (h *head) framing(name, value []byte) *fault {
+	switch {
+	case bytes.EqualFold(name, []byte("trailer")):
+		h.framingTrailer = h.framingTrailer || namesFraming(value)
+	case bytes.EqualFold(name, []byte("content-length")):
+		h.lengths++
+		var ok bool
+		if h.length, ok = readLength(trim(value)); !ok || h.lengths > 1 {
+			return errLength
+		}
+	case bytes.EqualFold(name, []byte("transfer-encoding")):
+		h.codings++
+		// White space after it is where readers differ. As many bytes as "chunked" has are ASCII if they fold to it.
+		value = bytes.TrimLeft(value, " \t")
+		if len(value) != len("chunked") || !bytes.EqualFold(value, []byte("chunked")) || h.codings > 1 {
+			return errCoding
+		}
+	}
+	return nil
+}
+
+// host reads the value of Host.
+func (h *head) host(in, value []byte) *fault {
+	value = trim(value)
+	switch h.hosts++; {
+	case h.hosts > 1:
+		return errHosts
+	case !ValidHost(value):
+		return errHost
+	case h.authority.to > 0 && !bytes.EqualFold(value, h.authority.of(in)):
+		return errOtherHost
+	}
+	return nil
+}
+
+// finish judges what only the whole head tells.
+func (h *head) finish() *fault {
+	switch {
+	case h.hosts == 0 && !h.old:
+		return errHosts
+	case h.codings > 0 && (h.old || h.lengths > 0):
+		return errCoding
+	case h.codings > 0 && h.framingTrailer:
+		return errTrailerList
+	}
+	return nil
+}
+
+// body returns the measure of the body that the head announces.
+func (h *head) body() body {
+	switch {
+	case h.codings > 0:
+		return body{state: size}
+	case h.length > 0:
+		return body{state: length, left: h.length}
+	}
+	return body{}
+}
+
+// readLength reads a Content-Length. Zeros in front are refused: some readers take them for an octal number.
+func readLength(v []byte) (n int64, ok bool) {
+	if !isDigits(v) || len(v) > 18 || v[0] == '0' && len(v) > 1 {
+		return 0, false
+	}
+	for _, c := range v {
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// namesFraming reports whether a list of names has one that net/http takes in no trailer.
+func namesFraming(list []byte) bool {
+	for name := range bytes.SplitSeq(list, []byte(",")) {
+		switch name = trim(name); {
+		case bytes.EqualFold(name, []byte("transfer-encoding")), bytes.EqualFold(name, []byte("trailer")), bytes.EqualFold(name, []byte("content-length")):
+			return true
+		}
+	}
+	return false
+}
+
+// isDigits reports whether v is decimal digits. Nothing is none.
+func isDigits(v []byte) bool {
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(v) > 0
+}
+
+func trim(v []byte) []byte { return bytes.Trim(v, " \t") }

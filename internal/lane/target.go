@@ -1,0 +1,76 @@
+package lane
+
+// This file reads request targets and hosts.
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
+
+var errTarget = bad("malformed request target")
+
+// readTarget judges a target by the method's forms (RFC 9112 §3.2), and returns the host in it where it is a URL.
+func readTarget(method, target []byte) (authority []byte, wrong *fault) {
+	for i, c := range target {
+		if classes[c]&uri == 0 && (c != '%' || !isEscape(target[i:])) {
+			return nil, errTarget
+		}
+	}
+	switch {
+	case target[0] == '/', string(target) == "*" && string(method) == "OPTIONS":
+		return nil, nil
+	case string(method) == "CONNECT":
+		if !ValidHost(target) {
+			return nil, errHost
+		}
+		return nil, nil
+	}
+	scheme, authority, ok := bytes.Cut(target, []byte("://"))
+	if !ok || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
+		return nil, errTarget
+	}
+	if end := bytes.IndexAny(authority, "/?"); end >= 0 {
+		authority = authority[:end]
+	}
+	if !ValidHost(authority) {
+		return nil, errHost
+	}
+	return authority, nil
+}
+
+func isEscape(v []byte) bool { return len(v) >= 3 && unhex(v[1]) >= 0 && unhex(v[2]) >= 0 }
+
+// ValidHost reports whether h is a host with or without a port: a name of letters, digits and "-._~", or an IPv6 address in
+// brackets. RFC 3986 allows more characters in names; no DNS name has them, and readers of lists would see two hosts.
+func ValidHost[T string | []byte](h T) bool {
+	if len(h) > 0 && h[0] == '[' {
+		end := strings.IndexByte(string(h), ']')
+		if end < 0 {
+			return false
+		}
+		address, err := netip.ParseAddr(string(h[1:end]))
+		return err == nil && address.Is6() && address.Zone() == "" && validPort(h[end+1:])
+	}
+	for i := range len(h) {
+		if classes[h[i]]&host == 0 {
+			return i > 0 && validPort(h[i:])
+		}
+	}
+	return len(h) > 0
+}
+
+// validPort accepts a colon and up to five digits, or nothing.
+func validPort[T string | []byte](rest T) bool {
+	if len(rest) == 0 {
+		return true
+	}
+	port := 0
+	for i := 1; i < len(rest); i++ {
+		if rest[i] < '0' || rest[i] > '9' {
+			return false
+		}
+		port = port*10 + int(rest[i]-'0')
+	}
+	return rest[0] == ':' && len(rest) <= 6 && port <= 65535
+}
