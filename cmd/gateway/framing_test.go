@@ -70,6 +70,50 @@ func TestOddFramingIsOneRequestAtMost(t *testing.T) {
 	s.retired(t)
 }
 
+// What the lane refuses is recorded as what the handler refuses: an access event, an audit event and the counters.
+func TestRefusedRequestsAreRecorded(t *testing.T) {
+	s := newArena(t)
+	for _, c := range []struct{ name, send, reason, code, method, path string }{
+		{"malformed", message("GET", "/v1/info?secret", "X-A : b"), "malformed", "400", "GET", "/v1/info"},
+		{"too long", message("POST", "/api/x", "X-A: "+strings.Repeat("a", 32<<10)), "header", "431", "POST", "/api/x"},
+		{"no request line", "\x16\x03\x01\r\n", "malformed", "400", "", ""},
+		{"another version", "GET /v1/info HTTP/3.0\r\n\r\n", "malformed", "505", "GET", "/v1/info"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			method := c.method
+			if method == "" {
+				method = "other"
+			}
+			series := []string{
+				`roomgate_refusals_total{reason="` + c.reason + `"}`, `roomgate_requests_total{code="` + c.code + `",method="` + method + `",route="none"}`,
+			}
+			before := s.metrics(t)
+			got := s.say(t, c.send)
+			envelope(t, s, []reply{got})
+			after := s.metrics(t)
+			for _, one := range series {
+				if after[one] != before[one]+1 {
+					t.Errorf("%s: %v, before %v", one, after[one], before[one])
+				}
+			}
+			for _, msg := range []string{"request", "audit"} {
+				events := s.log.events(msg)
+				if len(events) == 0 {
+					t.Fatalf("no event %q", msg)
+				}
+				e := events[len(events)-1]
+				if e["request_id"] != got.header.Get("X-Request-Id") || e["method"] != c.method || e["path"] != c.path || e["client"] != "127.0.0.1" {
+					t.Errorf("%s: %v", msg, e)
+				}
+			}
+			if e := s.log.events("audit"); e[len(e)-1]["event"] != "attack" || e[len(e)-1]["reason"] != c.reason {
+				t.Errorf("audit: %v", e[len(e)-1])
+			}
+		})
+	}
+	s.retired(t)
+}
+
 func chunk(data string) string {
 	const digits = "0123456789abcdef"
 	return string(digits[len(data)>>4]) + string(digits[len(data)&15]) + "\r\n" + data + "\r\n"

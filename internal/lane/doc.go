@@ -16,8 +16,9 @@
 //   - a target that has other characters than a URI, a broken percent-encoding, user information, another scheme than http and
 //     https, or the wrong form for its method
 //   - a host that is missing (HTTP/1.1), empty, repeated or malformed, or that differs from the one in the target
-//   - a Content-Length that stands twice or isn't plain digits; zeros before other digits
-//   - a Transfer-Encoding that stands twice, beside Content-Length, in HTTP/1.0, or isn't exactly "chunked"
+//   - a Content-Length that stands twice or isn't plain digits after one space; zeros before other digits
+//   - a Transfer-Encoding that stands twice, beside Content-Length, in HTTP/1.0, or isn't exactly "chunked" in any case of letters
+//   - both of these names with an underscore: readers with CGI's names take them for the same
 //   - a chunk size that isn't 1 to 16 hexadecimal digits and CR LF, so also any chunk extension; a chunk that doesn't end with CR LF;
 //     malformed trailers. Well-formed trailers pass
 //   - two Origin lines

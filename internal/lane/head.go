@@ -19,6 +19,7 @@ var (
 	errOtherHost   = bad("another host in the target than in Host")
 	errLength      = bad("malformed or repeated Content-Length")
 	errCoding      = bad("Transfer-Encoding other than chunked, repeated, in HTTP/1.0 or beside Content-Length")
+	errLikeFraming = bad("header whose name readers with CGI's names take for one about framing")
 	errTrailerList = bad("Trailer that names a header about framing")
 	errOrigins     = bad("more than one Origin")
 	errVersion     = &fault{505, bad("another version of HTTP").err}
@@ -173,16 +174,17 @@ func (h *head) framing(name, value []byte) *fault {
 	case bytes.EqualFold(name, []byte("content-length")):
 		h.lengths++
 		var ok bool
-		if h.length, ok = readLength(trim(value)); !ok || h.lengths > 1 {
+		if h.length, ok = readLength(exact(value)); !ok || h.lengths > 1 {
 			return errLength
 		}
 	case bytes.EqualFold(name, []byte("transfer-encoding")):
 		h.codings++
-		// White space after it is where readers differ. As many bytes as "chunked" has are ASCII if they fold to it.
-		value = bytes.TrimLeft(value, " \t")
-		if len(value) != len("chunked") || !bytes.EqualFold(value, []byte("chunked")) || h.codings > 1 {
+		// As many bytes as "chunked" has are ASCII if they fold to it.
+		if value = exact(value); len(value) != len("chunked") || !bytes.EqualFold(value, []byte("chunked")) || h.codings > 1 {
 			return errCoding
 		}
+	case bytes.EqualFold(name, []byte("content_length")), bytes.EqualFold(name, []byte("transfer_encoding")):
+		return errLikeFraming
 	}
 	return nil
 }
@@ -256,5 +258,9 @@ func isDigits(v []byte) bool {
 	}
 	return len(v) > 0
 }
+
+// exact takes the one space off that clients write before a value. Of white space beyond that some readers of framing make
+// something else than nothing.
+func exact(v []byte) []byte { return bytes.TrimPrefix(v, []byte(" ")) }
 
 func trim(v []byte) []byte { return bytes.Trim(v, " \t") }
