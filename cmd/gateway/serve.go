@@ -157,8 +157,13 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 	}
 }
 
-func (g *gateway) laneOptions() lane.Options {
-	return lane.Options{MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, Refused: g.handler.Refused}
+// lane puts the strict reading of HTTP/1 before the public server.
+func (g *gateway) lane() net.Listener {
+	o := lane.Options{MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, Refused: g.handler.Refused}
+	if g.tls != nil {
+		return lane.ListenTLS(g.public, g.tls.Config(), o)
+	}
+	return lane.Listen(g.public, o)
 }
 
 // trace sets tracing up; nil is off.
@@ -257,19 +262,14 @@ func (g *gateway) serve(ctx context.Context) error {
 		ErrorLog:                     quiet,
 	}
 	if g.tls != nil {
-		public.TLSConfig = g.tls.Config()
+		public.TLSConfig = g.tls.Config() // what it says of protocols makes the server ready for HTTP/2
 	}
 	// The operations listener answers to the end, or nobody could see how the drain goes.
 	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}
 	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
 
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if public.TLSConfig != nil {
-			return orderly(public.ServeTLS(g.public, "", ""))
-		}
-		return orderly(public.Serve(lane.Listen(g.public, g.laneOptions())))
-	})
+	group.Go(func() error { return orderly(public.Serve(g.lane())) })
 	if g.admin != nil {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
 	}

@@ -34,10 +34,11 @@ func (c *Certificate) Reload() error {
 	return nil
 }
 
-// Config is for a listener: TLS 1.2 or later, with the certificate of the moment.
+// Config is for a listener or a server: TLS 1.2 or later, HTTP/2 and HTTP/1.1, with the certificate of the moment.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.pair.Load(), nil },
 	}
 }
