@@ -189,6 +189,11 @@ func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
 		{"path twice", base(":path", "/v1/auth"), []int{0, 400}, 0},
 		{"method CONNECT with a path", with(":method", "CONNECT"), []int{0, 400, 405}, 0},
 		{"authority is no host", with(":authority", "gw@"+s.evil), []int{0, 400}, 0},
+		{"authority is two", with(":authority", "g.example, other"), []int{0, 400}, 0},
+		{"authority empty", with(":authority", ""), []int{0, 400}, 0},
+		{"path with raw UTF-8", with(":path", "/v1/sessions/\xec\xa3\xbc"), []int{400}, 0},
+		{"path with characters of no URI", with(":path", "/v1/sessions?<script>"), []int{400}, 0},
+		{"origin twice", base("origin", "https://a.test", "origin", "https://b.test"), []int{400}, 0},
 		{"another host", base("host", "EVIL"), []int{0, 200, 400}, -1},
 		{"two member tokens", base("authorization", "Bearer "+s.token), []int{401}, 0},
 		{"content-length without a body", base("content-length", "5"), []int{0, 200, 400}, -1}, // net/http takes it for none

@@ -12,10 +12,8 @@ var errTarget = bad("malformed request target")
 
 // readTarget judges a target by the method's forms (RFC 9112 §3.2), and returns the host in it where it is a URL.
 func readTarget(method, target []byte) (authority []byte, wrong *fault) {
-	for i, c := range target {
-		if classes[c]&uri == 0 && (c != '%' || !isEscape(target[i:])) {
-			return nil, errTarget
-		}
+	if !ValidURI(target) {
+		return nil, errTarget
 	}
 	switch {
 	case target[0] == '/', string(target) == "*" && string(method) == "OPTIONS":
@@ -39,7 +37,15 @@ func readTarget(method, target []byte) (authority []byte, wrong *fault) {
 	return authority, nil
 }
 
-func isEscape(v []byte) bool { return len(v) >= 3 && unhex(v[1]) >= 0 && unhex(v[2]) >= 0 }
+// ValidURI reports whether t has only characters that a URI without a fragment may have, and whole percent-encodings.
+func ValidURI[T string | []byte](t T) bool {
+	for i := range len(t) {
+		if c := t[i]; classes[c]&uri == 0 && (c != '%' || len(t) < i+3 || unhex(t[i+1]) < 0 || unhex(t[i+2]) < 0) {
+			return false
+		}
+	}
+	return true
+}
 
 // ValidHost reports whether h is a host with or without a port: a name of letters, digits and "-._~", or an IPv6 address in
 // brackets. RFC 3986 allows more characters in names; no DNS name has them, and readers of lists would see two hosts.

@@ -27,6 +27,9 @@ func (p *Proxy) check(w *writer, r *http.Request) error {
 	if lines, bytes := headerSize(r); lines > maxHeaderLines || bytes > p.bounds.header {
 		return errHeaderSize
 	}
+	if len(r.Header["Origin"]) > 1 { // in HTTP/1 the lane sees to that
+		return errOrigins
+	}
 	if r.ContentLength > p.bounds.body {
 		return errBodySize
 	}

@@ -19,6 +19,7 @@ import (
 // Errors of the edge itself.
 var (
 	errTarget      = errors.New("malformed request target")
+	errOrigins     = errors.New("more than one Origin")
 	errHost        = errors.New("malformed host")
 	errBody        = errors.New("request body can't be read")
 	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
@@ -98,6 +99,7 @@ var refusals = []struct {
 }{
 	{errTarget, refuse(400, "malformed", "Malformed request path or query")},
 	{errHost, refuse(400, "malformed", "Malformed host")},
+	{errOrigins, refuse(400, "malformed", "Malformed request")},
 	{errRoomBody, refuse(400, "malformed", "A room request has no body")},
 	{errBodySize, refuse(413, "body", "Request body too large")},
 	{errBody, refuse(400, "body", "Request body can't be read")},

@@ -1,27 +1,40 @@
 package proxy
 
-// This file holds the rule for the Host header: what is told to upstreams as X-Forwarded-Host is at least one by its form.
+// This file holds the rule for hosts, in HTTP/2 too: what is told to upstreams as X-Forwarded-Host is at least one by its form.
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 )
 
 func TestHostHasTheFormOfOne(t *testing.T) {
 	for _, host := range []string{
-		"", "gateway.test", "GATEWAY:8080", "gateway.test.", "a_b", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8080", "[::ffff:127.0.0.1]", "g:",
+		"gateway.test", "GATEWAY:8080", "gateway.test.", "a_b", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:8080", "[::ffff:127.0.0.1]", "g:",
 	} {
-		if err := checkHost(host); err != nil {
+		if err := hostError(host, 2); err != nil {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
 	for _, host := range []string{
 		"[::1", "::1", "::1]", "[::1]x", "[::1]]", "[[::1]]", "[]", "[127.0.0.1]", "[fe80::1%25en0]", "[fe80::1%en0]", "[v1.x]", "a:b", "a:80:80",
-		"a[b", "a]b", "a%2fb", "a:-1", "[::1]:x",
+		"a[b", "a]b", "", ":80", "a b", "a,b", "a:65536", "<script>", "a%2fb", "a:-1", "[::1]:x",
 	} {
-		if err := checkHost(host); !errors.Is(err, errHost) {
+		if err := hostError(host, 2); !errors.Is(err, errHost) {
 			t.Errorf("%q is taken: %v", host, err)
 		}
+	}
+}
+
+// hostError is parseTarget's, of a request in HTTP/major.0 with that host.
+func hostError(host string, major int) error {
+	_, err := parseTarget(&http.Request{RequestURI: "/", Host: host, ProtoMajor: major})
+	return err
+}
+
+func TestHTTP10NeedsNoHost(t *testing.T) {
+	if err := hostError("", 1); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -6,10 +6,11 @@ package proxy
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"roomgate/internal/lane"
 )
 
 const (
@@ -27,10 +28,13 @@ type target struct {
 
 // parseTarget splits and checks the request's target and its host. The error wraps errTarget or errHost.
 func parseTarget(r *http.Request) (target, error) {
-	if err := checkHost(r.Host); err != nil {
-		return target{}, err
+	if !lane.ValidHost(r.Host) && (r.Host != "" || r.ProtoAtLeast(1, 1)) { // HTTP/1.0 may have none
+		return target{}, errHost
 	}
 	raw := r.RequestURI
+	if !lane.ValidURI(raw) { // in HTTP/1 the lane sees to that
+		return target{}, fmt.Errorf("%w: character or percent-encoding that no URI has", errTarget)
+	}
 	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); Go has taken the host from it
 		scheme, rest, ok := strings.Cut(raw, "://")
 		if !ok || strings.ContainsAny(scheme, ":/?#") { // net/http would read another path out of http:/a?b=://h/c
@@ -48,29 +52,6 @@ func parseTarget(r *http.Request) (target, error) {
 		return target{}, err
 	}
 	return t, checkQuery(t.query)
-}
-
-// checkHost reports why a Host is not one (RFC 3986 §3.2.2): net/http looks at its characters only, and upstreams are
-// told it. An empty one is HTTP/1.0's.
-func checkHost(raw string) error {
-	name, rest, bracketed := strings.Cut(raw, "]")
-	if address, ok := strings.CutPrefix(name, "["); ok != bracketed {
-		return fmt.Errorf("%w: brackets", errHost)
-	} else if bracketed {
-		if ip, err := netip.ParseAddr(address); err != nil || !ip.Is6() || ip.Zone() != "" {
-			return fmt.Errorf("%w: no IPv6 address in the brackets", errHost)
-		}
-	} else if at := strings.IndexByte(raw, ':'); at >= 0 {
-		name, rest = raw[:at], raw[at:]
-	}
-	port, hasPort := strings.CutPrefix(rest, ":")
-	if strings.Trim(port, "0123456789") != "" || !hasPort && rest != "" {
-		return fmt.Errorf("%w: port", errHost)
-	}
-	if !bracketed && strings.ContainsAny(name, "[]%") {
-		return fmt.Errorf("%w: character", errHost)
-	}
-	return nil
 }
 
 // checkPath reports why a path is not clean.
@@ -127,24 +108,15 @@ func decodePath(raw string) (string, error) {
 	return decoded, nil
 }
 
-// checkQuery reports why a query would not mean the same to every parser.
+// checkQuery reports why a query of a URI's characters would not mean the same to every parser.
 func checkQuery(raw string) error {
-	if strings.ContainsAny(raw, ";#") {
+	if strings.Contains(raw, ";") {
 		return fmt.Errorf("%w: character in the query that readers disagree on", errTarget)
 	}
 	if strings.Count(raw, "&") >= maxQueryPairs {
 		return fmt.Errorf("%w: too many query pairs", errTarget)
 	}
-	for rest := raw; ; {
-		i := strings.IndexByte(rest, '%')
-		if i < 0 {
-			return nil
-		}
-		if !isEscape(rest[i:]) {
-			return fmt.Errorf("%w: broken percent-encoding in the query", errTarget)
-		}
-		rest = rest[i+3:]
-	}
+	return nil
 }
 
 // isEscape reports whether s begins with a percent-encoded byte.
