@@ -25,6 +25,7 @@ func classify() (table [256]class) {
 	const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	add(token, alphanumeric+"!#$%&'*+-.^_`|~")
 	add(uri, alphanumeric+"-._~:/?[]@!$&'()*+,;=")
+	add(uri, "{|}^`") // not RFC 3986's, but browsers send them as they are, and to nobody do they separate anything
 	add(host, alphanumeric+"-._~")
 	for c := range table {
 		if c >= ' ' && c != 0x7f || c == '\t' {

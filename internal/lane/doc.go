@@ -13,7 +13,7 @@
 //   - a line that doesn't end with CR LF, a folded line, white space before a colon, a name that is no token
 //   - a control character other than tab
 //   - a request line other than "method SP target SP HTTP/1.x"; another major version
-//   - a target that has other characters than a URI, a broken percent-encoding, user information, another scheme than http and
+//   - a target that has other characters than a URI and "{|}^`", which browsers send raw; a broken percent-encoding, user information, another scheme than http and
 //     https, or the wrong form for its method
 //   - a host that is missing (HTTP/1.1), empty, repeated or malformed, or that differs from the one in the target
 //   - a Content-Length that stands twice or isn't plain digits after one space; zeros before other digits

@@ -220,6 +220,7 @@ func TestQueryPassesByteForByte(t *testing.T) {
 	for _, query := range []string{
 		"", "?", "?a", "?a=", "?=", "?&", "?&&a&&", "?a=1&a=2", "?a=1?b=2", "?%61=%7e", "?%EC%A3%BC=1", "?a+b=c%20d",
 		"?a=%00%0d%0a%2f..%5c%ff", "?/../v1/auth", "?a[]=[1]&b='()*!$,@:", "??", "?a=%3b", "?s-connector-jwt=x",
+		"?a={2}&b=1|2&c=^`", // as browsers send them
 	} {
 		for _, path := range []string{"/v1/sessions", "/api/v1/check_login"} {
 			g.get(t, path+query)
@@ -238,7 +239,7 @@ func TestQueryThatDoesNotParseIs400(t *testing.T) {
 	g := start(t)
 	for _, query := range []string{
 		"a=1;b=2", ";", "a=1;b=2&c=%zz&d=1", "%", "a=%", "a=%2", "a=%2g", "a=%zz", "%u0041", "a=100%",
-		"a={2}", "a=1|2", "a=^", "a=`", `a="b"`, "a=<b>", "주간", `a=\\`,
+		`a="b"`, "a=<b>", "주간", `a=\\`,
 		strings.Repeat("a&", 1000) + "a", strings.Repeat("&", 1000),
 	} {
 		for _, path := range []string{"/v1/sessions", "/public-api/v1/health", "/nowhere"} {
