@@ -235,6 +235,7 @@ func (g *gateway) listen(ctx context.Context) (err error) {
 	if g.public, err = config.Listen(ctx, "tcp", g.cfg.ListenAddr); err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
+	g.public = proxy.Listener(g.public, g.cfg.MaxConnections)
 	g.onClose(func() { _ = g.public.Close() })
 	if g.cfg.AdminAddr == "" {
 		return nil
@@ -246,6 +247,9 @@ func (g *gateway) listen(ctx context.Context) (err error) {
 	return nil
 }
 
+// maxStreams is how many requests one HTTP/2 connection may have open: with MAX_CONNECTIONS it bounds what clients can hold.
+const maxStreams = 64
+
 // serve answers requests until ctx ends, then drains and stops. It returns nil after an orderly end.
 func (g *gateway) serve(ctx context.Context) error {
 	quiet := slog.NewLogLogger(g.log.Handler(), slog.LevelDebug) // clients' mistakes, one line each
@@ -256,9 +260,8 @@ func (g *gateway) serve(ctx context.Context) error {
 		ReadTimeout:                  g.cfg.ReadTimeout,
 		IdleTimeout:                  g.cfg.IdleTimeout,
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: 100},
-		ConnContext:                  proxy.ConnContext,
 		ConnState:                    lane.ConnState,
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:                     quiet,
 	}
 	if g.tls != nil {

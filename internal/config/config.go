@@ -71,6 +71,8 @@ type Config struct {
 	ReadHeaderTimeout time.Duration `env:"READ_HEADER_TIMEOUT" envDefault:"5s" min:"1ms" max:"1h" doc:"slow clients are cut off: time to send the headers"`
 	ReadTimeout       time.Duration `env:"READ_TIMEOUT" envDefault:"15s" min:"1ms" max:"1h" doc:"time to send the whole request"`
 	IdleTimeout       time.Duration `env:"IDLE_TIMEOUT" envDefault:"75s" min:"1ms" max:"24h" doc:"time between two requests of a connection"`
+	// MaxConnections is how many connections clients may have open at the same time.
+	MaxConnections int `env:"MAX_CONNECTIONS" envDefault:"10000" min:"1" max:"1000000" doc:"more client connections wait to be accepted; HTTP/2 has at most 64 streams each"`
 	// MaxInFlight is how many requests are served at the same time.
 	MaxInFlight int `env:"MAX_IN_FLIGHT" envDefault:"4096" min:"1" max:"1000000" doc:"more concurrent requests are answered 503"`
 

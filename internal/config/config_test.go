@@ -45,6 +45,7 @@ func TestDefaults(t *testing.T) {
 		{"READ_HEADER_TIMEOUT", "5s", ""},
 		{"READ_TIMEOUT", "15s", ""},
 		{"IDLE_TIMEOUT", "75s", "1m15s"},
+		{"MAX_CONNECTIONS", "10000", ""},
 		{"MAX_IN_FLIGHT", "4096", ""},
 		{"DRAIN_DELAY", "5s", ""},
 		{"SHUTDOWN_TIMEOUT", "25s", ""},

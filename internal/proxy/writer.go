@@ -4,9 +4,7 @@ package proxy
 // out that none may.
 
 import (
-	"context"
 	"maps"
-	"net"
 	"net/http"
 	"time"
 )
@@ -14,26 +12,6 @@ import (
 // writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off. It is longer where an
 // upstream may take longer, since the time also runs while nothing is there to write.
 const writeLimit = 10 * time.Second
-
-// writeBuffer bounds what the kernel keeps, in bytes, for a client that doesn't read. Left to itself it keeps megabytes for
-// each connection, and a thousand of those use up the TCP memory of the whole machine: then everybody waits. It is enough for
-// 1 MB/s over a round trip of 100 ms.
-const writeBuffer = 128 << 10
-
-// ConnContext is for the http.Server of the public listener: it prepares each connection.
-func ConnContext(ctx context.Context, conn net.Conn) context.Context {
-	for {
-		outer, ok := conn.(interface{ NetConn() net.Conn }) // the lane's, and TLS
-		if !ok {
-			break
-		}
-		conn = outer.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(writeBuffer) // where that fails the kernel's own bound holds
-	}
-	return ctx
-}
 
 // writer counts what is written and has the last word on the header. It holds the request's call.
 type writer struct {

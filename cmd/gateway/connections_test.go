@@ -1,0 +1,133 @@
+package main
+
+// How many connections, and streams of one, clients may have: what is more waits, and neither harms those who are in nor
+// holds up the end.
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+)
+
+// answered reports whether the gateway answers a request on conn, and waits for that no longer than patient.
+func (s *arena) answered(t *testing.T, conn net.Conn, patient time.Duration) bool {
+	t.Helper()
+	if _, err := io.WriteString(conn, s.member("GET", "/v1/info")); err != nil {
+		t.Fatal(err)
+	}
+	return s.answers(t, conn, patient)
+}
+
+// answers is answered for a request that has been sent.
+func (s *arena) answers(t *testing.T, conn net.Conn, patient time.Duration) bool {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(patient))
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	if err != nil || answer.StatusCode != 200 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	_, _ = io.Copy(io.Discard, answer.Body)
+	return true
+}
+
+func TestConnectionsBeyondTheLimitWaitAndAreServedInTurn(t *testing.T) {
+	t.Parallel()
+	s := newArena(t, "MAX_CONNECTIONS=3")
+	var conns [4]net.Conn
+	for i := range conns {
+		conn, err := net.Dial("tcp", s.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+	}
+	for i, conn := range conns[:3] {
+		if !s.answered(t, conn, patience) {
+			t.Fatalf("connection %d of 3 isn't served", i+1)
+		}
+	}
+	if s.answered(t, conns[3], 300*time.Millisecond) {
+		t.Error("connection 4 of 3 is served")
+	}
+	if !s.answered(t, conns[1], patience) {
+		t.Error("a connection that was in isn't served any more")
+	}
+	conns[0].Close()
+	if !s.answers(t, conns[3], patience) {
+		t.Error("who waited isn't served though there is a place")
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	s.retired(t)
+}
+
+// The warm-up's connection is closed when its test ends, so there have to be two.
+func TestConnectionOfTLSGivesItsPlaceBack(t *testing.T) {
+	t.Parallel()
+	s := newTLSArena(t, "MAX_CONNECTIONS=2")
+	for i := range 3 {
+		conn, err := tls.Dial("tcp", s.addr(), insecure("http/1.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.answered(t, conn, patience) {
+			t.Errorf("connection %d, one after the other, isn't served", i+1)
+		}
+		conn.Close()
+	}
+}
+
+func TestFullHouseEndsInOrder(t *testing.T) {
+	t.Parallel()
+	s := newArena(t, "MAX_CONNECTIONS=1", "DRAIN_DELAY=0s")
+	var conns [2]net.Conn
+	for i := range conns {
+		conn, err := net.Dial("tcp", s.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+	}
+	if !s.answered(t, conns[0], patience) {
+		t.Fatal("the first isn't served")
+	}
+	s.stop()
+	if err := s.ended(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+}
+
+func TestConnectionOfHTTP2Has64StreamsAtMost(t *testing.T) {
+	t.Parallel()
+	h := newTLSArena(t).dialHTTP2(t)
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(h, head); err != nil || head[3] != 4 {
+		t.Fatalf("first a frame of settings: %v, %v", head, err)
+	}
+	payload := make([]byte, head[2])
+	if _, err := io.ReadFull(h, payload); err != nil {
+		t.Fatal(err)
+	}
+	for ; len(payload) >= 6; payload = payload[6:] {
+		if id, value := binary.BigEndian.Uint16(payload), binary.BigEndian.Uint32(payload[2:]); id == 3 {
+			if value != 64 {
+				t.Errorf("SETTINGS_MAX_CONCURRENT_STREAMS is %d", value)
+			}
+			return
+		}
+	}
+	t.Error("no SETTINGS_MAX_CONCURRENT_STREAMS")
+}
