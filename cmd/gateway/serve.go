@@ -247,9 +247,6 @@ func (g *gateway) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// maxStreams is how many requests one HTTP/2 connection may have open: with MAX_CONNECTIONS it bounds what clients can hold.
-const maxStreams = 64
-
 // serve answers requests until ctx ends, then drains and stops. It returns nil after an orderly end.
 func (g *gateway) serve(ctx context.Context) error {
 	quiet := slog.NewLogLogger(g.log.Handler(), slog.LevelDebug) // clients' mistakes, one line each
@@ -261,7 +258,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		IdleTimeout:                  g.cfg.IdleTimeout,
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
 		ConnState:                    lane.ConnState,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: blockedTime},
 		ErrorLog:                     quiet,
 	}
 	if g.tls != nil {

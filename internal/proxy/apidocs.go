@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	viewer "github.com/swaggest/swgui/v5/static"
 	"go.yaml.in/yaml/v3"
@@ -76,11 +77,26 @@ func pack(content []byte) []byte {
 type page struct {
 	contentType, tag string
 	packed           []byte // by gzip
+	// plain unpacks it, once for all requests: each would need memory for as long as its client takes.
+	plain func() []byte
 }
 
 func newPage(contentType string, packed []byte) *page {
 	sum := sha256.Sum256(packed)
-	return &page{contentType, fmt.Sprintf(`W/"%x"`, sum[:12]), packed}
+	return &page{contentType, fmt.Sprintf(`W/"%x"`, sum[:12]), packed, sync.OnceValue(func() []byte { return unpack(packed) })}
+}
+
+// unpack undoes pack. It panics where what it is given comes from elsewhere.
+func unpack(packed []byte) []byte {
+	zip, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		panic(fmt.Errorf("packed page: %w", err))
+	}
+	plain, err := io.ReadAll(zip) // no bomb: it was packed by us, or by the viewer's release
+	if err != nil {
+		panic(fmt.Errorf("packed page: %w", err))
+	}
+	return plain
 }
 
 // ServeHTTP implements http.Handler, for GET and HEAD.
@@ -97,22 +113,16 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(p.contentType, "text/html") {
 		h.Set("Content-Security-Policy", docsPolicy)
 	}
-	zipped := takesGzip(r.Header)
-	if zipped {
+	body := p.packed
+	if takesGzip(r.Header) {
 		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", strconv.Itoa(len(p.packed)))
+	} else {
+		body = p.plain()
 	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)
-	switch {
-	case r.Method == http.MethodHead:
-	case zipped:
-		_, _ = w.Write(p.packed) //nolint:gosec // nothing in it is from a request; a client that has gone is noticed by the server
-	default:
-		plain, err := gzip.NewReader(bytes.NewReader(p.packed))
-		if err != nil {
-			panic(fmt.Errorf("packed page: %w", err))
-		}
-		_, _ = io.Copy(w, plain) //nolint:gosec // no bomb: it was packed by us, or by the viewer's release
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) //nolint:gosec // nothing in it is from a request; a client that has gone is noticed by the server
 	}
 }
 

@@ -155,12 +155,13 @@ func rateRefusal(e *fleet.LimitError) *refusal {
 	return refuseMemberRate
 }
 
-// fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left.
+// fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left, or
+// too many clients don't take such answers.
 func (w *writer) fail(err error) {
 	refusal := explain(err)
 	w.call.failure, w.call.refusal = err, refusal.reason
-	if refusal.status == statusClientGone {
-		panic(http.ErrAbortHandler) // nobody is left to read an answer
+	if refusal.status == statusClientGone || !w.mayRefuse() {
+		panic(http.ErrAbortHandler) // nobody is there to read an answer
 	}
 	h := w.Header()
 	clear(h) // whatever an upstream or a step before has left

@@ -86,6 +86,7 @@ type Proxy struct {
 	tracing    tracing
 
 	inFlight atomic.Int64
+	refused  atomic.Int64 // answers of errors over HTTP/2 that their clients have yet to take
 }
 
 // New checks o and returns the handler.
@@ -131,6 +132,7 @@ func (p *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.deliver()
 }
 
 // begin opens the request's call.
@@ -174,6 +176,9 @@ func (p *Proxy) serve(w *writer, r *http.Request) {
 // finish closes the call: it is counted and logged once, however it ended.
 func (p *Proxy) finish(w *writer, r *http.Request) {
 	p.inFlight.Add(-1)
+	if w.refused {
+		p.refused.Add(-1)
+	}
 	p.metrics.inFlight.Dec()
 	c, status := &w.call, w.status
 	if status == 0 || c.refusal == "client_gone" {

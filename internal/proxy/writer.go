@@ -23,6 +23,7 @@ type writer struct {
 	bounded time.Time // when the client was given its time last
 	status  int       // 0 until the header is written
 	bytes   int64
+	refused bool // counted in the proxy's refused
 }
 
 // WriteHeader implements http.ResponseWriter. Informational answers of an upstream are not relayed: no route needs
@@ -81,6 +82,25 @@ func (w *writer) Write(p []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
+}
+
+// deliver waits until the client has taken an answer over HTTP/2, within the time of its last write. The server keeps the end
+// of an answer in a buffer and would write it after the call is closed: a client that opens no window would hold any number
+// of answers, and none would count as in flight. With HTTP/1 it is one for each connection at most.
+func (w *writer) deliver() {
+	if w.request.ProtoMajor == 2 && w.bytes > 0 {
+		_ = w.control.Flush() // the server notices a client that has gone
+	}
+}
+
+// mayRefuse counts an error's answer over HTTP/2, and reports false where too many of those wait for their clients: then the
+// stream is to be reset instead. So clients that take no answers leave the other places to the rest.
+func (w *writer) mayRefuse() bool {
+	if w.request.ProtoMajor != 2 || w.refused {
+		return true
+	}
+	w.refused = true
+	return w.proxy.refused.Add(1) <= w.proxy.bounds.refused()
 }
 
 // Unwrap is for http.ResponseController.
