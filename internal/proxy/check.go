@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 )
 
 // maxHeaderLines is Envoy's default: many tiny lines cost more memory than their bytes tell.
@@ -33,12 +35,37 @@ func (p *Proxy) check(w *writer, r *http.Request) error {
 	if len(r.Header["Origin"]) > 1 { // in HTTP/1 the lane sees to that
 		return errOrigins
 	}
+	if err := checkTwice(r); err != nil {
+		return err
+	}
 	if r.ContentLength > p.bounds.body {
 		return errBodySize
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		// The limiter is given the server's own writer: it tells that one to close the connection.
 		r.Body = &clientBody{http.MaxBytesReader(w.ResponseWriter, r.Body, p.bounds.body)}
+	}
+	return nil
+}
+
+// checkTwice refuses an HTTP/2 request that says something twice and differently: its host (RFC 9113 §8.3.1), or the length of
+// its body (§8.1.1). net/http goes by one of the two, and another server could go by the other. Where they agree, r keeps one
+// host. With HTTP/1 such a request doesn't come this far.
+func checkTwice(r *http.Request) error {
+	if r.ProtoMajor != 2 {
+		return nil
+	}
+	if hosts, ok := r.Header["Host"]; ok {
+		if len(hosts) > 1 || !strings.EqualFold(hosts[0], r.Host) {
+			return fmt.Errorf("%w: other than :authority", errHost)
+		}
+		delete(r.Header, "Host") // that of a request to an upstream is another's
+	}
+	if lengths, ok := r.Header["Content-Length"]; ok {
+		// Without a body r.ContentLength is 0, whatever the header says.
+		if n, err := strconv.ParseUint(lengths[0], 10, 63); len(lengths) > 1 || err != nil || int64(n) != r.ContentLength {
+			return fmt.Errorf("%w: it is not as long as it is said to be", errBody)
+		}
 	}
 	return nil
 }

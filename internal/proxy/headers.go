@@ -136,7 +136,10 @@ func identify(h http.Header, c *call) {
 	values := []string{c.requestID, c.forwarded.chain, c.forwarded.host, c.forwarded.proto, traceparent(c.span), "1.1 roomgate"} // one allocation
 	h["X-Request-Id"] = values[0:1:1]
 	h["X-Forwarded-For"] = values[1:2:2]
-	h["X-Forwarded-Host"] = values[2:3:3]
+	delete(h, "X-Forwarded-Host") // HTTP/1.0 may have none
+	if c.forwarded.host != "" {
+		h["X-Forwarded-Host"] = values[2:3:3]
+	}
 	h["X-Forwarded-Proto"] = values[3:4:4]
 	h["Traceparent"] = values[4:5:5]
 	h["Via"] = values[5:6:6]

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+
+	"roomgate/internal/sandbox"
 )
 
 func TestHostHasTheFormOfOne(t *testing.T) {
@@ -45,5 +47,19 @@ func TestMalformedHostIs400(t *testing.T) {
 	}
 	if len(g.Interwater.RoomRequests())+len(g.Glory.Requests()) > 0 {
 		t.Error("it was forwarded")
+	}
+}
+
+func TestHTTP10WithoutHostForwardsNone(t *testing.T) {
+	g := start(t)
+	for _, target := range []string{"/v1/info", "/public-api/v1/health"} {
+		if got := g.raw(t, "GET "+target+" HTTP/1.0\r\n"+asMember+"\r\nX-Forwarded-Host: EVIL\r\n\r\n"); got.status != 200 {
+			t.Errorf("%s: %+v", target, got)
+		}
+	}
+	for _, r := range []sandbox.Request{g.Interwater.LastRoomRequest(), g.Glory.LastRequest()} {
+		if got, ok := r.Header["X-Forwarded-Host"]; ok {
+			t.Errorf("%s: X-Forwarded-Host: %q", r.RequestURI, got)
+		}
 	}
 }
