@@ -148,7 +148,7 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 		GloryTimeout: cfg.GloryTimeout, InterwaterTimeout: cfg.InterwaterTimeout,
 		RedactFields: cfg.RoomRedactFields, RoomRoutes: cfg.InterwaterRoutes, RejectStatuses: cfg.InterwaterRejectStatuses,
 		Bridge: g.members, TrustedProxies: cfg.TrustedProxies,
-		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight,
+		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight, InterwaterShare: upstreamShare(cfg.MaxInFlight),
 		LoginLimit: fleet.Limit(cfg.LoginRateLimit), AccountLimit: fleet.Limit(cfg.AccountRateLimit), MemberLimit: fleet.Limit(cfg.MemberRateLimit),
 		Redis:       g.redis,
 		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,

@@ -29,8 +29,8 @@ func newUpstreams(cfg *config.Config, metrics *upstream.Metrics, spans trace.Tra
 	return u, err
 }
 
-// upstreamShare is how many of the requests in flight may be at one upstream. Where there is room, an eighth is kept for
-// the other, so that one that hangs doesn't shut both.
+// upstreamShare is how many of the requests in flight may be at one upstream, or wait for its answers. Where there is room, an
+// eighth is kept for the other, so that one that hangs doesn't shut both.
 func upstreamShare(maxInFlight int) int {
 	if maxInFlight < 1024 {
 		return maxInFlight

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,13 +49,15 @@ type fetcher struct {
 	sharing     *sharing   // nil: each request makes its own call
 	tracing     tracing
 	calls       prometheus.Counter // answers that came by a call of their own
+	share       int64              // how many may wait for an answer at once; 0: all
+	waiting     atomic.Int64       // those who do
 }
 
 func newFetcher(o Options, t tracing, m *metrics) *fetcher {
 	return &fetcher{
 		interwater: o.Interwater, base: o.Interwater.Base(), guard: newGuard(o.RoomRoutes), credentials: o.Bridge, reject: o.RejectStatuses,
 		redaction: newRedaction(o.RedactFields), sharing: newSharing(o.RoomCoalesce, o.RoomCacheTTL, o.InterwaterTimeout, m),
-		tracing: t, calls: m.answers.WithLabelValues("upstream"),
+		tracing: t, calls: m.answers.WithLabelValues("upstream"), share: int64(o.InterwaterShare),
 	}
 }
 
@@ -75,8 +78,12 @@ func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // fetch returns the answer to what the call asks: a kept or shared one, or that of a call of its own. The error is for the
-// table of errors.
+// table of errors. Slots bound calls alone; who waits for another's counts here, or they would fill the gateway while it hangs.
 func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
+	defer f.waiting.Add(-1)
+	if f.waiting.Add(1) > f.share && f.share > 0 {
+		return nil, errOverloaded
+	}
 	own := func(ctx context.Context) (*answer, error) { return f.ask(ctx, c) }
 	switch {
 	case f.sharing == nil:

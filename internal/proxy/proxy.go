@@ -41,6 +41,9 @@ type Options struct {
 	MaxBodyBytes   int64
 	MaxHeaderBytes int
 	MaxInFlight    int
+	// InterwaterShare is how many of the requests in flight may wait for Interwater, those among them that wait for an answer
+	// that another has asked for. Zero: all.
+	InterwaterShare int
 	// LoginLimit is per client address and AccountLimit per account id, both for the fleet; MemberLimit is per member and
 	// replica. Zero: none.
 	LoginLimit, AccountLimit, MemberLimit fleet.Limit
