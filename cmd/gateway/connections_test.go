@@ -131,3 +131,38 @@ func TestConnectionOfHTTP2Has64StreamsAtMost(t *testing.T) {
 	}
 	t.Error("no SETTINGS_MAX_CONCURRENT_STREAMS")
 }
+
+func TestShutdownWaitsForStreamsInFlightAndForNoIdleConnection(t *testing.T) {
+	t.Parallel()
+	s := newTLSArena(t)
+	fields := []string{":method", "GET", ":scheme", "https", ":path", "/v1/info", ":authority", "g", "authorization", "Bearer " + s.token}
+	idle, busy := s.dialHTTP2(t), s.dialHTTP2(t)
+	if got, _ := idle.ask(t, fields...); got != 200 {
+		t.Fatalf("status %d", got)
+	}
+	before := s.stands.Interwater.RoomCalls()
+	s.stands.Interwater.SetFaults(slowly("/v1/info", time.Second))
+	if _, err := busy.Write(h2Frame(1, 5, busy.stream, h2Fields(fields...))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the request is upstream", func() bool { return s.stands.Interwater.RoomCalls() > before })
+	s.stop()
+	// The first GOAWAY comes before the answer, so that is looked for by hand.
+	answered := false
+	for head := make([]byte, 9); ; {
+		if _, err := io.ReadFull(busy, head); err != nil {
+			break
+		}
+		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		if _, err := io.ReadFull(busy, payload); err != nil {
+			break
+		}
+		answered = answered || head[3] == 1 && h2Status(payload) == 200
+	}
+	if !answered {
+		t.Error("the request in flight wasn't answered with 200")
+	}
+	if err := s.ended(); err != nil {
+		t.Errorf("exit: %v", err)
+	}
+}

@@ -258,11 +258,13 @@ func (g *gateway) serve(ctx context.Context) error {
 		IdleTimeout:                  g.cfg.IdleTimeout,
 		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
 		ConnState:                    lane.ConnState,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: blockedTime},
 		ErrorLog:                     quiet,
 	}
 	if g.tls != nil {
-		public.TLSConfig = g.tls.Config() // what it says of protocols makes the server ready for HTTP/2
+		public.TLSConfig = g.tls.Config()
+		if err := speakHTTP2(public); err != nil {
+			return err
+		}
 	}
 	// The operations listener answers to the end, or nobody could see how the drain goes.
 	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}

@@ -204,6 +204,46 @@ func TestHTTP2WithoutItsPrefaceIsClosed(t *testing.T) {
 	s.retired(t)
 }
 
+// The same of D01 in HTTP/2: heads and frames that are never completed, however much of them still comes. An idle connection
+// has its time all the same.
+func TestHTTP2HeadsThatAreNotCompletedAreClosed(t *testing.T) {
+	t.Parallel() // mostly it waits
+	s := newTLSArena(t, "READ_HEADER_TIMEOUT=1s", "IDLE_TIMEOUT=1h")
+	fields := []string{":method", "GET", ":scheme", "https", ":path", "/v1/info", ":authority", "g", "authorization", "Bearer " + s.token}
+	head := h2Fields(fields...)
+	good := s.dialHTTP2(t)
+	if got, _ := good.ask(t, fields...); got != 200 {
+		t.Fatalf("status %d", got)
+	}
+	var held, dripping []net.Conn
+	for name, first := range map[string][]byte{
+		"a head without its end":   h2Frame(1, 1, 1, head),
+		"half a head's frame":      h2Frame(1, 5, 1, head)[:20],
+		"a frame's header alone":   h2Frame(1, 5, 1, head)[:9],
+		"half a frame's header":    h2Frame(1, 5, 1, head)[:4],
+		"half a frame of SETTINGS": h2Frame(4, 0, 0, make([]byte, 6))[:12],
+		"a second head, unended":   append(h2Frame(1, 5, 1, head), h2Frame(1, 1, 3, head)...),
+	} {
+		h := s.dialHTTP2(t)
+		if _, err := h.Write(first); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		held = append(held, h)
+		if name == "a head without its end" {
+			dripping = append(dripping, h)
+		}
+	}
+	// One byte each time: the payload of a CONTINUATION that never ends the head.
+	_, _ = dripping[0].Write(h2Frame(9, 0, 1, make([]byte, 4096))[:9])
+	drip(t, dripping, 200*time.Millisecond)
+	closed(t, held)
+	if got, _ := good.ask(t, fields...); got != 200 {
+		t.Errorf("an idle connection, meanwhile: %d", got)
+	}
+	good.Close()
+	s.retired(t)
+}
+
 // The catalogue's row D06: 20 times as many streams as may be open, each reset as soon as it is asked for.
 func TestStreamsThatAreResetLeaveNothingRunning(t *testing.T) {
 	s := newTLSArena(t)
