@@ -23,6 +23,10 @@ const (
 
 // speakHTTP2 has server speak HTTP/2 over TLS on connections that hold heads to its ReadHeaderTimeout. net/http does so for
 // HTTP/1 only: in HTTP/2 a head that is never completed has all of IdleTimeout. Its fields are to be set before.
+//
+// Package http2 is deprecated in favour of net/http, but that, as of Go 1.26, takes no connection with TLS but its own.
+//
+//nolint:staticcheck // SA1019: see above
 func speakHTTP2(server *http.Server) error {
 	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: blockedTime}
 	var own h2.Server
