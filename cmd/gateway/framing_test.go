@@ -97,12 +97,15 @@ func TestRefusedRequestsAreRecorded(t *testing.T) {
 				}
 			}
 			for _, msg := range []string{"request", "audit"} {
-				events := s.log.events(msg)
-				if len(events) == 0 {
-					t.Fatalf("no event %q", msg)
-				}
-				e := events[len(events)-1]
-				if e["request_id"] != got.header.Get("X-Request-Id") || e["method"] != c.method || e["path"] != c.path || e["client"] != "127.0.0.1" {
+				var e map[string]any
+				eventually(t, "the event "+msg, func() bool {
+					events := s.log.events(msg)
+					if len(events) > 0 {
+						e = events[len(events)-1]
+					}
+					return e["request_id"] == got.header.Get("X-Request-Id")
+				})
+				if e["method"] != c.method || e["path"] != c.path || e["client"] != "127.0.0.1" {
 					t.Errorf("%s: %v", msg, e)
 				}
 			}
