@@ -2,7 +2,7 @@
 //
 // # A request's way
 //
-// Each request passes these steps once. None of them goes back.
+// Package lane has read each HTTP/1 request strictly before. Each request passes these steps once. None of them goes back.
 //
 //	begin ─▶ check ─▶ route ─┬─ room ─▶ admit ─▶ ReverseProxy ─▶ fetch ─▶ finish
 //	                         ├─ Glory ─▶ ReverseProxy ─▶ upstream ─▶ finish
@@ -28,9 +28,9 @@
 //   - routes: routes.go. Which target is clean: target.go.
 //   - headers: headers.go, one table for both directions, with the flag that makes a header part of the question.
 //   - errors: errors.go, one table from an error to its answer.
-//   - limits on size and number: check.go. Rate limits: package fleet.
+//   - limits on size and number: check.go. Connections: listener.go. Rate limits: package fleet.
 //   - who may: package bridge, asked by admit.go alone.
-//   - what room requests share: share.go.
+//   - what room requests share: share.go, and what is kept for later ones: keep.go.
 //   - a second look at where a room request goes: guard.go and package upstream.
 //
 // The call travels as an argument. Only what crosses ReverseProxy travels in a context, and there the call is looked up once on

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -19,10 +18,7 @@ import (
 )
 
 const (
-	maxShared    = 1 << 20  // longest answer that is shared, in bytes
-	maxKept      = 32 << 20 // of all answers that are kept, in bytes
-	maxKeptCount = 4096
-	refreshShare = 5 // an answer is renewed in the last fifth of its time
+	maxShared = 1 << 20 // longest answer that is shared, in bytes
 	// joinTime is how long others may join a call. After that a second call is made beside it: a lost packet must not hold
 	// everybody up.
 	joinTime = time.Second
@@ -68,13 +64,6 @@ type flight struct {
 
 // ownCall is one call of a flight. It doesn't end with the client that began it, as long as others wait.
 type ownCall struct{ cancel context.CancelCauseFunc }
-
-// keptAnswer is an answer and when it came.
-type keptAnswer struct {
-	*answer
-	at         time.Time
-	refreshing bool
-}
 
 // newSharing returns nil where nothing is shared.
 func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
@@ -290,45 +279,6 @@ func (s *sharing) wanted(f *flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ttl > 0 || f.waiting > 1
-}
-
-// fresh is the kept answer to a question, if one is young enough. Of those who find an old one the first renews it; until it
-// has, the others get that one as long as its time isn't over. The caller holds s.mu.
-func (s *sharing) fresh(q question, now time.Time) *answer {
-	k, ok := s.kept.Get(q)
-	if !ok {
-		return nil
-	}
-	age := now.Sub(k.at)
-	if age < s.ttl && (k.refreshing || age < s.ttl-s.ttl/refreshShare) {
-		return k.answer
-	}
-	k.refreshing = true
-	return nil
-}
-
-// keep takes a flight's answer, if it is one to be kept. The caller holds s.mu.
-func (s *sharing) keep(f *flight) {
-	if k, ok := s.kept.Peek(f.question); ok {
-		k.refreshing = false
-	}
-	if f.answer == nil || f.answer.status != http.StatusOK || f.writes != s.writes {
-		return
-	}
-	s.kept.Remove(f.question)
-	s.kept.Add(f.question, &keptAnswer{answer: f.answer, at: time.Now()})
-	for s.size += len(f.answer.text); s.size > maxKept; {
-		s.kept.RemoveOldest()
-	}
-}
-
-// forget makes sure that no answer from before is given to anybody who asks from now on.
-func (s *sharing) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writes++
-	clear(s.flights)
-	s.kept.Purge()
 }
 
 // complete reads the rest of an answer, up to a length. What is longer keeps a rest.
