@@ -103,7 +103,8 @@ func (s *arena) victim(t *testing.T) (stop func()) {
 		if failed := failures(got); len(failed) > 0 {
 			t.Errorf("%d of the victim's requests failed, the first: %s", len(failed), failed[0])
 		}
-		if p99 := quantile(got, .99); tests.Whole() && p99 > time.Second {
+		// Half of what the attackers are given: who waited for them would be over it, and no busy machine is.
+		if p99 := quantile(got, .99); p99 > 5*time.Second {
 			t.Errorf("the victim's p99 is %v", p99)
 		}
 	}
