@@ -19,7 +19,7 @@ type upstreams struct{ glory, interwater *upstream.Upstream }
 func newUpstreams(cfg *config.Config, metrics *upstream.Metrics, spans trace.TracerProvider) (u upstreams, err error) {
 	make := func(name string, base *url.URL, timeout time.Duration) (*upstream.Upstream, error) {
 		return upstream.New(upstream.Options{
-			Name: name, Base: base, Timeout: timeout, Slots: upstreamShare(cfg.MaxInFlight), Synchronous: cfg.UpstreamSync, Metrics: metrics, Tracing: spans,
+			Name: name, Base: base, Timeout: timeout, Slots: upstreamShare(cfg.MaxInFlight), Direct: cfg.FastLane && name == "interwater", Metrics: metrics, Tracing: spans,
 		})
 	}
 	if u.glory, err = make("glory", cfg.GloryURL, cfg.GloryTimeout); err != nil {

@@ -102,7 +102,7 @@ func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
 // at is the upstream at base.
 func at(t testing.TB, base *url.URL) *upstream.Upstream {
 	t.Helper()
-	u, err := upstream.New(upstream.Options{Name: "u", Base: base, Timeout: patience, Slots: 1000, Synchronous: true})
+	u, err := upstream.New(upstream.Options{Name: "u", Base: base, Timeout: patience, Slots: 1000, Direct: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,8 +114,8 @@ type Config struct {
 	// InterwaterRejectStatuses are from 400 to 599. Never empty.
 	InterwaterRejectStatuses []int `env:"INTERWATER_REJECT_STATUSES" envDefault:"401,403" doc:"answers to a room request that mean \"token rejected\""`
 
-	// UpstreamSync is about both upstreams.
-	UpstreamSync bool `env:"UPSTREAM_SYNC" envDefault:"true" doc:"send bodiless GET and HEAD to the upstreams without a goroutine pair per connection, for less CPU; false: everything goes through net/http's own transport"`
+	// FastLane is about both sides of a room request.
+	FastLane bool `env:"FAST_LANE" envDefault:"true" doc:"answer plain room GETs on their connection, before the HTTP server reads them, over connections to Interwater without goroutines of their own; false: everything goes through net/http on both sides, and heads and framing are read as strictly"`
 
 	// TokenFetchTimeout bounds one call of /v1/auth.
 	TokenFetchTimeout time.Duration `env:"TOKEN_FETCH_TIMEOUT" envDefault:"5s" min:"1ms" max:"5m" doc:"one call of /v1/auth; the fleet lock outlives it"`

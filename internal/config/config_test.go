@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		{"INTERWATER_LICENSE_<n>_ALLOW", "true", ""},
 		{"INTERWATER_LICENSE_<n>_OWNER", "false", ""},
 		{"INTERWATER_REJECT_STATUSES", "401,403", ""},
-		{"UPSTREAM_SYNC", "true", ""},
+		{"FAST_LANE", "true", ""},
 		{"TOKEN_FETCH_TIMEOUT", "5s", ""},
 		{"TOKEN_REFUSED_TTL", "60s", "1m0s"},
 		{"REDIS_URL", "required", "redis://127.0.0.1:6379"},

@@ -37,10 +37,10 @@ type call struct {
 	room    string // its {room_name}, decoded once; "" where it has none
 	subject string
 	grant   bridge.Grant
-	asked   *asked // by a room request; nil before it is admitted, and on other routes
+	asked   asked // by a room request, once it is admitted
 
-	answered    http.Header // of a room's answer. It may be shared, so nobody changes it
-	upstream    string      // "" where none was called
+	answered    fields // of a room's answer. It may be shared, so nobody changes it
+	upstream    string // "" where none was called
 	tokenSource string
 	preflight   bool   // answered by the CORS rules
 	failure     error  // what the gateway answered with, or what cut its answer off; nil where all went well

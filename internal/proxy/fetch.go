@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,10 +38,14 @@ type credentials interface {
 	Refuse(context.Context, bridge.Credential) error
 }
 
+// asker sends a request to Interwater. *upstream.Upstream is one.
+type asker interface {
+	Ask(ctx context.Context, r *upstream.Request) (*upstream.Answer, error)
+}
+
 // fetcher gets answers to room requests. It is safe for concurrent use.
 type fetcher struct {
-	interwater  http.RoundTripper
-	base        *url.URL
+	interwater  asker
 	guard       *guard
 	credentials credentials
 	reject      []int      // statuses that mean "access token rejected"
@@ -55,7 +59,7 @@ type fetcher struct {
 
 func newFetcher(o Options, t tracing, m *metrics) *fetcher {
 	return &fetcher{
-		interwater: o.Interwater, base: o.Interwater.Base(), guard: newGuard(o.RoomRoutes), credentials: o.Bridge, reject: o.RejectStatuses,
+		interwater: o.Interwater, guard: newGuard(o.RoomRoutes), credentials: o.Bridge, reject: o.RejectStatuses,
 		redaction: newRedaction(o.RedactFields), sharing: newSharing(o.RoomCoalesce, o.RoomCacheTTL, o.InterwaterTimeout, m),
 		tracing: t, calls: m.answers.WithLabelValues("upstream"), share: int64(o.InterwaterShare),
 	}
@@ -64,7 +68,7 @@ func newFetcher(o Options, t tracing, m *metrics) *fetcher {
 // RoundTrip implements http.RoundTripper for ReverseProxy.
 func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := callOf(r.Context())
-	c.asked.body, c.asked.length = r.Body, r.ContentLength
+	c.asked.request.Body, c.asked.request.Length = r.Body, r.ContentLength // ReverseProxy's: it closes without waiting for the client
 	got, err := f.fetch(r.Context(), c)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,7 @@ func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
 	switch {
 	case f.sharing == nil:
 	case c.asked.method == http.MethodGet:
-		return f.sharing.get(ctx, c.asked.question, own)
+		return f.sharing.get(ctx, &c.asked.question, own)
 	case c.asked.method != http.MethodHead:
 		// Nobody who asks after a request that may change something gets an answer from before it.
 		f.sharing.forget()
@@ -109,7 +113,7 @@ func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(f.reject, response.StatusCode) {
+		if !slices.Contains(f.reject, response.Status) {
 			return f.read(c, response, credential)
 		}
 		discard(response)
@@ -137,42 +141,38 @@ func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, e
 }
 
 // send makes one attempt.
-func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credential) (*http.Response, error) {
-	a := c.asked
-	if !f.guard.admits(a.method, a.path) {
+func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credential) (*upstream.Answer, error) {
+	r := c.asked.request
+	if path, _, _ := strings.Cut(r.Target, "?"); !f.guard.admits(r.Method, path) {
 		return nil, errGuard
 	}
 	c.upstream, c.tokenSource = upstreamInterwater, credential.Source
-	to := c.target.at(f.base)
-	r := (&http.Request{
-		Method: a.method, URL: &to, Header: a.rising, Body: a.body, ContentLength: a.length, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
-	r.Header[credentialHeader] = []string{credential.Value()}
+	r.Fields = append(r.Fields, upstream.Field{Name: credentialHeader, Value: credential.Value()})
 	began := time.Now()
-	response, err := f.interwater.RoundTrip(r)
+	response, err := f.interwater.Ask(ctx, &r)
 	c.took.upstream += time.Since(began)
 	return response, err
 }
 
 // read makes an answer of what Interwater has answered: by the allow-list, redacted where the role asks for it. A small one
 // is read whole and looked into: no answer shows the access token.
-func (f *fetcher) read(c *call, response *http.Response, credential bridge.Credential) (_ *answer, err error) {
+func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Credential) (_ *answer, err error) {
 	defer func() {
 		if err != nil {
 			_ = response.Body.Close()
 		}
 	}()
-	if response.StatusCode >= 300 && response.StatusCode < 400 && response.StatusCode != http.StatusNotModified {
+	if response.Status >= 300 && response.Status < 400 && response.Status != http.StatusNotModified {
 		return nil, errRedirect
 	}
-	if response.ContentLength > maxRoomAnswer {
+	if response.Length > maxRoomAnswer {
 		return nil, errAnswerSize
 	}
 	got := &answer{
-		status: response.StatusCode, header: falling(response.Header), length: response.ContentLength,
-		shared: mayShare(response.Header), source: credential.Source,
+		status: response.Status, header: falling(response.Fields), length: response.Length, shared: mayShare(response.Fields),
+		source: credential.Source,
 	}
-	if err := f.fill(got, response); err != nil {
+	if err := got.fill(c.asked.method, response); err != nil {
 		return nil, err
 	}
 	if bytes.Contains(got.text, []byte(credential.Value())) {
@@ -191,33 +191,33 @@ func (f *fetcher) read(c *call, response *http.Response, credential bridge.Crede
 // measure sets Content-Length where the body is there and its length isn't what the upstream has said.
 func (a *answer) measure(method string) {
 	bodiless := method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
-	if length := strconv.Itoa(len(a.text)); a.rest == nil && !bodiless && singular(a.header, "Content-Length") != length {
-		a.header["Content-Length"] = []string{length}
+	if length := strconv.Itoa(len(a.text)); a.rest == nil && !bodiless && a.header.get("Content-Length") != length {
+		a.header.set("Content-Length", length)
 	}
 }
 
 // fill reads the body, or as much of it as a small answer has.
-func (f *fetcher) fill(got *answer, response *http.Response) (err error) {
+func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 	switch {
-	case response.Request != nil && response.Request.Method == http.MethodHead || response.ContentLength == 0:
+	case method == http.MethodHead || response.Length == 0:
 		return response.Body.Close()
-	case response.ContentLength > smallAnswer:
-	case response.ContentLength > 0:
-		got.text = make([]byte, response.ContentLength)
-		if _, err := io.ReadFull(response.Body, got.text); err != nil {
+	case response.Length > smallAnswer:
+	case response.Length > 0:
+		a.text = make([]byte, response.Length)
+		if _, err := io.ReadFull(response.Body, a.text); err != nil {
 			return brokenOff(err)
 		}
 		return response.Body.Close()
 	default:
-		if got.text, err = io.ReadAll(io.LimitReader(response.Body, smallAnswer+1)); err != nil {
+		if a.text, err = io.ReadAll(io.LimitReader(response.Body, smallAnswer+1)); err != nil {
 			return brokenOff(err)
 		}
-		if len(got.text) <= smallAnswer {
-			got.length = int64(len(got.text))
+		if len(a.text) <= smallAnswer {
+			a.length = int64(len(a.text))
 			return response.Body.Close()
 		}
 	}
-	got.rest = &boundedBody{response.Body, maxRoomAnswer - int64(len(got.text))}
+	a.rest = &boundedBody{response.Body, maxRoomAnswer - int64(len(a.text))}
 	return nil
 }
 
@@ -232,7 +232,7 @@ func brokenOff(err error) error {
 // redact takes fields out of an answer that nobody has yet.
 func (f *fetcher) redact(got *answer, method string) (err error) {
 	empty := got.rest == nil && len(got.text) == 0
-	skip, err := f.redaction.check(got.status, got.header, method == http.MethodHead || empty)
+	skip, err := f.redaction.check(got.status, &got.header, method == http.MethodHead || empty)
 	if skip || err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (f *fetcher) redact(got *answer, method string) (err error) {
 }
 
 // discard gives the connection back where little is left to read, and closes it otherwise.
-func discard(response *http.Response) {
+func discard(response *upstream.Answer) {
 	_, _ = io.CopyN(io.Discard, response.Body, 4<<10)
 	_ = response.Body.Close()
 }

@@ -86,7 +86,7 @@ func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 		w := p.begin(rw, r)
 		defer p.finish(w, r)
 		path, query, hasQuery := strings.Cut(r.RequestURI, "?") // judged by nobody
-		w.call.target, w.call.route = target{path: path, query: query, hasQuery: hasQuery}, "GET /v1/info"
+		w.call.target, w.call.route = target{raw: r.RequestURI, path: path, query: query, hasQuery: hasQuery}, "GET /v1/info"
 		room(w, r)
 	}).Host
 	if answer := wrong.get(t, "/v1/info"); answer.status != 200 {

@@ -35,7 +35,7 @@ const (
 	asMember = "Authorization: Bearer good"
 )
 
-var upstreamSync = flag.Bool("upstream-sync", true, "run the gateway with UPSTREAM_SYNC")
+var fastLane = flag.Bool("fast-lane", true, "run the gateway with FAST_LANE")
 
 // fakeBridge is a bridge without cryptography: it knows one member, and takes access tokens from issue, each until it is
 // rejected. What is set before a request is what that step answers.
@@ -136,7 +136,7 @@ func (s setup) connected(t testing.TB) Options {
 	}
 	to := func(name string, base *url.URL, timeout time.Duration) *upstream.Upstream {
 		u, err := upstream.New(upstream.Options{
-			Name: name, Base: base, Timeout: cmp.Or(timeout, patience), Slots: max(1, s.MaxInFlight), Synchronous: *upstreamSync,
+			Name: name, Base: base, Timeout: cmp.Or(timeout, patience), Slots: max(1, s.MaxInFlight), Direct: *fastLane,
 			Metrics: metrics, Tracing: s.Tracing,
 		})
 		if err != nil {
@@ -161,6 +161,35 @@ func (s setup) handler(t testing.TB) *Proxy {
 	return p
 }
 
+// asking asks through a RoundTripper.
+type asking struct {
+	http.RoundTripper
+	base *url.URL
+}
+
+// Ask implements asker.
+func (a asking) Ask(ctx context.Context, r *upstream.Request) (*upstream.Answer, error) {
+	sent, err := http.NewRequestWithContext(ctx, r.Method, a.base.String()+r.Target, r.Body)
+	if err != nil {
+		return nil, err
+	}
+	sent.Header["User-Agent"] = []string{""}
+	for _, f := range r.Fields {
+		sent.Header[f.Name] = append(slices.Clip(slices.DeleteFunc(sent.Header[f.Name], func(v string) bool { return v == "" })), f.Value)
+	}
+	got, err := a.RoundTrip(sent)
+	if err != nil {
+		return nil, err
+	}
+	answer := &upstream.Answer{Status: got.StatusCode, Length: got.ContentLength, Body: got.Body}
+	for name, values := range got.Header {
+		for _, value := range values {
+			answer.Fields = append(answer.Fields, upstream.Field{Name: name, Value: value})
+		}
+	}
+	return answer, nil
+}
+
 // wired is handler with rt in place of both upstreams.
 func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
 	t.Helper()
@@ -174,7 +203,7 @@ func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
 		t.Fatal(err)
 	}
 	glory, room := newGloryHandler(o, limiters), newRoomHandler(o, limiters.member, tracing{}, p.metrics)
-	glory.reverse.Transport, room.reverse.Transport.(*fetcher).interwater = rt, rt
+	glory.reverse.Transport, room.reverse.Transport.(*fetcher).interwater = rt, asking{rt, o.Interwater.Base()}
 	p.routes.glory.serve, p.routes.room.serve = glory.serve, room.serve
 	return p
 }

@@ -5,9 +5,12 @@ package proxy
 import (
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"roomgate/internal/upstream"
 )
 
 // headerRule says where a header of a room request or answer may go. Names are in canonical form.
@@ -39,54 +42,92 @@ var roomHeaders = [...]headerRule{
 	{name: "Retry-After", down: true},
 }
 
-// noUserAgent keeps net/http from sending its own.
-var noUserAgent = []string{""}
+// roomValues are a request's values of the headers in the table, row by row.
+type roomValues [len(roomHeaders)][]string
 
-// uncached is the Cache-Control of every room answer.
-var uncached = []string{"private, no-store"}
-
-// rising returns the headers of a request that reach Interwater with the method. The values are h's own.
-func rising(h http.Header, method string) http.Header {
-	body := method != http.MethodGet && method != http.MethodHead
-	var values [len(roomHeaders)][]string
-	size := 8 // User-Agent and what the gateway sets
+// rowOf is a header's row in the table, or -1.
+func rowOf(name string) int {
 	for i := range roomHeaders {
-		if rule := &roomHeaders[i]; rule.up && (body || !rule.content) {
-			if values[i] = h[rule.name]; len(values[i]) > 0 {
-				size++
-			}
+		if roomHeaders[i].name == name {
+			return i
 		}
 	}
-	risen := make(http.Header, size)
-	risen["User-Agent"] = noUserAgent
-	for i := range roomHeaders {
-		if len(values[i]) > 0 {
-			risen[roomHeaders[i].name] = values[i]
-		}
-	}
-	return risen
+	return -1
 }
 
-// falling returns the headers of Interwater's answer that reach the client. The values are h's own.
-func falling(h http.Header) http.Header {
-	fallen := make(http.Header, 8)
+// valuesOf looks the table's headers up. The values are h's own.
+func valuesOf(h http.Header) (values roomValues) {
 	for i := range roomHeaders {
-		rule := &roomHeaders[i]
-		if values := h[rule.name]; rule.down && len(values) > 0 {
-			fallen[rule.name] = values
+		values[i] = h[roomHeaders[i].name]
+	}
+	return values
+}
+
+// fields are the lines of a header. Names are in canonical form.
+type fields []upstream.Field
+
+// get is the first value of a name; "" where there is none.
+func (f fields) get(name string) string {
+	for i := range f {
+		if f[i].Name == name {
+			return f[i].Value
 		}
 	}
-	fallen["Cache-Control"] = uncached
+	return ""
+}
+
+// set puts one value in the place of all of a name. The lines stay sorted if they are.
+func (f *fields) set(name, value string) {
+	f.del(name)
+	at := 0
+	for at < len(*f) && (*f)[at].Name < name {
+		at++
+	}
+	*f = slices.Insert(*f, at, upstream.Field{Name: name, Value: value})
+}
+
+func (f *fields) del(name string) {
+	*f = slices.DeleteFunc(*f, func(line upstream.Field) bool { return line.Name == name })
+}
+
+// addTo adds the lines to h.
+func (f fields) addTo(h http.Header) {
+	values := make([]string, len(f)) // one allocation
+	for i := range f {
+		name := f[i].Name
+		if values[i] = f[i].Value; h[name] == nil {
+			h[name] = values[i : i+1 : i+1]
+		} else {
+			h[name] = append(h[name], f[i].Value)
+		}
+	}
+}
+
+// falling returns the lines of Interwater's answer that reach the client, sorted by name as net/http sends them.
+func falling(from []upstream.Field) fields {
+	fallen := make(fields, 0, len(from)+1)
+	add := func(line upstream.Field) {
+		at := len(fallen)
+		fallen = append(fallen, line)
+		for ; at > 0 && fallen[at-1].Name > line.Name; at-- {
+			fallen[at] = fallen[at-1]
+		}
+		fallen[at] = line
+	}
+	add(upstream.Field{Name: "Cache-Control", Value: "private, no-store"})
+	for i := range from {
+		if row := rowOf(from[i].Name); row >= 0 && roomHeaders[row].down {
+			add(from[i])
+		}
+	}
 	return fallen
 }
 
 // inQuestion reports whether a name in an answer's Vary is part of the question, or never reaches Interwater.
 func inQuestion(name string) bool {
 	name = http.CanonicalHeaderKey(name)
-	for i := range roomHeaders {
-		if roomHeaders[i].name == name {
-			return roomHeaders[i].question
-		}
+	if row := rowOf(name); row >= 0 {
+		return roomHeaders[row].question
 	}
 	switch name {
 	case "X-Forwarded-Host", "X-Forwarded-Proto":
@@ -131,21 +172,30 @@ func dropHopByHop(h http.Header) {
 	}
 }
 
-// identify sets what the gateway says of the request to either upstream.
-func identify(h http.Header, c *call) {
-	values := []string{c.requestID, c.forwarded.chain, c.forwarded.host, c.forwarded.proto, traceparent(c.span), "1.1 roomgate"} // one allocation
-	h["X-Request-Id"] = values[0:1:1]
-	h["X-Forwarded-For"] = values[1:2:2]
-	delete(h, "X-Forwarded-Host") // HTTP/1.0 may have none
-	if c.forwarded.host != "" {
-		h["X-Forwarded-Host"] = values[2:3:3]
+// identity adds what the gateway says of the request to either upstream.
+func (c *call) identity(to fields) fields {
+	to = append(to,
+		upstream.Field{Name: "Traceparent", Value: traceparent(c.span)},
+		upstream.Field{Name: "Via", Value: "1.1 roomgate"},
+		upstream.Field{Name: "X-Forwarded-For", Value: c.forwarded.chain},
+		upstream.Field{Name: "X-Forwarded-Proto", Value: c.forwarded.proto},
+		upstream.Field{Name: "X-Request-Id", Value: c.requestID},
+	)
+	if c.forwarded.host != "" { // HTTP/1.0 may have none
+		to = append(to, upstream.Field{Name: "X-Forwarded-Host", Value: c.forwarded.host})
 	}
-	h["X-Forwarded-Proto"] = values[3:4:4]
-	h["Traceparent"] = values[4:5:5]
-	h["Via"] = values[5:6:6]
+	if state := c.span.TraceState(); state.Len() > 0 {
+		to = append(to, upstream.Field{Name: "Tracestate", Value: state.String()})
+	}
+	return to
+}
+
+// identify puts it in the place of what the client said.
+func identify(h http.Header, c *call) {
 	delete(h, "Tracestate")
-	if state := c.span.TraceState().String(); state != "" {
-		h.Set("Tracestate", state)
+	delete(h, "X-Forwarded-Host")
+	for _, line := range c.identity(nil) {
+		h[line.Name] = []string{line.Value}
 	}
 }
 

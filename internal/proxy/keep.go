@@ -16,19 +16,20 @@ const (
 // keptAnswer is an answer and when it came.
 type keptAnswer struct {
 	*answer
+	question   question
 	at         time.Time
 	refreshing bool
 }
 
 // fresh is the kept answer to a question, if one is young enough. Of those who find an old one the first renews it; until it
 // has, the others get that one as long as its time isn't over. The caller holds s.mu.
-func (s *sharing) fresh(q question, now time.Time) *answer {
-	k, ok := s.kept.Get(q)
-	if !ok {
+func (s *shard) fresh(q *question, hash uint64, now time.Time) *answer {
+	k, ok := s.kept.Get(hash)
+	if !ok || k.question != *q {
 		return nil
 	}
-	age := now.Sub(k.at)
-	if age < s.ttl && (k.refreshing || age < s.ttl-s.ttl/refreshShare) {
+	age, ttl := now.Sub(k.at), s.of.ttl
+	if age < ttl && (k.refreshing || age < ttl-ttl/refreshShare) {
 		return k.answer
 	}
 	k.refreshing = true
@@ -36,22 +37,28 @@ func (s *sharing) fresh(q question, now time.Time) *answer {
 }
 
 // keep takes a flight's answer, if it is one to be kept. The caller holds s.mu.
-func (s *sharing) keep(f *flight) {
-	if k, ok := s.kept.Peek(f.question); ok {
+func (s *shard) keep(f *flight) {
+	if k, ok := s.kept.Peek(f.hash); ok {
 		k.refreshing = false
 	}
 	if f.answer == nil || f.answer.status != http.StatusOK || f.writes != s.writes {
 		return
 	}
-	s.kept.Remove(f.question)
-	s.kept.Add(f.question, &keptAnswer{answer: f.answer, at: time.Now()})
-	for s.size += len(f.answer.text); s.size > maxKept; {
+	s.kept.Remove(f.hash)
+	s.kept.Add(f.hash, &keptAnswer{answer: f.answer, question: f.question.clone(), at: time.Now()})
+	for s.size += len(f.answer.text); s.size > maxKept/shards; {
 		s.kept.RemoveOldest()
 	}
 }
 
 // forget makes sure that no answer from before is given to anybody who asks from now on.
 func (s *sharing) forget() {
+	for i := range s.shards {
+		s.shards[i].forget()
+	}
+}
+
+func (s *shard) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writes++

@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+
+	"roomgate/internal/upstream"
 )
 
 // questionHeaders is how many headers of the table are part of the question.
@@ -22,39 +25,53 @@ type question struct {
 	header        [questionHeaders]string // their values, joined by NUL, which no value contains
 }
 
+// clone returns a question that keeps nothing of the request in memory that it was read from.
+func (q *question) clone() question {
+	own := *q
+	for _, text := range []*string{&own.license, &own.role, &own.path, &own.query, &own.host, &own.proto} {
+		*text = strings.Clone(*text)
+	}
+	for i := range own.header {
+		own.header[i] = strings.Clone(own.header[i])
+	}
+	return own
+}
+
 // asked is a question with what goes up beside it.
 type asked struct {
 	question
-	rising http.Header   // what of the client's headers reaches Interwater
-	body   io.ReadCloser // nil: none. It comes from ReverseProxy, whose bodies close without waiting for the client
-	length int64         // of the body; -1: unknown
+	request upstream.Request // the access token is yet to come
 }
 
-// ask reads an admitted request's question, and what goes up beside it.
-func ask(c *call, r *http.Request) *asked {
-	a := &asked{
-		question: question{
-			method: r.Method, license: c.grant.License, role: c.grant.Role, path: c.target.path, query: c.target.query, hasQuery: c.target.hasQuery,
-			host: c.forwarded.host, proto: c.forwarded.proto,
-		},
-		rising: rising(r.Header, r.Method),
+// ask reads an admitted request's question, and what goes up beside it. values are those of the headers in the table.
+func (c *call) ask(values *roomValues) {
+	a := &c.asked
+	a.question = question{
+		method: c.method, license: c.grant.License, role: c.grant.Role, path: c.target.path, query: c.target.query, hasQuery: c.target.hasQuery,
+		host: c.forwarded.host, proto: c.forwarded.proto,
 	}
-	identify(a.rising, c)
-	at := 0
+	a.request.Method, a.request.Target = c.method, c.target.raw
+	at, body := 0, c.method != http.MethodGet && c.method != http.MethodHead
 	for i := range roomHeaders {
-		if rule := &roomHeaders[i]; rule.question {
-			a.header[at] = strings.Join(r.Header[rule.name], "\x00")
+		rule := &roomHeaders[i]
+		if rule.question {
+			a.header[at] = strings.Join(values[i], "\x00")
 			at++
 		}
+		if rule.up && (body || !rule.content) {
+			for _, value := range values[i] {
+				a.request.Fields = append(a.request.Fields, upstream.Field{Name: rule.name, Value: value})
+			}
+		}
 	}
-	return a
+	a.request.Fields = c.identity(a.request.Fields)
 }
 
 // answer is Interwater's answer as members get it: after the allow-list of headers and redaction. It is never changed, and
 // several may have it at once, unless it has a rest.
 type answer struct {
 	status int
-	header http.Header
+	header fields        // sorted by name
 	text   []byte        // the body, or its beginning where there is a rest
 	rest   io.ReadCloser // nil: text is all. Otherwise the answer is for one alone, who closes it
 	length int64         // of the whole body; -1: unknown
@@ -95,16 +112,47 @@ type readCloser struct {
 	io.Closer
 }
 
-// mayShare reports whether an answer with this header is for everybody who asks the same. Set-Cookie doesn't matter: it ends
-// at the gateway.
-func mayShare(h http.Header) bool {
-	if strings.Contains(strings.ToLower(strings.Join(h["Cache-Control"], ",")), "no-store") {
-		return false
+// complete reads the rest of an answer, up to a length. What is longer keeps a rest.
+func (a *answer) complete(most int) (*answer, error) {
+	text, err := io.ReadAll(io.LimitReader(a.rest, int64(most-len(a.text)+1)))
+	if err != nil {
+		_ = a.rest.Close()
+		return nil, brokenOff(err)
 	}
-	for _, line := range h["Vary"] {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name != "" && !inQuestion(name) {
+	whole := *a
+	if whole.text = append(slices.Clip(a.text), text...); len(whole.text) <= most {
+		whole.rest, whole.length = nil, int64(len(whole.text))
+		_ = a.rest.Close()
+	}
+	return &whole, nil
+}
+
+// leftBody calls release with its end.
+type leftBody struct {
+	io.ReadCloser
+	release func() bool
+}
+
+// Close implements io.Closer.
+func (b *leftBody) Close() error {
+	defer b.release()
+	return b.ReadCloser.Close()
+}
+
+// mayShare reports whether an answer with these lines is for everybody who asks the same. Set-Cookie doesn't matter: it ends
+// at the gateway.
+func mayShare(lines fields) bool {
+	for i := range lines {
+		switch line := &lines[i]; line.Name {
+		case "Cache-Control":
+			if strings.Contains(strings.ToLower(line.Value), "no-store") {
 				return false
+			}
+		case "Vary":
+			for name := range strings.SplitSeq(line.Value, ",") {
+				if name = strings.TrimSpace(name); name != "" && !inQuestion(name) {
+					return false
+				}
 			}
 		}
 	}

@@ -42,26 +42,26 @@ func newRedaction(fields []string) *redaction {
 // check judges an answer by its head, that of a HEAD request if head is set, and adapts the header to the redacted
 // body. skip: nothing is to be taken out, as there is no body. The error wraps errUnreadable. Who finds out later that
 // the body is empty may ignore that: an empty answer passes, whatever its head says.
-func (d *redaction) check(status int, header http.Header, head bool) (skip bool, err error) {
+func (d *redaction) check(status int, header *fields, head bool) (skip bool, err error) {
 	bodiless := head || status == http.StatusNotModified || status == http.StatusNoContent
-	if !bodiless && header.Get("Content-Length") == "0" {
+	if !bodiless && header.get("Content-Length") == "0" {
 		return true, nil
 	}
-	header.Del("Content-Length")
+	header.del("Content-Length")
 	// Two bodies under one strong tag would be a lie (RFC 9110 §8.8.1). A weak one still serves If-None-Match.
-	switch tag := header.Get("Etag"); {
+	switch tag := header.get("Etag"); {
 	case strings.HasPrefix(tag, `"`):
-		header.Set("Etag", "W/"+tag)
+		header.set("Etag", "W/"+tag)
 	case !strings.HasPrefix(tag, "W/"):
-		header.Del("Etag")
+		header.del("Etag")
 	}
 	if bodiless {
 		return true, nil
 	}
-	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	if encoding := header.get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return false, fmt.Errorf("%w: compressed", errUnreadable)
 	}
-	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	kind, _, err := mime.ParseMediaType(header.get("Content-Type"))
 	if err != nil || kind != "application/json" && !strings.HasSuffix(kind, "+json") {
 		return false, fmt.Errorf("%w: not JSON", errUnreadable)
 	}

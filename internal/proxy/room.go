@@ -15,7 +15,7 @@ import (
 )
 
 // headerOfNothing is the header of requests whose header nobody reads. ReverseProxy looks for a User-Agent.
-var headerOfNothing = http.Header{"User-Agent": noUserAgent}
+var headerOfNothing = http.Header{"User-Agent": {""}}
 
 // roomHandler lets authorised members through.
 type roomHandler struct {
@@ -62,7 +62,8 @@ func (h *roomHandler) serve(w *writer, r *http.Request) {
 	if h.redacts && c.grant.Role != bridge.RoleOwner {
 		r.Header.Del("Accept-Encoding") // what is compressed can't be read
 	}
-	c.asked = ask(c, r)
+	values := valuesOf(r.Header)
+	c.ask(&values)
 	crossing := withCall(r, c)
 	crossing.Header = nil // ReverseProxy would copy it
 	h.reverse.ServeHTTP(w, crossing)

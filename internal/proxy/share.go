@@ -6,7 +6,7 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"io"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +26,8 @@ const (
 	// answer of somebody else's.
 	apartTime = 10 * time.Second
 	maxApart  = 4096
+	// shards is how many locks there are, each for as large a part of all questions.
+	shards = 16
 )
 
 // sharing is safe for concurrent use.
@@ -34,22 +36,31 @@ type sharing struct {
 	ttl          time.Duration // how long an answer is kept; 0: not at all
 	patience     time.Duration // how long a member waits for an answer, at most
 	shared, hits prometheus.Counter
+	seed         maphash.Seed // of the questions' hashes
+	shards       [shards]shard
+}
+
+// shard is what there is to a part of all questions, by their hashes. Two questions of one hash share nothing.
+type shard struct {
+	of *sharing
 
 	mu      sync.Mutex // guards what follows, and the flights
-	flights map[question]*flight
-	kept    *simplelru.LRU[question, *keptAnswer]
-	apart   *simplelru.LRU[question, time.Time] // until when
-	size    int                                 // of all kept, in bytes
-	writes  int                                 // grows with every request that may change something
+	flights map[uint64]*flight
+	kept    *simplelru.LRU[uint64, *keptAnswer]
+	apart   *simplelru.LRU[uint64, time.Time] // until when
+	size    int                               // of all kept, in bytes
+	writes  int                               // grows with every request that may change something
 }
 
 // flight is a question with the calls that are under way for it and the members who wait.
 type flight struct {
 	question question
-	calls    []*ownCall
-	began    time.Time // the latest call
-	waiting  int       // members, those among them who make the calls
-	writes   int       // the sharing's when it began
+	hash     uint64
+	shard    *shard
+	calls    []*callContext // they don't end with the client that began them, as long as others wait
+	began    time.Time      // the latest call
+	waiting  int            // members, those among them who make the calls
+	writes   int            // the shard's when it began
 	landed   bool
 
 	// done is closed when it has landed. What follows is set before that and never changed: an answer or an error for all,
@@ -58,12 +69,9 @@ type flight struct {
 	answer *answer
 	err    error
 
-	first    ownCall     // most flights have one call
-	firstOne [1]*ownCall // holds calls
+	first    callContext // most flights have one call
+	firstOne [1]*callContext
 }
-
-// ownCall is one call of a flight. It doesn't end with the client that began it, as long as others wait.
-type ownCall struct{ cancel context.CancelCauseFunc }
 
 // newSharing returns nil where nothing is shared.
 func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
@@ -71,11 +79,15 @@ func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
 		return nil
 	}
 	s := &sharing{
-		share: share, ttl: ttl, patience: patience, flights: make(map[question]*flight),
+		share: share, ttl: ttl, patience: patience, seed: maphash.MakeSeed(),
 		shared: m.answers.WithLabelValues("shared"), hits: m.answers.WithLabelValues("kept"),
 	}
-	s.kept, _ = simplelru.NewLRU(maxKeptCount, func(_ question, k *keptAnswer) { s.size -= len(k.text) }) // fails for sizes below 1 only
-	s.apart, _ = simplelru.NewLRU[question, time.Time](maxApart, nil)
+	for i := range s.shards {
+		p := &s.shards[i]
+		p.of, p.flights = s, make(map[uint64]*flight)
+		p.kept, _ = simplelru.NewLRU(maxKeptCount/shards, func(_ uint64, k *keptAnswer) { p.size -= len(k.text) }) // fails for sizes below 1 only
+		p.apart, _ = simplelru.NewLRU[uint64, time.Time](maxApart/shards, nil)
+	}
 	return s
 }
 
@@ -90,8 +102,9 @@ const (
 
 // get returns the answer to q: a kept one, another member's, or that of call, which it makes for others too. The error is
 // call's or ctx's, or wraps upstream.ErrTimeout.
-func (s *sharing) get(ctx context.Context, q question, call func(context.Context) (*answer, error)) (*answer, error) {
-	f, kept, role := s.join(q)
+func (s *sharing) get(ctx context.Context, q *question, call func(context.Context) (*answer, error)) (*answer, error) {
+	hash := maphash.Comparable(s.seed, *q)
+	f, kept, role := s.shards[hash%shards].join(q, hash)
 	switch {
 	case kept != nil:
 		s.hits.Inc()
@@ -105,28 +118,25 @@ func (s *sharing) get(ctx context.Context, q question, call func(context.Context
 }
 
 // join finds what there is to a question.
-func (s *sharing) join(q question) (*flight, *answer, role) {
+func (s *shard) join(q *question, hash uint64) (*flight, *answer, role) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if s.ttl > 0 {
-		if kept := s.fresh(q, now); kept != nil {
+	if s.of.ttl > 0 {
+		if kept := s.fresh(q, hash, now); kept != nil {
 			return nil, kept, alone
 		}
 	}
-	if until, ok := s.apart.Peek(q); ok {
-		if now.Before(until) {
-			return nil, nil, alone
-		}
-		s.apart.Remove(q)
+	if s.apart.Len() > 0 && s.isApart(hash, now) {
+		return nil, nil, alone
 	}
-	f := s.flights[q]
+	f := s.flights[hash]
 	switch {
 	case f == nil:
-		f = &flight{question: q, writes: s.writes}
+		f = &flight{question: *q, hash: hash, shard: s, writes: s.writes}
 		f.calls = f.firstOne[:0]
-		s.flights[q] = f
-	case !s.share:
+		s.flights[hash] = f
+	case !s.of.share, f.question != *q:
 		return nil, nil, alone
 	case now.Sub(f.began) < joinTime:
 		if f.done == nil {
@@ -140,52 +150,59 @@ func (s *sharing) join(q question) (*flight, *answer, role) {
 	return f, nil, leads
 }
 
+// isApart reports whether a question's answer was not for sharing lately. The caller holds s.mu.
+func (s *shard) isApart(hash uint64, now time.Time) bool {
+	until, ok := s.apart.Peek(hash)
+	if ok && !now.Before(until) {
+		s.apart.Remove(hash)
+	}
+	return ok && now.Before(until)
+}
+
 // lead makes a call in the caller's goroutine. The call ends with ctx only if nobody else waits.
 func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
-	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	own := s.begin(f, cancel)
-	stay := context.AfterFunc(ctx, func() { s.leave(f) })
+	own := f.begin(detach(ctx))
+	stay := afterFunc(ctx, f.leave)
 	returned := false
 	defer func() {
 		if !returned { // a panic: the others must not wait for what won't come
-			_, _ = s.settle(f, own, stay(), nil, errPanic)
-			cancel(nil)
+			_, _ = f.settle(own, stay(), nil, errPanic)
+			own.cancel()
 		}
 	}()
-	got, err := call(detached)
+	got, err := call(own)
 	returned = true
-	if err == nil && got.shared && got.rest != nil && s.wanted(f) {
+	if err == nil && got.shared && got.rest != nil && f.wanted() {
 		got, err = got.complete(maxShared)
 	}
-	outcome, err := s.settle(f, own, stay(), got, err)
-	if err != nil || outcome.rest == nil {
-		cancel(nil)
-		return outcome, err
+	outcome, err := f.settle(own, stay(), got, err)
+	if err == nil && outcome.rest != nil {
+		// What is left is for this member alone, and ends with it.
+		outcome.rest = &leftBody{outcome.rest, afterFunc(ctx, own.cancel)}
 	}
-	// What is left is for this member alone, and ends with it.
-	outcome.rest = &leftBody{outcome.rest, context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) }), cancel}
-	return outcome, nil
+	return outcome, err
 }
 
-// begin adds a call to the flight.
-func (s *sharing) begin(f *flight, cancel context.CancelCauseFunc) *ownCall {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// begin adds a call to the flight, which has the values of ctx.
+func (f *flight) begin(ctx context.Context) *callContext {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
 	own := &f.first
-	if own.cancel != nil {
-		own = new(ownCall)
+	if own.Context != nil {
+		own = new(callContext)
 	}
-	own.cancel = cancel
+	own.Context = ctx
 	f.calls = append(f.calls, own)
 	return own
 }
 
 // settle ends a call of the flight: its outcome is everybody's, unless another's came first. stayed tells that the
 // member who made it is still there.
-func (s *sharing) settle(f *flight, own *ownCall, stayed bool, got *answer, err error) (*answer, error) {
+func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (*answer, error) {
+	s := f.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.calls = slices.DeleteFunc(f.calls, func(c *ownCall) bool { return c == own })
+	f.calls = slices.DeleteFunc(f.calls, func(c *callContext) bool { return c == own })
 	if stayed {
 		f.waiting--
 	}
@@ -196,11 +213,11 @@ func (s *sharing) settle(f *flight, own *ownCall, stayed bool, got *answer, err 
 	case err != nil && len(f.calls) > 0: // the others may yet bring an answer
 	case err == nil && (!got.shared || got.rest != nil):
 		if !got.shared {
-			s.apart.Add(f.question, time.Now().Add(apartTime))
+			s.apart.Add(f.hash, time.Now().Add(apartTime))
 		}
-		s.land(f, nil, nil)
+		f.land(nil, nil)
 	default:
-		s.land(f, got, err)
+		f.land(got, err)
 	}
 	return got, err
 }
@@ -212,10 +229,10 @@ func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Conte
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		s.leave(f)
+		f.leave()
 		return nil, context.Cause(ctx)
 	case <-late.C:
-		s.leave(f)
+		f.leave()
 		return nil, errWaited
 	}
 	if f.err != nil {
@@ -236,7 +253,7 @@ func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Conte
 		cancel(nil)
 		return got, err
 	}
-	got.rest = &leftBody{got.rest, func() bool { return true }, cancel}
+	got.rest = &leftBody{got.rest, func() bool { cancel(nil); return true }}
 	return got, nil
 }
 
@@ -244,24 +261,25 @@ func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Conte
 var errWaited = fmt.Errorf("%s: another member's call: %w", upstreamInterwater, upstream.ErrTimeout)
 
 // leave tells that a member's client has gone. With the last one the calls end.
-func (s *sharing) leave(f *flight) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (f *flight) leave() {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
 	f.waiting--
 	if f.waiting > 0 || f.landed {
 		return
 	}
-	s.land(f, nil, context.Canceled)
+	f.land(nil, context.Canceled)
 }
 
 // land gives the flight's outcome to all who wait, and ends its other calls where there is one for all. The caller holds
-// s.mu.
-func (s *sharing) land(f *flight, got *answer, err error) {
+// the shard's mu.
+func (f *flight) land(got *answer, err error) {
+	s := f.shard
 	f.landed, f.answer, f.err = true, got, err
-	if s.flights[f.question] == f {
-		delete(s.flights, f.question)
+	if s.flights[f.hash] == f {
+		delete(s.flights, f.hash)
 	}
-	if s.ttl > 0 {
+	if s.of.ttl > 0 {
 		s.keep(f)
 	}
 	if f.done != nil {
@@ -269,43 +287,14 @@ func (s *sharing) land(f *flight, got *answer, err error) {
 	}
 	if got != nil || err != nil {
 		for _, other := range f.calls {
-			other.cancel(context.Canceled)
+			other.cancel()
 		}
 	}
 }
 
 // wanted reports whether anybody but the one who makes the call has use for the answer.
-func (s *sharing) wanted(f *flight) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ttl > 0 || f.waiting > 1
-}
-
-// complete reads the rest of an answer, up to a length. What is longer keeps a rest.
-func (a *answer) complete(most int) (*answer, error) {
-	text, err := io.ReadAll(io.LimitReader(a.rest, int64(most-len(a.text)+1)))
-	if err != nil {
-		_ = a.rest.Close()
-		return nil, brokenOff(err)
-	}
-	whole := *a
-	if whole.text = append(slices.Clip(a.text), text...); len(whole.text) <= most {
-		whole.rest, whole.length = nil, int64(len(whole.text))
-		_ = a.rest.Close()
-	}
-	return &whole, nil
-}
-
-// leftBody releases what holds a call with its end.
-type leftBody struct {
-	io.ReadCloser
-	stay   func() bool
-	cancel context.CancelCauseFunc
-}
-
-// Close implements io.Closer.
-func (b *leftBody) Close() error {
-	defer b.cancel(nil)
-	defer b.stay()
-	return b.ReadCloser.Close()
+func (f *flight) wanted() bool {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	return f.shard.of.ttl > 0 || f.waiting > 1
 }

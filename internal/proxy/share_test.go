@@ -28,7 +28,7 @@ type office struct {
 
 // spoken is an answer for everybody.
 func spoken(status int, text string) *answer {
-	return &answer{status: status, header: http.Header{}, text: []byte(text), length: int64(len(text)), shared: true}
+	return &answer{status: status, text: []byte(text), length: int64(len(text)), shared: true}
 }
 
 func newOffice(ttl time.Duration) *office {
@@ -50,6 +50,14 @@ func (o *office) call(ctx context.Context) (*answer, error) {
 		}
 	}
 	return o.answer(n)
+}
+
+// underWay is how many flights there are.
+func (o *office) underWay() (n int) {
+	for i := range o.shards {
+		n += len(o.shards[i].flights)
+	}
+	return n
 }
 
 func (o *office) count() int {
@@ -74,7 +82,7 @@ func (o *office) ask(ctx context.Context, q question) <-chan got {
 	done := make(chan got, 1)
 	go func() {
 		began := time.Now()
-		a, err := o.get(ctx, q, o.call)
+		a, err := o.get(ctx, &q, o.call)
 		if err != nil {
 			done <- got{err: err, took: time.Since(began)}
 			return
@@ -104,8 +112,8 @@ func TestIdenticalRequestsShareOneCall(t *testing.T) {
 		if got := <-o.ask(t.Context(), usual); got.body != "answer 2" {
 			t.Errorf("an answer from before is given to one who asks later: %+v", got)
 		}
-		if o.count() != 2 || len(o.flights) != 0 {
-			t.Errorf("%d calls, %d flights", o.count(), len(o.flights))
+		if o.count() != 2 || o.underWay() != 0 {
+			t.Errorf("%d calls, %d flights", o.count(), o.underWay())
 		}
 	})
 }
@@ -259,14 +267,14 @@ func TestAPanicIsAnErrorForThoseWhoWait(t *testing.T) {
 		o.answer = func(int) (*answer, error) { panic("boom") }
 		go func() {
 			defer func() { _ = recover() }()
-			_, _ = o.get(t.Context(), usual, o.call)
+			_, _ = o.get(t.Context(), &usual, o.call)
 		}()
 		synctest.Wait()
 		waiting := o.ask(t.Context(), usual)
 		synctest.Wait()
 		close(o.let)
-		if got := <-waiting; !errors.Is(got.err, errPanic) || got.took > 0 || len(o.flights) != 0 {
-			t.Errorf("%+v, %d flights", got, len(o.flights))
+		if got := <-waiting; !errors.Is(got.err, errPanic) || got.took > 0 || o.underWay() != 0 {
+			t.Errorf("%+v, %d flights", got, o.underWay())
 		}
 	})
 }
@@ -286,7 +294,7 @@ func TestACallEndsWhenNobodyIsLeft(t *testing.T) {
 		if a, b := <-first, <-second; !errors.Is(a.err, context.Canceled) || !errors.Is(b.err, context.Canceled) {
 			t.Errorf("%+v, %+v", a, b)
 		}
-		if len(o.flights) != 0 {
+		if o.underWay() != 0 {
 			t.Error("the flight is still there")
 		}
 		close(o.let)
@@ -324,7 +332,7 @@ func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(o.flights) != 0 {
+		if o.underWay() != 0 {
 			t.Error("the flight is still there")
 		}
 	})
@@ -346,7 +354,7 @@ func TestNobodyWaitsForLongerThanOneTimeout(t *testing.T) {
 			all = append(all, done)
 			go func() {
 				began := time.Now()
-				_, err := o.get(t.Context(), usual, hangs)
+				_, err := o.get(t.Context(), &usual, hangs)
 				done <- got{err: err, took: time.Since(began)}
 			}()
 			time.Sleep(timeout / 100)
@@ -434,8 +442,12 @@ func TestKeptAnswersAreBounded(t *testing.T) {
 		q.path = fmt.Sprint("/v1/sessions/", i)
 		<-o.ask(t.Context(), q)
 	}
-	if o.size > maxKept || o.size != o.kept.Len()*maxShared {
-		t.Errorf("%d bytes in %d answers", o.size, o.kept.Len())
+	size, kept := 0, 0
+	for i := range o.shards {
+		size, kept = size+o.shards[i].size, kept+o.shards[i].kept.Len()
+	}
+	if size == 0 || size > maxKept || size != kept*maxShared {
+		t.Errorf("%d bytes in %d answers", size, kept)
 	}
 }
 
@@ -458,7 +470,7 @@ func TestWhatIsForEverybodyIsInTheHeader(t *testing.T) {
 		"Vary: User-Agent": false, "Vary: X-Forwarded-For": false, "Vary: Cookie": false,
 	} {
 		name, value, _ := strings.Cut(header, ": ")
-		if got := mayShare(http.Header{name: {value}}); got != want {
+		if got := mayShare(fields{{Name: name, Value: value}}); got != want {
 			t.Errorf("%s: %v", header, got)
 		}
 	}

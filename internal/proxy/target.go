@@ -20,8 +20,9 @@ const (
 
 // target is a request target that is clean.
 type target struct {
-	path  string // as sent
-	query string // as sent, without the "?"
+	raw   string // path and query, as sent
+	path  string
+	query string // without the "?"
 	// hasQuery tells an empty query from none.
 	hasQuery bool
 }
@@ -47,6 +48,7 @@ func parseTarget(r *http.Request) (target, error) {
 		raw = rest[start:]
 	}
 	var t target
+	t.raw = raw
 	t.path, t.query, t.hasQuery = strings.Cut(raw, "?")
 	if err := checkPath(t.path); err != nil {
 		return target{}, err

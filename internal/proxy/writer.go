@@ -4,7 +4,6 @@ package proxy
 // out that none may.
 
 import (
-	"maps"
 	"net/http"
 	"time"
 )
@@ -39,7 +38,7 @@ func (w *writer) WriteHeader(status int) {
 	}
 	w.status = status
 	if w.call.refusal == "" {
-		maps.Copy(h, w.call.answered)
+		w.call.answered.addTo(h)
 	}
 	dropCredentials(h)
 	values := []string{w.call.requestID, "nosniff"} // one allocation

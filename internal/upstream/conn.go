@@ -1,12 +1,11 @@
 package upstream
 
-// This file is one connection of the synchronous transport, used by one goroutine at a time. It writes a request's head and
-// reads the answer with net/http's own reader, so that both transports read alike.
+// This file is one connection that has no goroutine of its own, used by one at a time. What isn't plain in an answer is read by
+// net/http's own reader, so that both ways read alike.
 
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"math"
@@ -21,25 +20,20 @@ import (
 type upstreamConn struct {
 	conn   net.Conn // TLS, or socket itself
 	socket *socket
-	tls    *tls.ConnectionState // nil without TLS
-	in     *bufio.Reader        // on this connection's Read
-	unread int64                // how much more may be read
-	left   time.Duration        // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
-	late   bool                 // a Read ran into its deadline
-	abort  func()               // closes the socket; may be called at any time
-	idle   time.Time            // since when it has been
-	until  time.Time            // for how long it may be used
-	one    [1]byte              // what quiet reads into
+	in     *bufio.Reader // on this connection's Read
+	unread int64         // how much more may be read
+	left   time.Duration // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
+	late   bool          // a Read ran into its deadline
+	abort  func()        // closes the socket; may be called at any time
+	idle   time.Time     // since when it has been
+	until  time.Time     // for how long it may be used
+	one    [1]byte       // what quiet reads into
 }
 
 // newUpstreamConn takes over conn, which is TLS on s or s itself.
 func newUpstreamConn(conn net.Conn, s *socket, until time.Time) *upstreamConn {
 	// Not TLS: it would take its leave first, which can wait, and the upstream's reply to that looks like an answer's end.
 	c := &upstreamConn{conn: conn, socket: s, until: until, abort: func() { _ = s.Close() }}
-	if encrypted, ok := conn.(*tls.Conn); ok {
-		state := encrypted.ConnectionState()
-		c.tls = &state
-	}
 	c.in = bufio.NewReader(c) // 4096 bytes, as http.Transport's: a trailer has to fit into it
 	return c
 }
@@ -78,32 +72,46 @@ func (c *upstreamConn) quiet() bool {
 	return n == 0 && errors.Is(err, errNothing)
 }
 
-// roundTrip sends a request and returns its answer. deadline is the upstream's for the header. The connection goes to idle
-// as soon as the answer has been read whole and another may follow, or it is closed. answered tells whether any byte of an
-// answer came.
-func (c *upstreamConn) roundTrip(
-	r *http.Request, head []byte, limits limits, idle *connPool,
-) (_ *http.Response, answered bool, _ error) {
-	var stop func() bool // nil: the context never ends
-	if r.Context().Done() != nil {
-		stop = context.AfterFunc(r.Context(), c.abort)
-	}
-	answer, answered, err := c.exchange(r, head, limits)
+// directAnswer is an answer with all that belongs to it, in one allocation.
+type directAnswer struct {
+	Answer
+	call  call
+	body  connBody
+	exact exactBody // of a plain answer
+}
+
+// exchange sends a request and fills a with its answer. The connection goes to idle as soon as the answer has been read whole
+// and another may follow, or it is closed. answered tells whether any byte of an answer came.
+func (c *upstreamConn) exchange(
+	ctx context.Context, method string, head []byte, limits limits, idle *connPool, a *directAnswer,
+) (answered bool, _ error) {
+	stop := afterFunc(ctx, c.abort)
+	alive, answered, err := c.converse(method, head, limits, a)
 	if err != nil {
 		if stop != nil {
 			stop()
 		}
 		c.abort()
-		return nil, answered, c.cause(err)
+		return answered, c.cause(err)
 	}
-	answer.TLS = c.tls
-	body := &connBody{body: answer.Body, conn: c, stop: stop, idle: idle, alive: !answer.Close && answer.StatusCode >= 200}
-	if answer.Body == http.NoBody {
-		_ = body.end(io.EOF)
+	a.body = connBody{body: a.Body, conn: c, stop: stop, idle: idle, alive: alive}
+	if a.Body == http.NoBody {
+		_ = a.body.end(io.EOF)
 	} else {
-		answer.Body = body
+		a.Body = &a.body
 	}
-	return answer, true, nil
+	return true, nil
+}
+
+// afterFunc is context.AfterFunc, which is nil for a context that never ends, and cheap for one that has a way of its own.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if own, ok := ctx.(interface{ AfterFunc(f func()) func() bool }); ok {
+		return own.AfterFunc(f)
+	}
+	if ctx.Done() == nil {
+		return nil
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // cause is errLate where a deadline has passed, whatever net/http's reader has made of that.
@@ -120,29 +128,32 @@ type limits struct {
 	header   int64     // how long that may be, in bytes
 }
 
-// exchange writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here.
-func (c *upstreamConn) exchange(r *http.Request, head []byte, limits limits) (_ *http.Response, answered bool, _ error) {
+// converse writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here. alive tells
+// whether another request may follow.
+func (c *upstreamConn) converse(method string, head []byte, limits limits, a *directAnswer) (alive, answered bool, _ error) {
 	c.left = 0
 	_ = c.conn.SetDeadline(limits.deadline) // closed: Write says so
 	if _, err := c.conn.Write(head); err != nil {
-		return nil, false, err
+		return false, false, err
 	}
 	c.unread = limits.header // all answers share it
 	if _, err := c.in.Peek(1); err != nil {
-		return nil, false, err
+		return false, false, err
 	}
 	for {
-		answer := readPlain(c.in, r)
-		if answer == nil {
-			var err error
-			if answer, err = http.ReadResponse(c.in, r); err != nil {
-				return nil, true, err
+		alive := method == http.MethodGet && readPlain(c.in, a)
+		if !alive {
+			answer, err := http.ReadResponse(c.in, &http.Request{Method: method})
+			if err != nil {
+				return false, true, err
 			}
+			a.Status, a.Fields, a.Length, a.Body = answer.StatusCode, fieldsOf(answer.Header), answer.ContentLength, answer.Body
+			alive = !answer.Close && answer.StatusCode >= 200
 		}
-		if answer.StatusCode < 100 || answer.StatusCode > 199 || answer.StatusCode == http.StatusSwitchingProtocols {
+		if a.Status < 100 || a.Status > 199 || a.Status == http.StatusSwitchingProtocols {
 			c.unread = math.MaxInt64
 			c.left = max(1, time.Until(limits.deadline))
-			return answer, true, nil
+			return alive, true, nil
 		}
 	}
 }

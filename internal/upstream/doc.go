@@ -6,9 +6,9 @@
 //	host and scheme are the upstream's ─ a slot is free (ErrBusy) ─ the circuit is not open (ErrCircuit) ─
 //	the request is sent ─ a header comes (ErrFailed, ErrTimeout, ErrBody) ─ the body is read (ErrFailed, ErrTimeout)
 //
-// There are two transports, and what follows holds for both. net/http's takes any request. The synchronous one takes GET and
-// HEAD without a body, which are most: it writes and reads in the caller's goroutine, over connections of its own. Hooks
-// of httptrace are not called there.
+// There are two ways, and what follows holds for both. RoundTrip takes any request and goes through net/http. Ask takes what the
+// gateway has written itself, which is most of all: GET and HEAD without a body it writes and reads in the caller's goroutine, over
+// connections of its own, where Options.Direct says so.
 //
 // # Time
 //

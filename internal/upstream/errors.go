@@ -35,6 +35,7 @@ var (
 	errSlowBody   = errors.New("too slow")
 	errBodyClosed = errors.New("read on closed answer") // a Read after Close, or interrupted by it
 	errLate       = errors.New("time is over")          // a transport's own: Upstream makes ErrTimeout of it
+	errLine       = errors.New("target or header that can't be sent")
 	errStale      = errors.New("idle connection is no longer good")
 	errRepeated   = errors.New("connection broken, and the request may not be sent again")
 )

@@ -18,7 +18,7 @@ import (
 )
 
 // counted returns an Upstream and a function that tells its results: "ok=1 broken=2".
-func (k kind) counted(t *testing.T, u *rawUpstream, o Options) (*Upstream, func() string) {
+func (k kind) counted(t *testing.T, u *rawUpstream, o Options) (*tested, func() string) {
 	t.Helper()
 	var err error
 	if o.Metrics, err = NewMetrics(prometheus.NewRegistry()); err != nil {

@@ -13,31 +13,30 @@ import (
 	"strings"
 )
 
-// readPlain returns the answer to r, or nil where it isn't sure; then it has read nothing.
-func readPlain(in *bufio.Reader, r *http.Request) *http.Response {
+// readPlain fills a with an answer to a GET, or reports false where it isn't sure; then it has read nothing.
+func readPlain(in *bufio.Reader, a *directAnswer) bool {
 	seen, _ := in.Peek(in.Buffered()) // what is buffered can be peeked at
 	end := bytes.Index(seen, []byte("\r\n\r\n"))
-	if end < 0 || r.Method == http.MethodHead {
-		return nil
+	if end < 0 {
+		return false
 	}
 	head := string(seen[:end+len("\r\n")]) // all values are parts of it
 	line, lines, _ := strings.Cut(head, "\r\n")
 	status := plainStatus(line)
 	if status == 0 {
-		return nil
+		return false
 	}
-	answer := &http.Response{
-		Status: line[len("HTTP/1.1 "):], StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: -1,
-	}
-	if !readPlainHeader(answer, lines) || answer.ContentLength < 0 {
-		return nil
+	fields, length, ok := readPlainFields(lines)
+	if !ok {
+		return false
 	}
 	_, _ = in.Discard(end + len("\r\n\r\n")) // it is buffered
-	answer.Body = http.NoBody
-	if answer.ContentLength > 0 {
-		answer.Body = &exactBody{in, answer.ContentLength}
+	a.Status, a.Fields, a.Length, a.Body = status, fields, length, http.NoBody
+	if length > 0 {
+		a.exact = exactBody{in, length}
+		a.Body = &a.exact
 	}
-	return answer
+	return true
 }
 
 // plainStatus is the status of an answer with a body, or 0 where the line isn't plain.
@@ -54,46 +53,39 @@ func plainStatus(line string) int {
 	}
 }
 
-// readPlainHeader reads lines that each end with CRLF. false: one of them is not plain, or says something about the connection
-// or the body beside a length.
-func readPlainHeader(answer *http.Response, lines string) bool {
-	n := strings.Count(lines, "\r\n")
-	values := make([]string, 0, n)
-	answer.Header = make(http.Header, n)
+// readPlainFields reads lines that each end with CRLF. false: one of them is not plain, or says something about the connection
+// or the body beside a length, or there is no length.
+func readPlainFields(lines string) (fields []Field, length int64, ok bool) {
+	fields, length = make([]Field, 0, strings.Count(lines, "\r\n")), -1
 	for lines != "" {
 		var line string
 		line, lines, _ = strings.Cut(lines, "\r\n")
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isToken(name) || !isPlainValue(value) {
-			return false
+		if !ok || !isPlainName(name) || !isPlainValue(value) {
+			return nil, 0, false
 		}
-		name, value = canonical(name), strings.Trim(value, " \t")
-		switch name {
+		f := Field{canonical(name), strings.Trim(value, " \t")}
+		switch f.Name {
 		case "Content-Length":
-			length, err := strconv.ParseUint(value, 10, 63)
-			if err != nil || answer.ContentLength >= 0 {
-				return false
+			n, err := strconv.ParseUint(f.Value, 10, 63)
+			if err != nil || length >= 0 {
+				return nil, 0, false
 			}
-			answer.ContentLength = int64(length)
+			length = int64(n)
 		case "Connection":
-			if !strings.EqualFold(value, "keep-alive") {
-				return false
+			if !strings.EqualFold(f.Value, "keep-alive") {
+				return nil, 0, false
 			}
 		case "Transfer-Encoding", "Trailer", "Upgrade", "Pragma":
-			return false
+			return nil, 0, false
 		}
-		if earlier := answer.Header[name]; earlier != nil {
-			answer.Header[name] = append(earlier, value)
-			continue
-		}
-		values = append(values, value)
-		answer.Header[name] = values[len(values)-1 : len(values) : len(values)]
+		fields = append(fields, f)
 	}
-	return true
+	return fields, length, length >= 0
 }
 
-// isToken reports whether a name has letters, digits and hyphens alone.
-func isToken(name string) bool {
+// isPlainName reports whether a name has letters, digits and hyphens alone.
+func isPlainName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-') {
 			return false

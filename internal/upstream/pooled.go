@@ -21,7 +21,7 @@ import (
 // and a connection that is never idle would be kept for as long as the old one answers.
 const maxConnectionAge = 30 * time.Second
 
-// newHTTPTransport returns the settings of both transports. They go through no proxy of the environment, since a credential
+// newHTTPTransport returns the settings of both ways. They go through no proxy of the environment, since a credential
 // goes to its own host only, never ask for or undo compression, and speak HTTP/1.1.
 func newHTTPTransport() *http.Transport {
 	var http1 http.Protocols
@@ -37,15 +37,6 @@ func newHTTPTransport() *http.Transport {
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-}
-
-// newTransport returns the transport that o asks for, with the settings of h, which is its own from now on.
-func newTransport(o Options, h *http.Transport) transport {
-	next := newPooled(h, maxConnectionAge)
-	if !o.Synchronous || !isASCII(o.Base.Host) { // other names want IDNA
-		return next
-	}
-	return newSynchronous(o.Base, next)
 }
 
 // pooled is net/http's transport.
@@ -106,10 +97,8 @@ func (a *attempts) another(h *http.Transport) error {
 	return nil
 }
 
-// CloseIdleConnections implements transport.
-func (t *pooled) CloseIdleConnections() { t.http.CloseIdleConnections() }
-
-// send implements transport.
+// send sends a request and returns the answer. The error is errLate where timeout is over; so is that of a Read of the answer's
+// body. The request's context ends all of it.
 func (t *pooled) send(r *http.Request, timeout time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	began := time.Now()

@@ -49,7 +49,7 @@ func (p *parts) Close() error {
 }
 
 // upload posts a body of 100 bytes, of which some may not come.
-func upload(t *testing.T, rt *Upstream, u *rawUpstream, body io.ReadCloser) error {
+func upload(t *testing.T, rt *tested, u *rawUpstream, body io.ReadCloser) error {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", u.base.String()+"/v1/rooms", body)
 	if err != nil {

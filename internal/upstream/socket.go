@@ -1,6 +1,6 @@
 package upstream
 
-// This file is the socket under every connection, TLS or not, of both transports. It can be read without waiting, which net
+// This file is the socket under every connection, TLS or not, of both ways. It can be read without waiting, which net
 // has no way to do.
 
 import (

@@ -42,13 +42,9 @@ func TestConnectionsAreRenewed(t *testing.T) {
 	for age, conns := range map[time.Duration]int32{0: 5, time.Hour: 1} {
 		both(t, func(t *testing.T, k kind) {
 			u := listen(t, serveOK)
-			settings := newHTTPTransport()
-			pooled := newPooled(settings, age)
 			rt := k.with(t, u)
-			if rt.transport = pooled; k == synch {
-				s := newSynchronous(u.base, pooled)
-				s.idle.age = age
-				rt.transport = s
+			if rt.transport = newPooled(newHTTPTransport(), age); k == synch {
+				rt.direct.idle.age = age
 			}
 			for range 5 {
 				want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]")

@@ -209,9 +209,7 @@ func sameAnswer(t *testing.T, a, b *http.Response) {
 			t.Errorf("an answer of %v with body %v and TLS %v", r.Request, r.Body, r.TLS)
 		}
 	}
-	x, y := *a, *b
-	x.Request, y.Request, x.Body, y.Body = nil, nil, nil, nil
-	if !reflect.DeepEqual(x, y) {
-		t.Errorf("answers differ:\n%+v\n%+v", x, y)
+	if a.StatusCode != b.StatusCode || a.ContentLength != b.ContentLength || !reflect.DeepEqual(a.Header, b.Header) {
+		t.Errorf("answers differ:\n%+v\n%+v", a, b)
 	}
 }

@@ -5,6 +5,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -162,7 +163,7 @@ func TestConnectionOfAnEndedContextIsNotKept(t *testing.T) {
 	if rest, err := io.ReadAll(answer.Body); string(rest) != "ood" || err != nil {
 		t.Errorf("%q, %v", rest, err)
 	}
-	if n := len(rt.transport.(*synchronous).idle.conns); n != 0 {
+	if n := len(rt.direct.idle.conns); n != 0 {
 		t.Errorf("%d idle connections", n)
 	}
 }
@@ -272,29 +273,23 @@ func TestTLSFaultsAreErrorsAndNoRequest(t *testing.T) {
 }
 
 func TestBothTransportsSendTheSameBytes(t *testing.T) {
-	for name, change := range map[string]func(*http.Request){
-		"plain":      func(*http.Request) {},
-		"HEAD":       func(r *http.Request) { r.Method = "HEAD" },
-		"opaque":     func(r *http.Request) { r.URL.Opaque = "/v1/sessions/a%20b" },
-		"query":      func(r *http.Request) { r.URL.RawQuery = "a=b&c" },
-		"empty":      func(r *http.Request) { r.URL.Path, r.URL.ForceQuery = "", true },
-		"host":       func(r *http.Request) { r.Host = "other.example:1" },
-		"no agent":   func(r *http.Request) { r.Header["User-Agent"] = nil },
-		"agent":      func(r *http.Request) { r.Header.Set("User-Agent", "x") },
-		"values":     func(r *http.Request) { r.Header["X"] = []string{"a", "", "b\tc é"} },
-		"length":     func(r *http.Request) { r.Header.Set("Content-Length", "5") },
-		"te":         func(r *http.Request) { r.Header.Set("Transfer-Encoding", "chunked") },
-		"user":       func(r *http.Request) { r.URL.User = nil },
-		"connection": func(r *http.Request) { r.Header.Set("Connection", "close") },
-		"close":      func(r *http.Request) { r.Close = true },
-		"body":       func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("hello")), 5 },
-		"post":       func(r *http.Request) { r.Method = "POST" },
-		"newline":    func(r *http.Request) { r.Header["X"] = []string{"a\r\nEvil: x"} },
-		"name":       func(r *http.Request) { r.Header["X\r\nEvil"] = []string{"a"} },
-		"bad host":   func(r *http.Request) { r.Host = "a\r\nEvil: x" },
-		"bad path":   func(r *http.Request) { r.URL.Opaque = "/a HTTP/1.1\r\nEvil: x" },
+	agent := Field{"User-Agent", "x"}
+	for name, r := range map[string]Request{
+		"plain":    {Target: "/v1/info"},
+		"HEAD":     {Method: "HEAD", Target: "/v1/info"},
+		"encoded":  {Target: "/v1/sessions/a%20b"},
+		"query":    {Target: "/v1/info?a=b&c"},
+		"empty":    {Target: "/?"},
+		"agent":    {Target: "/", Fields: []Field{agent}},
+		"no agent": {Target: "/", Fields: []Field{{"User-Agent", ""}}},
+		"values":   {Target: "/", Fields: []Field{agent, {"X", "a"}, {"X", ""}, {"X", "b\tc é"}, {"Y", " padded "}}},
+		"body":     {Method: "POST", Target: "/", Body: io.NopCloser(strings.NewReader("hello")), Length: 5},
+		"newline":  {Target: "/", Fields: []Field{{"X", "a\r\nEvil: x"}}},
+		"name":     {Target: "/", Fields: []Field{{"X\r\nEvil", "a"}}},
+		"target":   {Target: "/a HTTP/1.1\r\nEvil: x"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			r.Method = cmp.Or(r.Method, "GET")
 			var sent [2]string
 			for i, k := range []kind{async, synch} {
 				got := make(chan string, 2)
@@ -309,9 +304,10 @@ func TestBothTransportsSendTheSameBytes(t *testing.T) {
 					got <- head.String()
 				})
 				rt := k.with(t, u)
-				r := newRequest(t.Context(), t, "GET", u.base)
-				change(r)
-				answer, err := rt.RoundTrip(r)
+				if r.Body != nil {
+					r.Body = io.NopCloser(strings.NewReader("hello"))
+				}
+				answer, err := rt.Ask(t.Context(), &r)
 				if err != nil {
 					sent[i] = "error"
 					continue

@@ -51,7 +51,7 @@ func TestConnectionsAreReused(t *testing.T) {
 func TestOldConnectionsAreNotReused(t *testing.T) {
 	u := listen(t, serveOK)
 	rt := synch.with(t, u)
-	idle := &rt.transport.(*synchronous).idle
+	idle := &rt.direct.idle
 	idle.age = time.Nanosecond
 	for range 3 {
 		want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]")
@@ -143,7 +143,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 }
 
 // fill leaves n idle connections: as many answers are held back until all requests are there.
-func fill(t *testing.T, rt *Upstream, u *rawUpstream, n int) {
+func fill(t *testing.T, rt *tested, u *rawUpstream, n int) {
 	t.Helper()
 	var answers []*http.Response
 	for range n {
@@ -256,7 +256,7 @@ func TestIdleConnectionsOfADeadUpstreamAreClosed(t *testing.T) {
 		p.ok("good")
 	})
 	rt := synch.with(t, u)
-	idle := &rt.transport.(*synchronous).idle
+	idle := &rt.direct.idle
 	fill(t, rt, u, 5)
 	eventually(t, "all were found closed", func() bool {
 		idle.sweep()
@@ -350,7 +350,7 @@ func echo(p *peer, poison bool) {
 }
 
 // askForOwn reports whether there was a whole answer.
-func askForOwn(t *testing.T, rt *Upstream, u *rawUpstream, id string) bool {
+func askForOwn(t *testing.T, rt *tested, u *rawUpstream, id string) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if rand.N(5) == 0 {

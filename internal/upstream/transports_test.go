@@ -1,6 +1,6 @@
 package upstream
 
-// This file is what the package's tests stand on: every behaviour is asked of both transports, net/http's and the synchronous
+// This file is what the package's tests stand on: every behaviour is asked of both ways, net/http's and the direct
 // one, and an upstream that plays a script byte by byte stands at the other end.
 
 import (
@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,23 +27,51 @@ import (
 // patience is for what must happen; it is only ever used up by a test that fails.
 const patience = 20 * time.Second
 
-// kind is one of the two transports.
+// tested is an Upstream whose RoundTrip goes the way that is tested.
+type tested struct {
+	*Upstream
+	kind kind
+}
+
+// RoundTrip implements http.RoundTripper: of the direct way, with the types of net/http.
+func (u *tested) RoundTrip(r *http.Request) (*http.Response, error) {
+	if u.kind == async || r.Body != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return u.Upstream.RoundTrip(r)
+	}
+	asked := Request{Method: r.Method, Target: r.URL.RequestURI()}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			asked.Fields = append(asked.Fields, Field{name, value})
+		}
+	}
+	got, err := u.Ask(r.Context(), &asked)
+	if err != nil {
+		return nil, err
+	}
+	response := &http.Response{StatusCode: got.Status, Header: http.Header{}, ContentLength: got.Length, Body: got.Body, Request: r}
+	for _, f := range got.Fields {
+		response.Header[f.Name] = append(response.Header[f.Name], f.Value)
+	}
+	return response, nil
+}
+
+// kind is one of the two ways.
 type kind bool
 
 const (
 	async kind = false // net/http's
-	synch kind = true
+	synch kind = true  // Ask's own
 )
 
 func (k kind) String() string {
 	if k == synch {
-		return "synchronous"
+		return "direct"
 	}
 	return "net/http"
 }
 
 // with returns an Upstream for the upstream, whose circuit stays closed.
-func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)) *Upstream {
+func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)) *tested {
 	t.Helper()
 	rt := k.of(t, u, Options{}, change...)
 	rt.circuit.least = math.MaxInt
@@ -49,9 +79,9 @@ func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)
 }
 
 // of returns an Upstream for the upstream. What o lacks is added.
-func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.Transport)) *Upstream {
+func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.Transport)) *tested {
 	t.Helper()
-	o.Name, o.Base, o.Synchronous = "u", u.base, k == synch
+	o.Name, o.Base, o.Direct = "u", u.base, k == synch
 	if o.Timeout == 0 {
 		o.Timeout = patience
 	}
@@ -68,7 +98,7 @@ func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.T
 		t.Fatal(err)
 	}
 	t.Cleanup(rt.Close)
-	return rt
+	return &tested{rt, k}
 }
 
 // both runs a test of each.

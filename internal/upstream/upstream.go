@@ -24,8 +24,8 @@ type Options struct {
 	Timeout time.Duration
 	// Slots is how many calls may be under way at once.
 	Slots int
-	// Synchronous sends GET and HEAD without a body in the caller's goroutine. False: all requests go through net/http.
-	Synchronous bool
+	// Direct lets Ask send GET and HEAD without a body in the caller's goroutine. False: all requests go through net/http.
+	Direct bool
 	// Metrics counts the calls. Nil: nobody does.
 	Metrics *Metrics
 	// Tracing takes the spans. Nil: there are none.
@@ -38,18 +38,12 @@ type Upstream struct {
 	span      string // the name of its spans
 	base      *url.URL
 	timeout   time.Duration
-	transport transport
+	transport *pooled
+	direct    *straight // nil: Ask goes through transport
 	slots     *semaphore.Weighted
 	circuit   *circuit
 	metrics   ofUpstream
 	tracer    trace.Tracer // nil: no spans
-}
-
-// transport sends a request and returns the answer. timeout is Options.Timeout. The error is errLate where it is over, also
-// that of a Read of the answer's body. The request's context ends all of it.
-type transport interface {
-	send(r *http.Request, timeout time.Duration) (*http.Response, error)
-	CloseIdleConnections()
 }
 
 // New checks o and returns an Upstream. It calls nobody. Close releases its connections.
@@ -66,8 +60,11 @@ func New(o Options) (*Upstream, error) {
 // newUpstream returns one that has its settings from h.
 func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
 	u := &Upstream{
-		name: o.Name, span: o.Name, base: o.Base, timeout: o.Timeout, transport: newTransport(o, h),
+		name: o.Name, span: o.Name, base: o.Base, timeout: o.Timeout, transport: newPooled(h, maxConnectionAge),
 		slots: semaphore.NewWeighted(int64(o.Slots)), circuit: newCircuit(),
+	}
+	if o.Direct {
+		u.direct = newStraight(o.Base, h)
 	}
 	if o.Metrics == nil {
 		var err error
@@ -97,13 +94,22 @@ func (u *Upstream) Base() *url.URL { return u.base }
 func (u *Upstream) Circuit() string { return u.circuit.current(time.Now()) }
 
 // Close closes the idle connections, and those in use when their answers end. The Upstream can still be used.
-func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
+func (u *Upstream) Close() {
+	u.transport.http.CloseIdleConnections()
+	if u.direct != nil {
+		u.direct.idle.close()
+	}
+}
 
 // RoundTrip implements http.RoundTripper: it sends the request, follows no redirect, and returns the answer. The package
 // documentation says what it promises. The error wraps ErrFailed, ErrTimeout, ErrBusy, ErrCircuit or ErrBody, or is that
 // of the request's context; so is the error of a Read of the answer's body. The caller closes the body.
 func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
-	c, err := u.admit(r)
+	c := &call{upstream: u, ctx: r.Context()}
+	err := errElsewhere
+	if r.URL != nil && r.URL.Scheme == u.base.Scheme && r.URL.Host == u.base.Host {
+		err = u.admit(c)
+	}
 	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
@@ -130,7 +136,9 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := u.transport.send(sent, u.timeout)
 	u.metrics.times.Observe(time.Since(c.began).Seconds())
 	if err == nil {
-		err = checked(answer)
+		if err = checked(answer.StatusCode); err != nil {
+			_ = answer.Body.Close()
+		}
 	}
 	returned = true
 	if err != nil {
@@ -140,34 +148,27 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.answered(answer), nil
 }
 
-// admit begins a call, where one may be made.
-func (u *Upstream) admit(r *http.Request) (*call, error) {
-	if r.URL == nil || r.URL.Scheme != u.base.Scheme || r.URL.Host != u.base.Host {
-		return nil, errElsewhere
-	}
+// admit begins the call, where one may be made.
+func (u *Upstream) admit(c *call) error {
 	if !u.slots.TryAcquire(1) {
-		return nil, ErrBusy
+		return ErrBusy
 	}
-	now := time.Now()
-	ticket, ok := u.circuit.begin(now)
-	if !ok {
+	c.began = time.Now()
+	var ok bool
+	if c.ticket, ok = u.circuit.begin(c.began); !ok {
 		u.slots.Release(1)
-		return nil, ErrCircuit
+		return ErrCircuit
 	}
-	return &call{upstream: u, ctx: r.Context(), began: now, ticket: ticket}, nil
+	return nil
 }
 
 // checked refuses what net/http takes for an answer and is none.
-func checked(answer *http.Response) error {
-	var err error
+func checked(status int) error {
 	switch {
-	case answer.StatusCode == http.StatusSwitchingProtocols:
-		err = errSwitch
-	case answer.StatusCode < 100 || answer.StatusCode > 599:
-		err = errStatus
-	default:
-		return nil
+	case status == http.StatusSwitchingProtocols:
+		return errSwitch
+	case status < 100 || status > 599:
+		return errStatus
 	}
-	_ = answer.Body.Close()
-	return err
+	return nil
 }

@@ -92,7 +92,7 @@ func TestViewsShareTheUpstream(t *testing.T) {
 			}
 		})
 		rt := k.of(t, u, Options{Slots: 1})
-		view := rt.With("u other", 10*time.Millisecond)
+		view := &tested{rt.With("u other", 10*time.Millisecond), k}
 		for range circuitLeast {
 			want(t, ask(t.Context(), t, view, "GET", u.base), "timeout")
 		}
@@ -136,12 +136,12 @@ func TestSpansTellOfCallsAndNoWords(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Header.Set("Traceparent", "a client's")
-			calls := rt
+			calls := &tested{rt.Upstream, k}
 			switch {
 			case tt.path == "/hang":
-				calls = rt.With(tt.name, 100*time.Millisecond)
+				calls.Upstream = rt.With(tt.name, 100*time.Millisecond)
 			case tt.name != "u":
-				calls = rt.With(tt.name, patience)
+				calls.Upstream = rt.With(tt.name, patience)
 			}
 			_ = outcomeOf(calls.RoundTrip(r))
 			if len(spans.GetSpans()) != 1 || r.Header.Get("Traceparent") != "a client's" {

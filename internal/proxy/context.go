@@ -1,0 +1,117 @@
+package proxy
+
+// This file is a context for one call. It costs one allocation where nobody watches it, which is the usual case; those of package
+// context cost ten.
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// callContext is a context that ends by cancel alone. It has the values of the embedded one, and neither its end nor its deadline.
+// Its error is context.Canceled. It must not be copied.
+type callContext struct {
+	context.Context
+
+	mu    sync.Mutex
+	done  chan struct{} // nil until somebody asks; guarded by mu
+	err   error         // nil until the end; guarded by mu
+	after []*afterEnd   // guarded by mu
+	one   afterEnd      // the first of after
+	first [1]*afterEnd  // holds after
+}
+
+// afterEnd is a function to be called after the end.
+type afterEnd struct {
+	of *callContext
+	f  func() // guarded by of.mu
+}
+
+// detach returns a context with the values of ctx alone.
+func detach(ctx context.Context) context.Context {
+	if c, ok := ctx.(*callContext); ok {
+		return c.Context
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// cancel ends the context. It doesn't wait for the functions that are to be called.
+func (c *callContext) cancel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return
+	}
+	c.err = context.Canceled
+	if c.done != nil {
+		close(c.done)
+	}
+	for _, a := range c.after {
+		go a.f()
+	}
+	c.after = nil
+}
+
+// Deadline implements context.Context.
+func (*callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements context.Context.
+func (c *callContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// Err implements context.Context.
+func (c *callContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// AfterFunc is context.AfterFunc, which calls it: f runs in its own goroutine after the end, unless stop comes before it.
+func (c *callContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	a := &c.one
+	if a.of != nil {
+		a = new(afterEnd)
+	} else {
+		c.after = c.first[:0]
+	}
+	*a = afterEnd{c, f}
+	c.after = append(c.after, a)
+	return a.stop
+}
+
+func (a *afterEnd) stop() bool {
+	c := a.of
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := slices.Index(c.after, a)
+	if at < 0 {
+		return false
+	}
+	c.after = slices.Delete(c.after, at, at+1)
+	return true
+}
+
+// afterFunc is context.AfterFunc, without its cost where ctx has a way of its own.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	if own, ok := ctx.(*callContext); ok {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
+}
