@@ -157,9 +157,15 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 	}
 }
 
-// lane puts the strict reading of HTTP/1 before the public server.
-func (g *gateway) lane() net.Listener {
-	o := lane.Options{MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, Refused: g.handler.Refused}
+// lane puts the strict reading of HTTP/1 before the public server, and the fast lane where it is on.
+func (g *gateway) lane() *lane.Listener {
+	o := lane.Options{
+		MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, IdleTimeout: g.cfg.IdleTimeout,
+		WriteTimeout: g.handler.WriteTimeout(), Refused: g.handler.Refused,
+	}
+	if g.cfg.FastLane {
+		o.Answer, o.HandedOver = g.handler.AnswerPlain, g.handler.HandedOver
+	}
 	if g.tls != nil {
 		return lane.ListenTLS(g.public, g.tls.Config(), o)
 	}
@@ -271,7 +277,8 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
 
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error { return orderly(public.Serve(g.lane())) })
+	connections := g.lane()
+	group.Go(func() error { return orderly(public.Serve(connections)) })
 	if g.admin != nil {
 		group.Go(func() error { return orderly(admin.Serve(g.admin)) })
 	}
@@ -282,14 +289,14 @@ func (g *gateway) serve(ctx context.Context) error {
 	group.Go(func() error {
 		defer stopWatching()
 		<-failed.Done() // told to stop, or a server gave up
-		g.drain(ctx, public)
+		g.drain(ctx, public, connections)
 		return orderly(admin.Close())
 	})
 	return group.Wait()
 }
 
 // drain goes on serving for DrainDelay while balancers notice, then lets the requests in flight end.
-func (g *gateway) drain(ctx context.Context, public *http.Server) {
+func (g *gateway) drain(ctx context.Context, public *http.Server, connections *lane.Listener) {
 	g.draining.Store(true)
 	g.log.Info("draining", "delay", g.cfg.DrainDelay.String())
 	if ctx.Err() != nil { // told to; a failed server has nothing to wait for
@@ -297,9 +304,10 @@ func (g *gateway) drain(ctx context.Context, public *http.Server) {
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.ShutdownTimeout)
 	defer cancel()
-	if err := public.Shutdown(limit); err != nil {
+	if err := errors.Join(public.Shutdown(limit), connections.Wait(limit)); err != nil {
 		g.log.Warn("requests cut off", "after", g.cfg.ShutdownTimeout.String())
 		_ = public.Close()
+		connections.Abort()
 	}
 	g.log.Info("stopped")
 }

@@ -49,6 +49,28 @@ func isText(v []byte) bool {
 	return isTextSlow(v)
 }
 
+// isPlainText is isText for visible ASCII, space and tab alone.
+func isPlainText(v []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(v) >= 8; v = v[8:] {
+		x := binary.LittleEndian.Uint64(v)
+		del := x ^ 0x7f*each
+		if ((x-0x20*each)|x|(del-each)&^del)&high != 0 && !isPlainTextSlow(v[:8]) {
+			return false
+		}
+	}
+	return isPlainTextSlow(v)
+}
+
+func isPlainTextSlow(v []byte) bool {
+	for _, c := range v {
+		if c >= 0x80 || classes[c]&text == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func isTextSlow(v []byte) bool {
 	for _, c := range v {
 		if classes[c]&text == 0 {

@@ -65,7 +65,7 @@ func FuzzLaneReadsAsNetHTTP(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, size, buffer uint16) {
 		inner := &pieces{in: in, size: int(size) + 1}
 		var refusals []Refusal
-		c := newConn(inner, &Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { refusals = append(refusals, r) }})
+		c := newConn(inner, newConns(&Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { refusals = append(refusals, r) }}))
 		rest := in
 		for range 20 {
 			got := handed(t, c, int(buffer)+1)

@@ -35,6 +35,9 @@ func (s span) of(in []byte) []byte { return in[s.from:s.to] }
 // head is what is known of one head so far.
 type head struct {
 	limit int // in bytes
+	// plain takes the places of the lines, for a plain request. Nil: nobody asks, or reason says why it is none.
+	plain  *[maxPlainLines]line
+	reason string
 
 	line, seen int // where the first unread line begins, and how far its end was looked for
 	blank      int // empty lines before the request
@@ -69,7 +72,7 @@ func (h *head) scan(in []byte) (end int, wrong *fault) {
 		case h.target.to > 0 && empty:
 			return h.line, h.finish()
 		case h.target.to > 0:
-			wrong = h.field(in, line.of(in))
+			wrong = h.field(in, line)
 		case empty:
 			if h.blank++; h.blank > maxBlank {
 				return 0, errRequestLine
@@ -132,17 +135,22 @@ func (h *head) requestLine(in []byte, line span) *fault {
 }
 
 // field reads a header line.
-func (h *head) field(in, line []byte) *fault {
+func (h *head) field(in []byte, at span) *fault {
 	if h.lines++; h.lines > maxLines {
 		return errLines
 	}
+	line := at.of(in)
 	colon := bytes.IndexByte(line, ':')
 	if colon < 0 || !isToken(line[:colon]) {
 		return errField
 	}
 	name, value := line[:colon], line[colon+1:]
-	if !isText(value) {
+	if h.plain != nil && isPlainText(value) {
+		h.note(at, colon)
+	} else if !isText(value) {
 		return errControl
+	} else if h.plain != nil {
+		h.plain, h.reason = nil, notPlainField
 	}
 	switch len(name) { // the names that count have five lengths
 	case 4, 6:

@@ -3,6 +3,7 @@ package lane
 // This file is what users of the package see: the listener and its options.
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -14,6 +15,16 @@ type Options struct {
 	MaxHeaderBytes int
 	// HeaderTimeout is how long a head may take from its first byte. Zero: as long as the server's deadline lets it.
 	HeaderTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request, once the lane has answered one. Zero: for ever.
+	IdleTimeout time.Duration
+	// WriteTimeout is how long a client may take for one write of the lane's answers. Zero: for ever.
+	WriteTimeout time.Duration
+	// Answer answers a plain request through the Writer, or writes nothing and returns why not, a word of few: then the server gets
+	// the request. It may be called by many connections at a time. When it returns "" without an answer, or one that breaks
+	// off, the connection is closed. Nil: the server gets all requests.
+	Answer func(*Writer, *Request) (handedOver string)
+	// HandedOver is told why a request went to the server: one of Reasons, or Answer's word. Nil: nobody is told.
+	HandedOver func(reason string)
 	// Refused is told of each refused request, after it was answered. It may be called by many connections at a time. Nil: nobody
 	// is told.
 	Refused func(Refusal)
@@ -36,14 +47,28 @@ type Refusal struct {
 	Bytes int64
 }
 
-// Listen returns a listener whose connections read strictly. The http.Server that serves it must call ConnState.
-func Listen(inner net.Listener, o Options) net.Listener {
-	return &listener{inner, &o}
+// Listener is a listener whose connections the lane reads.
+type Listener struct {
+	net.Listener
+	conns *conns
 }
+
+// Listen returns a listener whose connections read strictly. The http.Server that serves it must call ConnState.
+func Listen(inner net.Listener, o Options) *Listener {
+	l := &listener{inner, newConns(&o)}
+	return &Listener{l, l.conns}
+}
+
+// Wait blocks until no connection is open on which the lane has answered, or ctx ends. For http.Server.Shutdown a connection is idle while the
+// lane answers: call Wait after it, and then Abort.
+func (l *Listener) Wait(ctx context.Context) error { return l.conns.wait(ctx) }
+
+// Abort closes these connections, whatever they do.
+func (l *Listener) Abort() { l.conns.closeAll() }
 
 type listener struct {
 	net.Listener
-	options *Options
+	conns *conns
 }
 
 // Accept implements net.Listener.
@@ -52,7 +77,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(inner, l.options), nil
+	return newConn(inner, l.conns), nil
 }
 
 // ConnState is for http.Server.ConnState: an idle connection's next byte begins a request. Connections that aren't the lane's are

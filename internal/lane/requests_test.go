@@ -73,7 +73,7 @@ var refused = []string{
 func TestWhatHasOneMeaningIsHandedOver(t *testing.T) {
 	for _, one := range good {
 		for _, size := range []int{1, 3, len(one), 4096} {
-			c := newConn(&pieces{in: []byte(one + get + "\r\n"), size: size}, &Options{MaxHeaderBytes: 8 << 10})
+			c := newConn(&pieces{in: []byte(one + get + "\r\n"), size: size}, newConns(&Options{MaxHeaderBytes: 8 << 10}))
 			want := strings.TrimLeft(one, "\r\n")
 			if got := string(handed(t, c, 4096)); got != want {
 				t.Errorf("in pieces of %d: handed over %q, want %q", size, got, want)
@@ -90,7 +90,7 @@ func TestWhatHasTwoMeaningsIsRefused(t *testing.T) {
 	for _, one := range refused {
 		inner := &pieces{in: []byte(one), size: len(one)}
 		var got []Refusal
-		c := newConn(inner, &Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { got = append(got, r) }})
+		c := newConn(inner, newConns(&Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { got = append(got, r) }}))
 		if n, err := c.Read(make([]byte, 64<<10)); n > 0 || err == nil {
 			t.Errorf("%.100q: handed over %d bytes, %v", one, n, err)
 		}

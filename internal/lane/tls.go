@@ -14,17 +14,17 @@ import (
 // ListenTLS is Listen for a server with TLS. A connection that agrees on HTTP/2 is a *tls.Conn: the server wants "h2" in its own TLSConfig
 // too. So is one whose handshake fails, for the server to report. A handshake may take as long as a head. Close ends the handshakes
 // that are under way, and waits for them.
-func ListenTLS(inner net.Listener, config *tls.Config, o Options) net.Listener {
-	l := &tlsListener{Listener: inner, options: &o, config: config, accepted: make(chan accepted)}
+func ListenTLS(inner net.Listener, config *tls.Config, o Options) *Listener {
+	l := &tlsListener{Listener: inner, conns: newConns(&o), config: config, accepted: make(chan accepted)}
 	l.closed, l.close = context.WithCancel(context.Background())
 	l.running.Go(l.acceptAll)
-	return l
+	return &Listener{l, l.conns}
 }
 
 // tlsListener shakes hands before it accepts: only then is it known who reads the connection.
 type tlsListener struct {
 	net.Listener
-	options  *Options
+	conns    *conns
 	config   *tls.Config
 	accepted chan accepted
 	closed   context.Context //nolint:containedctx // the listener's lifetime, for its handshakes
@@ -76,14 +76,14 @@ func (l *tlsListener) acceptAll() {
 
 func (l *tlsListener) shakeHands(inner net.Conn) {
 	secure := tls.Server(inner, l.config)
-	if limit := l.options.HeaderTimeout; limit > 0 {
+	if limit := l.conns.options.HeaderTimeout; limit > 0 {
 		_ = inner.SetDeadline(time.Now().Add(limit)) // where that fails, so does the handshake
 	}
 	err := secure.HandshakeContext(l.closed)
 	_ = inner.SetDeadline(time.Time{})
 	var conn net.Conn = secure
 	if err == nil && secure.ConnectionState().NegotiatedProtocol != "h2" {
-		conn = &tlsConn{newConn(secure, l.options), secure}
+		conn = &tlsConn{newConn(secure, l.conns), secure}
 	}
 	select {
 	case l.accepted <- accepted{conn: conn}:

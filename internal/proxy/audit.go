@@ -20,15 +20,15 @@ func auditEvents() map[string]string {
 }
 
 // audit writes one event of the request. The reason is "" where the request was let through.
-func audit(log *slog.Logger, event, reason string, c *call, r *http.Request) {
-	log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "audit",
+func audit(log *slog.Logger, event, reason string, c *call) {
+	log.LogAttrs(context.Background(), slog.LevelInfo, "audit",
 		slog.String("event", event),
 		slog.String("reason", reason),
 		slog.String("request_id", c.requestID),
 		slog.String("sub", c.subject),
 		slog.String("license", c.grant.License),
-		slog.String("method", r.Method),
-		slog.String("path", loggedPath(c, r)),
+		slog.String("method", c.method),
+		slog.String("path", loggedPath(c)),
 		slog.String("client", c.client),
 		slog.String("trace_id", c.span.TraceID().String()),
 	)

@@ -60,11 +60,11 @@ func withCall(r *http.Request, c *call) *http.Request {
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
 // serverTiming tells what the phases of a room request took, and where its access token came from (W3C Server Timing).
-func (c *call) serverTiming(h http.Header) {
+func (c *call) serverTiming() (value string) {
 	if c.took.authenticate == 0 {
-		return
+		return ""
 	}
-	value := "authenticate;dur=" + milliseconds(c.took.authenticate)
+	value = "authenticate;dur=" + milliseconds(c.took.authenticate)
 	if c.took.token > 0 {
 		value += ", token;dur=" + milliseconds(c.took.token)
 		if c.tokenSource != "" {
@@ -74,7 +74,7 @@ func (c *call) serverTiming(h http.Header) {
 	if c.took.upstream > 0 {
 		value += ", upstream;dur=" + milliseconds(c.took.upstream)
 	}
-	h.Set("Server-Timing", value)
+	return value
 }
 
 func milliseconds(d time.Duration) string {
@@ -82,8 +82,7 @@ func milliseconds(d time.Duration) string {
 }
 
 // requestID keeps the client's id if it is one that can stand in any log, and makes one otherwise.
-func requestID(h http.Header) string {
-	given := h["X-Request-Id"]
+func requestID(given []string) string {
 	if len(given) == 1 && isRequestID(given[0]) {
 		return given[0]
 	}
@@ -106,13 +105,14 @@ func isRequestID(s string) bool {
 
 // spanContext is the server span's where tracing is on. Else it continues the client's trace (W3C Trace Context) or begins
 // one; the span is the gateway's own.
-func spanContext(r *http.Request) trace.SpanContext {
-	if span := trace.SpanContextFromContext(r.Context()); span.IsValid() {
+func spanContext(ctx context.Context, traceparent, tracestate []string) trace.SpanContext {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		return span
 	}
 	var span trace.SpanContext
-	if len(r.Header["Traceparent"]) > 0 {
-		span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
+	if len(traceparent) > 0 {
+		claimed := propagation.HeaderCarrier{"Traceparent": traceparent, "Tracestate": tracestate}
+		span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), claimed))
 	}
 	var random [24]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)

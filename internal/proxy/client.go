@@ -14,26 +14,41 @@ type forwarding struct {
 	chain, host, proto string
 }
 
+// arrival is where a request came from: the connection's side of it, and what the header claims.
+type arrival struct {
+	peer                                  netip.Addr
+	host                                  string
+	encrypted                             bool
+	claimedFor, claimedHost, claimedProto []string
+}
+
+// arrivalOf is that of a request through net/http.
+func arrivalOf(r *http.Request) arrival {
+	return arrival{
+		peer: peerAddress(r.RemoteAddr), host: r.Host, encrypted: r.TLS != nil,
+		claimedFor: r.Header["X-Forwarded-For"], claimedHost: r.Header["X-Forwarded-Host"], claimedProto: r.Header["X-Forwarded-Proto"],
+	}
+}
+
 // believe returns the client's address and the forwarding headers. A peer outside trusted is the client. From a trusted
 // one, X-Forwarded-For is followed from the right to the first address that isn't trusted: everything left of it is
 // anybody's claim and is dropped.
-func believe(r *http.Request, trusted []netip.Prefix) (client string, f forwarding) {
-	peer := peerAddress(r.RemoteAddr)
-	client = peer.String()
-	f = forwarding{chain: client, host: r.Host, proto: "http"}
-	if r.TLS != nil {
+func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) {
+	client = a.peer.String()
+	f = forwarding{chain: client, host: a.host, proto: "http"}
+	if a.encrypted {
 		f.proto = "https"
 	}
-	if !isTrusted(peer, trusted) {
+	if !isTrusted(a.peer, trusted) {
 		return client, f
 	}
-	if host := singular(r.Header, "X-Forwarded-Host"); host != "" {
+	if host := singular(a.claimedHost); host != "" {
 		f.host = host
 	}
-	if proto := strings.ToLower(singular(r.Header, "X-Forwarded-Proto")); proto == "http" || proto == "https" {
+	if proto := strings.ToLower(singular(a.claimedProto)); proto == "http" || proto == "https" {
 		f.proto = proto
 	}
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	hops := strings.Split(strings.Join(a.claimedFor, ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		address, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
@@ -55,8 +70,11 @@ func peerAddress(remote string) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	return at.Addr().Unmap().WithZone("")
+	return plainAddress(at.Addr())
 }
+
+// plainAddress is the address without its zone, and as IPv4 where it is one.
+func plainAddress(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
 	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })

@@ -4,28 +4,40 @@ package proxy
 // declared routes and their methods; and the same permission on every answer, errors among them.
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/cors"
+
+	"roomgate/internal/upstream"
 )
 
 // crossOrigin is who may read answers from where. A nil *crossOrigin is off.
-type crossOrigin struct{ rules *cors.Cors }
+type crossOrigin struct {
+	rules *cors.Cors
+	known map[string]fields // what the rules say to the origins in the settings, and to none
+}
 
 // newCrossOrigin returns nil without origins. "*" admits all.
 func newCrossOrigin(origins []string) *crossOrigin {
 	if len(origins) == 0 {
 		return nil
 	}
-	return &crossOrigin{rules: cors.New(cors.Options{
+	c := &crossOrigin{known: make(map[string]fields), rules: cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: gloryMethods(), // of all routes; the route table knows each one's
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", "Accept-Language", "X-Request-Id", "traceparent"},
 		ExposedHeaders: []string{"X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"},
 		MaxAge:         int((10 * time.Minute).Seconds()),
 	})}
+	c.known[""] = c.ask(nil)
+	for _, origin := range origins {
+		c.known[origin] = c.ask([]string{origin})
+	}
+	return c
 }
 
 // isPreflight reports whether r is a question and no request.
@@ -36,8 +48,9 @@ func (c *crossOrigin) isPreflight(r *http.Request) bool {
 // preflight answers one whose route is known.
 func (c *crossOrigin) preflight(w *writer, r *http.Request) { c.rules.HandlerFunc(w, r) }
 
-// permit sets on an answer's header what lets the page that asked read it, in place of whatever an upstream has set.
-func (c *crossOrigin) permit(h http.Header, r *http.Request) {
+// permit sets on an answer's header what lets the page that asked read it, in place of whatever an upstream has set. origin is
+// the request's Origin.
+func (c *crossOrigin) permit(h http.Header, origin []string) {
 	if c == nil {
 		return
 	}
@@ -46,7 +59,33 @@ func (c *crossOrigin) permit(h http.Header, r *http.Request) {
 			delete(h, name)
 		}
 	}
+	c.lines(origin).addTo(h)
+}
+
+// lines are what permit adds. They must not be changed.
+func (c *crossOrigin) lines(origin []string) fields {
+	if c == nil {
+		return nil
+	}
+	if known, ok := c.known[strings.Join(origin, "\x00")]; ok {
+		return known
+	}
+	return c.ask(origin)
+}
+
+// ask gets the lines from the rules.
+func (c *crossOrigin) ask(origin []string) (lines fields) {
+	h, r := http.Header{}, &http.Request{Method: http.MethodGet, Header: http.Header{}}
+	if len(origin) > 0 {
+		r.Header["Origin"] = origin
+	}
 	c.rules.HandlerFunc(headerOnly{h}, r)
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			lines = append(lines, upstream.Field{Name: name, Value: value})
+		}
+	}
+	return lines
 }
 
 // headerOnly takes headers and nothing else.

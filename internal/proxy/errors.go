@@ -155,32 +155,39 @@ func rateRefusal(e *fleet.LimitError) *refusal {
 	return refuseMemberRate
 }
 
+// refuse notes in the call that it is answered with err, and returns the answer.
+func (c *call) refuse(err error) (*refusal, fields) {
+	refusal := explain(err)
+	c.failure, c.refusal = err, refusal.reason
+	lines := fields{
+		{Name: "Cache-Control", Value: "no-store"}, {Name: "Content-Length", Value: strconv.Itoa(len(refusal.body))},
+		{Name: "Content-Type", Value: "application/json; charset=utf-8"},
+	}
+	if e, ok := errors.AsType[*methodError](err); ok {
+		lines = append(lines, upstream.Field{Name: "Allow", Value: e.allow})
+	}
+	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
+		lines = append(lines, upstream.Field{Name: "Ratelimit", Value: rateLimitState(e)}, upstream.Field{Name: "Ratelimit-Policy", Value: rateLimitPolicy(e)})
+	}
+	if refusal.retryAfter > 0 {
+		lines = append(lines, upstream.Field{Name: "Retry-After", Value: strconv.Itoa(int(math.Ceil(refusal.retryAfter.Seconds())))})
+	}
+	if refusal.challenge != "" {
+		lines = append(lines, upstream.Field{Name: "Www-Authenticate", Value: refusal.challenge})
+	}
+	return refusal, lines
+}
+
 // fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left, or
 // too many clients don't take such answers.
 func (w *writer) fail(err error) {
-	refusal := explain(err)
-	w.call.failure, w.call.refusal = err, refusal.reason
+	refusal, lines := w.call.refuse(err)
 	if refusal.status == statusClientGone || !w.mayRefuse() {
 		panic(http.ErrAbortHandler) // nobody is there to read an answer
 	}
 	h := w.Header()
 	clear(h) // whatever an upstream or a step before has left
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(refusal.body)))
-	h.Set("Cache-Control", "no-store")
-	if refusal.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(refusal.retryAfter.Seconds()))))
-	}
-	if refusal.challenge != "" {
-		h.Set("WWW-Authenticate", refusal.challenge)
-	}
-	if e, ok := errors.AsType[*methodError](err); ok {
-		h.Set("Allow", e.allow)
-	}
-	if e, ok := errors.AsType[*fleet.LimitError](err); ok {
-		h.Set("RateLimit-Policy", rateLimitPolicy(e))
-		h.Set("RateLimit", rateLimitState(e))
-	}
+	lines.addTo(h)
 	w.WriteHeader(refusal.status)
 	if w.request.Method == http.MethodHead {
 		return // net/http would drop the body, and the access event count it

@@ -4,20 +4,19 @@ package proxy
 
 import (
 	"log/slog"
-	"net/http"
 	"time"
 )
 
 const maxLoggedPath = 1 << 10
 
 // event is the access event. It holds no query, body, token or key.
-func event(c *call, r *http.Request, status int, bytes int64, took time.Duration) []slog.Attr {
+func event(c *call, status int, bytes int64, took time.Duration) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("request_id", c.requestID),
 		slog.String("method", c.method),
 		slog.String("route", c.route),
-		slog.String("path", loggedPath(c, r)),
+		slog.String("path", loggedPath(c)),
 		slog.Int("status", status),
 		slog.Int64("bytes", bytes),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
@@ -35,10 +34,4 @@ func event(c *call, r *http.Request, status int, bytes int64, took time.Duration
 }
 
 // loggedPath is the path as sent, cut where it is long.
-func loggedPath(c *call, r *http.Request) string {
-	path := c.target.path
-	if path == "" && r.URL != nil { // refused before it was a target
-		path = r.URL.EscapedPath()
-	}
-	return path[:min(len(path), maxLoggedPath)]
-}
+func loggedPath(c *call) string { return c.target.path[:min(len(c.target.path), maxLoggedPath)] }

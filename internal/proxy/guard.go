@@ -27,27 +27,32 @@ type guardRoute struct {
 func newGuard(patterns []string) *guard {
 	g := &guard{}
 	for _, pattern := range patterns {
-		method, path, ok := strings.Cut(pattern, " ")
-		if !ok {
-			method, path = "", pattern
-		}
-		route := guardRoute{method: method}
-		for segment := range strings.SplitSeq(strings.TrimPrefix(strings.TrimSpace(path), "/"), "/") {
-			switch {
-			case segment == "{$}":
-				segment = ""
-				route.segments = append(route.segments, &segment)
-			case segment == "" || strings.HasSuffix(segment, "...}"): // a slash at the end takes any rest too
-				route.open = true
-			case strings.HasPrefix(segment, "{"):
-				route.segments = append(route.segments, nil)
-			default:
-				route.segments = append(route.segments, &segment)
-			}
-		}
-		g.routes = append(g.routes, route)
+		g.routes = append(g.routes, readRoute(pattern))
 	}
 	return g
+}
+
+// readRoute takes a pattern apart.
+func readRoute(pattern string) guardRoute {
+	method, path, ok := strings.Cut(pattern, " ")
+	if !ok {
+		method, path = "", pattern
+	}
+	route := guardRoute{method: method}
+	for segment := range strings.SplitSeq(strings.TrimPrefix(strings.TrimSpace(path), "/"), "/") {
+		switch {
+		case segment == "{$}":
+			segment = ""
+			route.segments = append(route.segments, &segment)
+		case segment == "" || strings.HasSuffix(segment, "...}"): // a slash at the end takes any rest too
+			route.open = true
+		case strings.HasPrefix(segment, "{"):
+			route.segments = append(route.segments, nil)
+		default:
+			route.segments = append(route.segments, &segment)
+		}
+	}
+	return route
 }
 
 // admits reports whether the path, as it goes on the wire, is a declared route's. It compares segment by segment.

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/lane"
 	"roomgate/internal/sandbox"
 	"roomgate/internal/upstream"
 )
@@ -125,6 +126,7 @@ func (g *fakeBridge) Refuse(_ context.Context, c bridge.Credential) error {
 type setup struct {
 	Options
 	Glory, Interwater *url.URL
+	lane              bool // plain requests are answered by the lane
 }
 
 // connected is the setup's Options with the upstreams made. The test closes their connections.
@@ -212,8 +214,9 @@ func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
 type gateway struct {
 	*fakeBridge
 	*sandbox.Sandbox
-	addr string
-	logs *logs
+	addr    string
+	handler *Proxy
+	logs    *logs
 }
 
 // start runs a gateway until the end of the test.
@@ -238,6 +241,12 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	}
 	handler := o.handler(t)
 	server := httptest.NewUnstartedServer(handler)
+	if g.handler = handler; o.lane {
+		server.Listener = lane.Listen(server.Listener, lane.Options{
+			MaxHeaderBytes: o.MaxHeaderBytes, Answer: handler.AnswerPlain, HandedOver: handler.HandedOver, WriteTimeout: handler.WriteTimeout(),
+		})
+		server.Config.ConnState = lane.ConnState
+	}
 	server.Config.DisableGeneralOptionsHandler = true // as in cmd/gateway
 	server.Config.MaxHeaderBytes = o.MaxHeaderBytes
 	server.Config.ErrorLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)

@@ -90,12 +90,29 @@ func (f *fields) del(name string) {
 	*f = slices.DeleteFunc(*f, func(line upstream.Field) bool { return line.Name == name })
 }
 
+// sort sorts the lines by name. Lines of one name keep their order.
+func (f fields) sort() {
+	for i := range f {
+		for at := i; at > 0 && f[at-1].Name > f[at].Name; at-- { // they are few, and most are in their places
+			f[at-1], f[at] = f[at], f[at-1]
+		}
+	}
+}
+
+// setIn puts the lines into h, each in the place of what has its name.
+func (f fields) setIn(h http.Header) {
+	for i := range f {
+		delete(h, f[i].Name)
+	}
+	f.addTo(h)
+}
+
 // addTo adds the lines to h.
 func (f fields) addTo(h http.Header) {
 	values := make([]string, len(f)) // one allocation
 	for i := range f {
 		name := f[i].Name
-		if values[i] = f[i].Value; h[name] == nil {
+		if values[i] = f[i].Value; len(h[name]) == 0 {
 			h[name] = values[i : i+1 : i+1]
 		} else {
 			h[name] = append(h[name], f[i].Value)
@@ -105,21 +122,14 @@ func (f fields) addTo(h http.Header) {
 
 // falling returns the lines of Interwater's answer that reach the client, sorted by name as net/http sends them.
 func falling(from []upstream.Field) fields {
-	fallen := make(fields, 0, len(from)+1)
-	add := func(line upstream.Field) {
-		at := len(fallen)
-		fallen = append(fallen, line)
-		for ; at > 0 && fallen[at-1].Name > line.Name; at-- {
-			fallen[at] = fallen[at-1]
-		}
-		fallen[at] = line
-	}
-	add(upstream.Field{Name: "Cache-Control", Value: "private, no-store"})
+	fallen := make(fields, 1, len(from)+1)
+	fallen[0] = upstream.Field{Name: "Cache-Control", Value: "private, no-store"}
 	for i := range from {
 		if row := rowOf(from[i].Name); row >= 0 && roomHeaders[row].down {
-			add(from[i])
+			fallen = append(fallen, from[i])
 		}
 	}
+	fallen.sort()
 	return fallen
 }
 
@@ -216,8 +226,8 @@ func traceparent(s trace.SpanContext) string {
 const credentialHeader = "S-Connector-Jwt"
 
 // singular is the one value of a header, or "" where there is none or more than one.
-func singular(h http.Header, name string) string {
-	if values := h[name]; len(values) == 1 {
+func singular(values []string) string {
+	if len(values) == 1 {
 		return strings.TrimSpace(values[0])
 	}
 	return ""

@@ -4,11 +4,16 @@ package proxy
 // from HTTP, reasons from the table of errors.
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"roomgate/internal/lane"
 )
 
 type metrics struct {
@@ -17,11 +22,26 @@ type metrics struct {
 	inFlight  prometheus.Gauge
 	refusals  *prometheus.CounterVec
 	answers   *prometheus.CounterVec
-	exemplars bool // there are traces to point to
+	lane      *prometheus.CounterVec
+	taken     prometheus.Counter // of lane
+	exemplars bool               // there are traces to point to
+	handles   sync.Map           // from handle to its collectors, which take long to look up
+}
+
+// handle is what a request's collectors are looked up by.
+type handle struct {
+	route, method string
+	status        int
+}
+
+// handled are the collectors of a handle.
+type handled struct {
+	requests  prometheus.Counter
+	durations prometheus.Observer
 }
 
 func newMetrics(exemplars bool) *metrics {
-	return &metrics{
+	m := &metrics{
 		exemplars: exemplars,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_requests_total",
@@ -45,7 +65,14 @@ func newMetrics(exemplars bool) *metrics {
 			Help: "Answers of Interwater to room requests, by source (upstream: a call, shared: another request's call at the same time, kept: " +
 				"an earlier call, see ROOM_CACHE_TTL).",
 		}, []string{"source"}),
+		lane: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomgate_lane_requests_total",
+			Help: "HTTP/1 requests that the lane has read, by result (taken: answered on their connection, handed_over: given to net/http) and " +
+				"reason of a hand-over (" + strings.Join(append(lane.Reasons(), handOverReasons()...), ", ") + "). With FAST_LANE=false there are none.",
+		}, []string{"result", "reason"}),
 	}
+	m.taken = m.lane.WithLabelValues("taken", "")
+	return m
 }
 
 // histogram is a classic one, and a native one for those who scrape such.
@@ -63,7 +90,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers} {
+	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers, m.lane} {
 		if err := r.Register(collector); err != nil {
 			return err
 		}
@@ -73,20 +100,26 @@ func (m *metrics) register(r prometheus.Registerer) error {
 
 // request counts one that has ended.
 func (m *metrics) request(c *call, status int, took time.Duration) {
-	route := c.route
-	if route == "" {
-		route = "none"
-	}
-	m.requests.WithLabelValues(route, boundedMethod(c.method), strconv.Itoa(status)).Inc()
-	observe := m.durations.WithLabelValues(route)
+	of := m.of(handle{cmp.Or(c.route, "none"), boundedMethod(c.method), status})
+	of.requests.Inc()
 	if m.exemplars && c.span.IsSampled() {
-		observe.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.span.TraceID().String()})
+		of.durations.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.span.TraceID().String()})
 	} else {
-		observe.Observe(took.Seconds())
+		of.durations.Observe(took.Seconds())
 	}
 	if c.refusal != "" {
 		m.refusals.WithLabelValues(c.refusal).Inc()
 	}
+}
+
+// of looks a handle's collectors up.
+func (m *metrics) of(h handle) *handled {
+	if known, ok := m.handles.Load(h); ok {
+		return known.(*handled)
+	}
+	found := &handled{m.requests.WithLabelValues(h.route, h.method, strconv.Itoa(h.status)), m.durations.WithLabelValues(h.route)}
+	m.handles.Store(h, found) // as bounded as the labels are
+	return found
 }
 
 // boundedMethod keeps a client from inventing label values.

@@ -77,6 +77,8 @@ type gatekeeper interface {
 // Proxy is the handler of the public listener.
 type Proxy struct {
 	routes     *routeTable
+	room       *roomHandler
+	plain      plainCalls
 	origins    *crossOrigin
 	trusted    []netip.Prefix
 	bounds     bounds
@@ -118,7 +120,8 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	glory := &endpoint{upstream: upstreamGlory, serve: newGloryHandler(o, limiters).serve}
-	room := &endpoint{upstream: upstreamInterwater, serve: newRoomHandler(o, limiters.member, p.tracing, p.metrics).serve}
+	p.room = newRoomHandler(o, limiters.member, p.tracing, p.metrics)
+	room := &endpoint{upstream: upstreamInterwater, serve: p.room.serve}
 	if p.routes, err = newRouteTable(o.RoomRoutes, glory, room, pages, p.origins); err != nil {
 		return nil, err
 	}
@@ -143,8 +146,10 @@ func (p *Proxy) begin(rw http.ResponseWriter, r *http.Request) *writer {
 	p.metrics.inFlight.Inc()
 	p.inFlight.Add(1)
 	w := &writer{ResponseWriter: rw, proxy: p, request: r, control: *http.NewResponseController(rw)}
-	w.call = call{began: time.Now(), method: r.Method, requestID: requestID(r.Header), span: spanContext(r), forged: forged(r.Header)}
-	w.call.client, w.call.forwarded = believe(r, p.trusted)
+	w.call = call{began: time.Now(), method: r.Method, requestID: requestID(r.Header["X-Request-Id"]), forged: forged(r.Header)}
+	w.call.span = spanContext(r.Context(), r.Header["Traceparent"], r.Header["Tracestate"])
+	from := arrivalOf(r)
+	w.call.client, w.call.forwarded = from.believe(p.trusted)
 	return w
 }
 
@@ -187,37 +192,39 @@ func (p *Proxy) finish(w *writer, r *http.Request) {
 	if status == 0 || c.refusal == "client_gone" {
 		status = statusClientGone // aborted before an answer began
 	}
-	p.tracing.describe(c, r, status)
-	p.record(c, r, status, w.bytes)
+	if c.target.path == "" && r.URL != nil { // refused before it was a target
+		c.target.path = r.URL.EscapedPath()
+	}
+	p.tracing.describe(r.Context(), c, status)
+	p.record(c, status, w.bytes)
 }
 
 // Refused records a request that the lane has answered: it never became a call of a handler.
 func (p *Proxy) Refused(refused lane.Refusal) {
-	r := &http.Request{Method: refused.Method, RemoteAddr: refused.RemoteAddr}
 	c := &call{
 		began: time.Now(), method: refused.Method, requestID: refused.RequestID, client: peerAddress(refused.RemoteAddr).String(),
-		span: spanContext(r), target: target{path: refused.Path}, failure: refused.Err, refusal: explain(errTarget).reason,
+		span: spanContext(context.Background(), nil, nil), target: target{path: refused.Path}, failure: refused.Err, refusal: explain(errTarget).reason,
 	}
 	if refused.Status == http.StatusRequestHeaderFieldsTooLarge {
 		c.refusal = explain(errHeaderSize).reason
 	}
-	p.record(c, r, refused.Status, refused.Bytes)
+	p.record(c, refused.Status, refused.Bytes)
 }
 
 // record counts, audits and logs a call that has ended.
-func (p *Proxy) record(c *call, r *http.Request, status int, bytes int64) {
+func (p *Proxy) record(c *call, status int, bytes int64) {
 	took := time.Since(c.began)
 	p.metrics.request(c, status, took)
 	if event, ok := p.audited[c.refusal]; ok {
-		audit(p.log, event, c.refusal, c, r)
+		audit(p.log, event, c.refusal, c)
 	}
 	if c.refusal == "no_route" && probes(c.target.path) {
-		audit(p.log, "attack", "token_endpoint", c, r)
+		audit(p.log, "attack", "token_endpoint", c)
 	}
 	if c.forged {
-		audit(p.log, "attack", "credential_header", c, r)
+		audit(p.log, "attack", "credential_header", c)
 	}
 	if p.log.Enabled(context.Background(), slog.LevelInfo) {
-		p.log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", event(c, r, status, bytes, took)...)
+		p.log.LogAttrs(context.Background(), slog.LevelInfo, "request", event(c, status, bytes, took)...)
 	}
 }

@@ -121,7 +121,8 @@ func (a *answer) complete(most int) (*answer, error) {
 	}
 	whole := *a
 	if whole.text = append(slices.Clip(a.text), text...); len(whole.text) <= most {
-		whole.rest, whole.length = nil, int64(len(whole.text))
+		whole.rest, whole.length, whole.header = nil, int64(len(whole.text)), slices.Clone(a.header)
+		whole.measure(http.MethodGet)
 		_ = a.rest.Close()
 	}
 	return &whole, nil

@@ -23,16 +23,18 @@ type roomHandler struct {
 	redacts   bool // ROOM_REDACT_FIELDS names some
 	log       *slog.Logger
 	tracing   tracing
+	fetcher   *fetcher
 	reverse   *httputil.ReverseProxy
 }
 
 func newRoomHandler(o Options, limit *fleet.LocalLimiter, t tracing, m *metrics) *roomHandler {
+	f := newFetcher(o, t, m)
 	return &roomHandler{
-		admission: admission{o.Bridge, limit}, redacts: len(o.RedactFields) > 0, log: o.Log, tracing: t,
+		admission: admission{o.Bridge, limit}, redacts: len(o.RedactFields) > 0, log: o.Log, tracing: t, fetcher: f,
 		reverse: &httputil.ReverseProxy{
 			// What goes up is the question, and fetch writes it. The empty header keeps ReverseProxy from adding to one.
 			Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Header = headerOfNothing },
-			Transport:    newFetcher(o, t, m),
+			Transport:    f,
 			BufferPool:   newBufferPool(),
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { w.(*writer).fail(err) },
 			ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -57,7 +59,7 @@ func (h *roomHandler) serve(w *writer, r *http.Request) {
 		return
 	}
 	if c.grant.Role == bridge.RoleOwner {
-		audit(h.log, "owner_use", "", c, r)
+		audit(h.log, "owner_use", "", c)
 	}
 	if h.redacts && c.grant.Role != bridge.RoleOwner {
 		r.Header.Del("Accept-Encoding") // what is compressed can't be read

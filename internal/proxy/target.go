@@ -47,8 +47,12 @@ func parseTarget(r *http.Request) (target, error) {
 		}
 		raw = rest[start:]
 	}
-	var t target
-	t.raw = raw
+	return splitTarget(raw)
+}
+
+// splitTarget splits and checks a path of a URI's characters, with its query. The error wraps errTarget.
+func splitTarget(raw string) (target, error) {
+	t := target{raw: raw}
 	t.path, t.query, t.hasQuery = strings.Cut(raw, "?")
 	if err := checkPath(t.path); err != nil {
 		return target{}, err

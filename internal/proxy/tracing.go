@@ -40,14 +40,14 @@ func (t tracing) server(r *http.Request) (traced *http.Request, end func()) {
 }
 
 // describe tells of the request in its server span, as much as the access event does; the route is known in the end only.
-func (t tracing) describe(c *call, r *http.Request, status int) {
+func (t tracing) describe(ctx context.Context, c *call, status int) {
 	if t.tracer == nil {
 		return
 	}
-	span := trace.SpanFromContext(r.Context())
+	span := trace.SpanFromContext(ctx)
 	span.SetAttributes(
-		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.Int("http.response.status_code", status),
-		attribute.String("url.path", valid(loggedPath(c, r))), attribute.String("client.address", valid(c.client)),
+		attribute.String("http.request.method", boundedMethod(c.method)), attribute.Int("http.response.status_code", status),
+		attribute.String("url.path", valid(loggedPath(c))), attribute.String("client.address", valid(c.client)),
 		attribute.String("roomgate.request_id", c.requestID), attribute.String("roomgate.license", c.grant.License),
 	)
 	if c.route != "" {
@@ -55,7 +55,7 @@ func (t tracing) describe(c *call, r *http.Request, status int) {
 		if !ok {
 			path = c.route
 		}
-		span.SetName(boundedMethod(r.Method) + " " + path)
+		span.SetName(boundedMethod(c.method) + " " + path)
 		span.SetAttributes(attribute.String("http.route", c.route))
 	}
 	if c.refusal != "" {

@@ -6,6 +6,8 @@ package proxy
 import (
 	"net/http"
 	"time"
+
+	"roomgate/internal/upstream"
 )
 
 // writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off. It is longer where an
@@ -41,26 +43,37 @@ func (w *writer) WriteHeader(status int) {
 		w.call.answered.addTo(h)
 	}
 	dropCredentials(h)
-	values := []string{w.call.requestID, "nosniff"} // one allocation
-	h["X-Request-Id"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
 	if _, typed := h["Content-Type"]; !typed {
 		h["Content-Type"] = nil // else net/http guesses one
 	}
 	if !w.call.preflight {
-		w.proxy.origins.permit(h, w.request)
+		w.proxy.origins.permit(h, w.request.Header["Origin"])
 	}
-	if w.request.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
-	if w.proxy.timing {
-		w.call.serverTiming(h)
-	}
-	if w.proxy.draining() {
-		h.Set("Connection", "close") // with HTTP/2 it becomes GOAWAY
-	}
+	w.proxy.everyAnswers(&w.call, w.request.TLS != nil).setIn(h)
 	w.bound() // answers without a body are written too
 	w.ResponseWriter.WriteHeader(status)
 }
+
+// everyAnswers are the lines of every answer.
+func (p *Proxy) everyAnswers(c *call, encrypted bool) fields {
+	lines := make(fields, 0, 5)
+	if p.draining() {
+		lines = append(lines, upstream.Field{Name: "Connection", Value: "close"}) // with HTTP/2 it becomes GOAWAY
+	}
+	if p.timing {
+		if value := c.serverTiming(); value != "" {
+			lines = append(lines, upstream.Field{Name: "Server-Timing", Value: value})
+		}
+	}
+	if encrypted {
+		lines = append(lines, upstream.Field{Name: "Strict-Transport-Security", Value: "max-age=31536000"})
+	}
+	return append(lines,
+		upstream.Field{Name: "X-Content-Type-Options", Value: "nosniff"}, upstream.Field{Name: "X-Request-Id", Value: c.requestID})
+}
+
+// WriteTimeout is how long a client may take for one write.
+func (p *Proxy) WriteTimeout() time.Duration { return p.writeLimit }
 
 // bound gives the client its time for what is written next. Within a tenth of a second once is enough.
 func (w *writer) bound() {

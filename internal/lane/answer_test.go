@@ -1,0 +1,278 @@
+package lane
+
+// What the lane answers by itself, on connections under a real http.Server.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveLane runs a server behind a lane that answers plain requests by answer, until the test ends.
+func serveLane(t *testing.T, answer func(*Writer, *Request) string, change ...func(*Options, *http.Server)) (addr string, l *Listener) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{MaxHeaderBytes: 16 << 10, HeaderTimeout: patience, IdleTimeout: patience, WriteTimeout: patience, Answer: answer}
+	server := &http.Server{
+		Handler: http.HandlerFunc(echo), ConnState: ConnState, ReadHeaderTimeout: patience, ReadTimeout: patience, IdleTimeout: patience,
+	}
+	for _, f := range change {
+		f(&o, server)
+	}
+	l = Listen(inner, o)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		l.Abort()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return inner.Addr().String(), l
+}
+
+// mine answers what begins with /lane, and leaves the rest to the server.
+func mine(w *Writer, r *Request) string {
+	if !strings.HasPrefix(r.Target, "/lane") {
+		return "other"
+	}
+	body := "lane " + r.Target
+	w.Begin(200)
+	w.Line("Content-Length", fmt.Sprint(len(body)))
+	_ = w.Whole([]byte(body))
+	return ""
+}
+
+// All orders of four kinds of requests, sent at once or in pieces.
+func TestAnswersBelongToTheirRequests(t *testing.T) {
+	kinds := []func(i int) (request, answer string){
+		func(i int) (string, string) {
+			return fmt.Sprintf("GET /lane/%d HTTP/1.1\r\nHost: g\r\n\r\n", i), fmt.Sprintf("lane /lane/%d", i)
+		},
+		func(i int) (string, string) {
+			return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: g\r\n\r\n", i), fmt.Sprintf("GET /%d ", i)
+		},
+		func(i int) (string, string) {
+			return fmt.Sprintf("POST /lane/%d HTTP/1.1\r\nHost: g\r\nContent-Length: 5\r\n\r\nGET /", i), fmt.Sprintf("POST /lane/%d GET /", i)
+		},
+		func(i int) (string, string) {
+			return fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", i), fmt.Sprintf("POST /%d abc", i)
+		},
+		func(i int) (string, string) { // longer than the server's buffer
+			return fmt.Sprintf("GET /lane/%d HTTP/1.1\r\nHost: g\r\nX: %s\r\n\r\n", i, strings.Repeat("x", 5000)), fmt.Sprintf("lane /lane/%d", i)
+		},
+	}
+	addr, _ := serveLane(t, mine)
+	for _, size := range []int{1 << 20, 4096, 700, 13} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			t.Parallel()
+			var all strings.Builder
+			var want []string
+			for i := range len(kinds) * len(kinds) * len(kinds) {
+				for _, kind := range []int{i % 5, i / 5 % 5, i / 25} {
+					request, answer := kinds[kind](i)
+					all.WriteString(request)
+					want = append(want, answer)
+				}
+			}
+			conn, in := dial(t, addr)
+			go func() {
+				for rest := all.String(); rest != ""; {
+					n := min(size, len(rest))
+					if _, err := io.WriteString(conn, rest[:n]); err != nil {
+						return
+					}
+					rest = rest[n:]
+				}
+			}()
+			for i, answer := range want {
+				if status, body := answered(t, in); status != 200 || body != answer {
+					t.Fatalf("answer %d: %d %q, want %q", i, status, body, answer)
+				}
+			}
+		})
+	}
+}
+
+// A call that takes long is watched for a client that leaves. What comes meanwhile is of the next requests.
+func TestLongCallsLoseNothing(t *testing.T) {
+	addr, _ := serveLane(t, func(w *Writer, r *Request) string {
+		if strings.HasSuffix(r.Target, "slow") {
+			eventuallyWatched(r.conn)
+		}
+		return mine(w, r)
+	})
+	conn, in := dial(t, addr)
+	for range 3 {
+		for _, target := range []string{"/lane/slow", "/lane/1", "/slow", "/lane/slow", "/lane/slow", "/2"} {
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: g\r\n\r\n", target)
+		}
+		for _, want := range []string{"lane /lane/slow", "lane /lane/1", "GET /slow ", "lane /lane/slow", "lane /lane/slow", "GET /2 "} {
+			if status, body := answered(t, in); status != 200 || body != want {
+				t.Fatalf("%d %q, want %q", status, body, want)
+			}
+		}
+	}
+}
+
+// eventuallyWatched waits until the client is watched.
+func eventuallyWatched(c *Conn) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for c.state.Load()&watchedMark == 0 {
+		<-tick.C
+	}
+}
+
+func TestClientThatLeavesALaneCallIsNoticed(t *testing.T) {
+	left := make(chan struct{})
+	addr, _ := serveLane(t, func(w *Writer, r *Request) string {
+		gone := make(chan struct{})
+		r.OnLeave(func() { close(gone) })
+		<-gone
+		close(left)
+		return ""
+	})
+	conn, _ := dial(t, addr)
+	fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+	conn.Close()
+	select {
+	case <-left:
+	case <-time.After(patience):
+		t.Fatal("never noticed")
+	}
+}
+
+// For the server a connection is idle while the lane answers on it.
+func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
+	begun, let := make(chan struct{}), make(chan struct{})
+	var server *http.Server
+	addr, l := serveLane(t, func(w *Writer, r *Request) string {
+		if r.Target == "/lane/held" {
+			close(begun)
+			<-let
+		}
+		return mine(w, r)
+	}, func(_ *Options, s *http.Server) { server = s })
+	conn, in := dial(t, addr)
+	fmt.Fprint(conn, "GET /1 HTTP/1.1\r\nHost: g\r\n\r\n") // so that the connection is idle for the server
+	answered(t, in)
+	idle, idleIn := dial(t, addr)
+	fmt.Fprint(idle, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+	answered(t, idleIn)
+	fmt.Fprint(idle, "GET /2 HTTP/1.1\r\nHost: g\r\n\r\n")
+	answered(t, idleIn)
+	fmt.Fprint(conn, "GET /lane/held HTTP/1.1\r\nHost: g\r\n\r\n")
+	<-begun
+	if err := server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Wait(over); err == nil {
+		t.Error("nobody waits for the answer")
+	}
+	close(let)
+	if status, body := answered(t, in); status != 200 || body != "lane /lane/held" {
+		t.Errorf("%d %q", status, body)
+	}
+	if err := l.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, in := range []io.Reader{in, idleIn} {
+		if n, err := in.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Error("a connection is still open")
+		}
+	}
+}
+
+func TestIdleAndSlowConnectionsAreClosed(t *testing.T) {
+	addr, l := serveLane(t, func(w *Writer, r *Request) string {
+		if r.Target != "/lane/big" {
+			return mine(w, r)
+		}
+		w.Begin(200)
+		_, _ = w.Stream(nil, endless{})
+		return ""
+	}, func(o *Options, s *http.Server) {
+		o.IdleTimeout, o.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
+	})
+	for _, target := range []string{"/lane", "/lane/big"} {
+		conn, in := dial(t, addr)
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: g\r\n\r\n", target)
+		if target == "/lane" {
+			answered(t, in)
+			if _, err := in.ReadByte(); err == nil || isTimeout(err) {
+				t.Errorf("an idle connection: %v", err)
+			}
+			continue
+		}
+		// Who reads nothing for so long loses the connection: the endless answer ends.
+		if err := l.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// endless is a body without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// The deadlines that the server has set for a connection's first request begin with that request.
+func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
+	const short = 500 * time.Millisecond
+	addr, _ := serveLane(t, mine, func(o *Options, s *http.Server) {
+		s.ReadHeaderTimeout, s.ReadTimeout = short, short
+	})
+	conn, in := dial(t, addr)
+	for began := time.Now(); time.Since(began) < 2*short; {
+		fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+		answered(t, in)
+	}
+	fmt.Fprint(conn, "POST /late HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
+	fmt.Fprint(conn, "dy")
+	if status, body := answered(t, in); status != 200 || body != "POST /late body" {
+		t.Errorf("%d %q", status, body)
+	}
+	fmt.Fprint(conn, "POST /never HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
+	if status, _ := answered(t, in); status != 400 {
+		t.Errorf("a body that doesn't come: %d", status)
+	}
+}
+
+func TestAPanicClosesTheConnectionAlone(t *testing.T) {
+	addr, l := serveLane(t, func(w *Writer, r *Request) string {
+		if r.Target == "/lane/panic" {
+			panic("on purpose")
+		}
+		return mine(w, r)
+	}, func(_ *Options, s *http.Server) { s.ErrorLog = log.New(io.Discard, "", 0) })
+	conn, in := dial(t, addr)
+	fmt.Fprint(conn, "GET /lane/panic HTTP/1.1\r\nHost: g\r\n\r\n")
+	if _, err := in.ReadByte(); err == nil {
+		t.Error("an answer")
+	}
+	if err := l.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	conn, in = dial(t, addr)
+	fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+	answered(t, in)
+}

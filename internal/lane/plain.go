@@ -1,0 +1,159 @@
+package lane
+
+// This file recognises plain requests: those that there is one way to read.
+
+import (
+	"bytes"
+	"net/netip"
+	"sync"
+)
+
+const (
+	maxPlainHead  = 8 << 10 // bytes
+	maxPlainLines = 64
+)
+
+// Why a request is the server's, where the lane itself decides so.
+const (
+	notGet        = "method"
+	notPlainForm  = "target"     // not in origin-form, or HTTP/1.0
+	notPlainField = "field"      // bytes beyond ASCII, or a header about more than the request
+	hasBody       = "body"       // its head says something about a body
+	tooLarge      = "size"       // of the head, in bytes or lines
+	badConnection = "connection" // other than keep-alive or close, or twice
+)
+
+// Reasons are all the reasons that the lane itself gives to Options.HandedOver.
+func Reasons() []string {
+	return []string{notGet, notPlainForm, notPlainField, hasBody, tooLarge, badConnection}
+}
+
+// Field is a header line.
+type Field struct{ Name, Value string }
+
+// Request is a plain request: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host. Its header is visible ASCII,
+// space and tab, and says nothing about the connection but keep-alive or close. It may be used until Options.Answer returns; its
+// strings are never changed.
+type Request struct {
+	Target string
+	Host   string
+	// Fields are all header lines, in their order, names as sent. Values have no white space around them.
+	Fields []Field
+	// Peer is the address at the other end.
+	Peer netip.AddrPort
+	// TLS tells whether the connection is encrypted.
+	TLS bool
+
+	conn  *Conn
+	close bool // the client wants the connection closed after it
+}
+
+// OnLeave has f called when the client closes its connection before the answer is written. It is noticed in calls that take over
+// 100 ms. f must not block. It replaces the function before it.
+func (r *Request) OnLeave(f func()) {
+	r.conn.mu.Lock()
+	defer r.conn.mu.Unlock()
+	r.conn.onLeave = f
+}
+
+// scratch is what it takes to answer a request. A connection has one only while it does.
+type scratch struct {
+	lines   [maxPlainLines]line // of the head
+	fields  [maxPlainLines]Field
+	request Request
+	writer  Writer
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// release gives the scratch back, without what it refers to.
+func (s *scratch) release() {
+	clear(s.fields[:len(s.request.Fields)])
+	s.request = Request{}
+	s.writer = Writer{out: s.writer.out[:0]}
+	if cap(s.writer.out) <= maxPlainHead+maxWhole {
+		scratches.Put(s)
+	}
+}
+
+// line is a header line, by the places of its parts.
+type line struct{ name, value span }
+
+// note keeps the places of a header line for request.
+func (h *head) note(l span, colon int) {
+	if h.plain == nil {
+		return
+	}
+	if h.lines > len(h.plain) {
+		h.plain, h.reason = nil, tooLarge
+		return
+	}
+	h.plain[h.lines-1] = line{span{l.from, l.from + colon}, span{l.from + colon + 1, l.to}}
+}
+
+// request makes a plain request of the whole head in in, or returns why it is none.
+func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
+	switch method, target := h.method.of(in), h.target.of(in); {
+	case string(method) != "GET":
+		return notGet
+	case h.old || target[0] != '/':
+		return notPlainForm
+	case h.lengths > 0 || h.codings > 0:
+		return hasBody
+	case h.reason != "":
+		return h.reason
+	case end-h.start > maxPlainHead:
+		return tooLarge
+	}
+	r := &s.request
+	*r = Request{Peer: c.peer, TLS: c.encrypted, conn: c, Fields: s.fields[:h.lines]}
+	text := string(in[h.start:end]) // one allocation: all strings are parts of it
+	part := func(s span) string { return text[s.from-h.start : s.to-h.start] }
+	r.Target = part(h.target)
+	connections := 0
+	for i := range r.Fields {
+		l := &s.lines[i]
+		value := l.value
+		for value.from < value.to && (in[value.from] == ' ' || in[value.from] == '\t') {
+			value.from++
+		}
+		for value.to > value.from && (in[value.to-1] == ' ' || in[value.to-1] == '\t') {
+			value.to--
+		}
+		name := l.name.of(in)
+		switch len(name) {
+		case len("host"):
+			if bytes.EqualFold(name, []byte("host")) {
+				r.Host = part(value)
+			}
+		case len("connection"):
+			if !bytes.EqualFold(name, []byte("connection")) {
+				break
+			}
+			connections++
+			r.close = bytes.EqualFold(value.of(in), []byte("close"))
+			if connections > 1 || !r.close && !bytes.EqualFold(value.of(in), []byte("keep-alive")) {
+				return badConnection
+			}
+		case 2, 6, 7:
+			if aboutMore(name) {
+				return notPlainField
+			}
+		}
+		if len(name) > 6 && bytes.EqualFold(name[:6], []byte("proxy-")) {
+			return notPlainField
+		}
+		r.Fields[i] = Field{part(l.name), part(value)}
+	}
+	return ""
+}
+
+// aboutMore reports whether a header is about more than the request at hand.
+func aboutMore(name []byte) bool {
+	for _, other := range [...]string{"te", "expect", "trailer", "upgrade"} {
+		if len(name) == len(other) && bytes.EqualFold(name, []byte(other)) {
+			return true
+		}
+	}
+	return false
+}
