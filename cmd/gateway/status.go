@@ -73,6 +73,9 @@ func (g *gateway) degraded() (all []degradation) {
 	if g.members.VerdictsRunOut() {
 		all = append(all, degradation{"verdicts", "members are let in by verdicts that have run out; Glory can't be asked"})
 	}
+	if g.members.ProfilesRunOut() {
+		all = append(all, degradation{"verdicts", "licenses are chosen by members' profiles that have run out; Glory can't be asked"})
+	}
 	for _, t := range g.tokens() {
 		switch {
 		case t.LastError != "":
@@ -124,7 +127,7 @@ func degradedDesc() *prometheus.Desc {
 	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, redis_part: it "+
 		"fails or refuses the deny list or something else, secrets: "+
 		"changed ones are not used, circuit: one is open, verdicts: members are let in by "+
-		"verdicts that have run out, token: a license gets none, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
+		"verdicts or profiles that have run out, token: a license gets none, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
 		[]string{"reason"}, nil)
 }
 

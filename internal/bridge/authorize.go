@@ -171,6 +171,7 @@ type evaluation struct {
 	request *ruleRequest
 	member  *ruleMember // nil until a rule needs it
 	profile bool        // it has been got
+	until   time.Time   // the profile's end; zero: it hasn't been got
 }
 
 // decide goes through the licenses in their order. The error is only what keeps the profile away.
@@ -184,21 +185,9 @@ func (e *evaluation) decide(ctx context.Context, licenses []licensed) (decision,
 			continue
 		}
 		owner, err := e.holds(ctx, l.owner)
-		return decision{place: i, owner: owner, until: e.profileUntil()}, err
+		return decision{place: i, owner: owner, until: e.until}, err
 	}
-	return decision{place: -1, until: e.profileUntil()}, nil
-}
-
-// profileUntil is how long the profile counts that a rule has looked at; zero: none has.
-func (e *evaluation) profileUntil() time.Time {
-	if !e.profile {
-		return time.Time{}
-	}
-	k, ok := e.bridge.profiles.kept.Peek(e.from.token.digest)
-	if !ok {
-		return time.Now() // not kept: neither is the decision
-	}
-	return k.until
+	return decision{place: -1, until: e.until}, nil
 }
 
 // holds evaluates one rule. The error is only what keeps the profile away.
@@ -211,11 +200,11 @@ func (e *evaluation) holds(ctx context.Context, r *rule) (bool, error) {
 		e.member = &ruleMember{Sub: e.from.Subject, Iss: e.from.Issuer, Claims: claims}
 	}
 	if r.profile && !e.profile {
-		profile, err := e.bridge.profiles.of(ctx, e.from)
-		if err != nil {
+		var err error
+		if e.member.Profile, e.until, err = e.bridge.profiles.of(ctx, e.from); err != nil {
 			return false, err
 		}
-		e.member.Profile, e.profile = profile, true
+		e.profile = true
 	}
 	holds, err := r.holds(ctx, e.member, e.request)
 	return holds && err == nil, nil

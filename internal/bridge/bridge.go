@@ -127,11 +127,8 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 		return Member{}, err
 	}
 	local := b.secrets.Load().local
-	if local != nil {
-		if member, ok := local.known.get(raw); ok {
-			b.admitted.Inc()
-			return member, nil
-		}
+	if member, ok := b.recall(local, raw); ok {
+		return member, nil
 	}
 	token, err := parseMemberToken(raw)
 	if err != nil {
@@ -147,6 +144,22 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 	}
 	b.verified.WithLabelValues(mode, outcome(err)).Inc()
 	return member, err
+}
+
+// recall returns the member of a token that has been verified before, where that still counts.
+func (b *Bridge) recall(local *local, raw string) (Member, bool) {
+	if local != nil {
+		member, ok := local.known.get(raw)
+		if ok {
+			b.admittedLocally.Inc()
+		}
+		return member, ok
+	}
+	member, ok := b.remote.recall(raw)
+	if ok {
+		b.admittedByGlory.Inc()
+	}
+	return member, ok
 }
 
 // Credential is the access token for one upstream request.

@@ -201,13 +201,13 @@ func counted(calls *atomic.Int64, status *atomic.Int64) roundTrip {
 type noTokens struct{ tokens }
 
 // options are those of a Bridge that asks Glory.
-func options(t *testing.T, glory *url.URL) Options {
+func options(t testing.TB, glory *url.URL) Options {
 	return Options{
 		Glory: at(t, glory), Interwater: at(t, mustParse("http://interwater.invalid")), GloryTimeout: patience, MemberCacheTTL: time.Minute, Licenses: []License{license()}, Tokens: noTokens{}, Verdicts: &fakeVault{},
 	}
 }
 
-func newBridge(t *testing.T, o Options) *Bridge {
+func newBridge(t testing.TB, o Options) *Bridge {
 	t.Helper()
 	b, err := New(o)
 	if err != nil {

@@ -11,8 +11,9 @@ import (
 
 type metrics struct {
 	verified *prometheus.CounterVec
-	admitted prometheus.Counter // of verified: in local mode
-	decided  *prometheus.CounterVec
+	// Of verified, by mode: the two that most requests count.
+	admittedLocally, admittedByGlory prometheus.Counter
+	decided                          *prometheus.CounterVec
 }
 
 func newMetrics() metrics {
@@ -28,7 +29,7 @@ func newMetrics() metrics {
 				"(none: no license admits the member, denied: the deny list).",
 		}, []string{"license", "role"}),
 	}
-	m.admitted = m.verified.WithLabelValues("local", "admitted")
+	m.admittedLocally, m.admittedByGlory = m.verified.WithLabelValues("local", "admitted"), m.verified.WithLabelValues("remote", "admitted")
 	return m
 }
 

@@ -1,18 +1,15 @@
 package bridge
 
-// This file gets members' profiles from Glory, for rules that ask for them: once for each member and MemberCacheTTL, for
-// the whole fleet.
+// This file gets members' profiles from Glory, for rules that ask for them: once for each member token and MemberCacheTTL,
+// for the whole fleet.
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"roomgate/internal/upstream"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // maxProfiles are kept in memory; about 500 bytes each.
@@ -29,62 +26,38 @@ type Profile struct {
 
 // profiles is safe for concurrent use.
 type profiles struct {
-	glory   sender
-	timeout time.Duration
-	ttl     time.Duration // 0: none is kept
-	shared  vault
-	kept    *lru.Cache[[32]byte, keptProfile]
-	flights flights[Profile]
-}
-
-type keptProfile struct {
-	profile Profile
-	until   time.Time
+	glory sender
+	kept  *memory[Profile]
 }
 
 func newProfiles(o Options) (*profiles, error) {
-	kept, err := lru.New[[32]byte, keptProfile](maxProfiles)
+	kept, err := newMemory[Profile]("member profile", maxProfiles, o)
 	if err != nil {
-		return nil, fmt.Errorf("profiles: %w", err)
+		return nil, err
 	}
-	return &profiles{
-		glory: o.Glory, timeout: o.GloryTimeout, ttl: o.MemberCacheTTL, shared: o.Verdicts, kept: kept,
-	}, nil
+	return &profiles{o.Glory, kept}, nil
 }
 
-// of returns the member's profile. It is kept by the member token, of which a member may have several: a profile never
-// reaches anybody who has not presented that very token. The error wraps ErrMemberToken or an error of
-// package upstream, or is ctx's.
-func (p *profiles) of(ctx context.Context, m Member) (Profile, error) {
-	if k, ok := p.kept.Get(m.token.digest); ok && time.Now().Before(k.until) {
-		return k.profile, nil
+// of returns the member's profile, and until when a decision by it counts. It is kept by the member token, of which a member
+// may have several: a profile never reaches anybody who has not presented that very token. The error wraps ErrMemberToken or an
+// error of package upstream, or is ctx's.
+func (p *profiles) of(ctx context.Context, m Member) (Profile, time.Time, error) {
+	expiry, _, err := numericDate(m.Claims, "exp")
+	if err != nil {
+		return Profile{}, time.Time{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 	}
-	return p.flights.join(ctx, m.token.digest, p.timeout, func(own context.Context) (Profile, error) { return p.find(own, m.token) })
+	s, err := p.kept.of(ctx, inquiry[Profile]{m.token.digest, expiry, func(ctx context.Context) (Profile, error) {
+		return p.ask(ctx, m.token.raw.Reveal())
+	}})
+	until := s.fresh
+	if s.recheck.After(until) {
+		until = s.recheck
+	}
+	return s.what, until, err
 }
 
-// find looks in the fleet's memory and asks Glory.
-func (p *profiles) find(ctx context.Context, t presented) (Profile, error) {
-	name := "profile " + hex.EncodeToString(t.digest[:])
-	if p.ttl > 0 {
-		if text, left, ok := p.shared.Load(ctx, name); ok {
-			var profile Profile
-			if json.Unmarshal(text, &profile) == nil {
-				p.kept.Add(t.digest, keptProfile{profile, time.Now().Add(min(left, p.ttl))})
-				return profile, nil
-			}
-		}
-	}
-	profile, err := p.ask(ctx, t.raw.Reveal())
-	if err != nil || p.ttl == 0 {
-		return profile, err
-	}
-	p.kept.Add(t.digest, keptProfile{profile, time.Now().Add(p.ttl)})
-	text, err := json.Marshal(profile)
-	if err == nil {
-		p.shared.Save(ctx, name, text, p.ttl)
-	}
-	return profile, nil
-}
+// ProfilesRunOut reports whether rules judge members by profiles that have run out, because Glory can't be asked.
+func (b *Bridge) ProfilesRunOut() bool { return b.profiles.kept.runsOut() }
 
 // ask makes the call.
 func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {

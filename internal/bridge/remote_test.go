@@ -20,7 +20,7 @@ import (
 	"roomgate/internal/upstream"
 )
 
-func remoteBridge(t *testing.T, rt roundTrip, change ...func(*Options)) *Bridge {
+func remoteBridge(t testing.TB, rt roundTrip, change ...func(*Options)) *Bridge {
 	o := options(t, mustParse("http://glory.invalid"))
 	o.Glory, o.Local.Leeway = rt, 10*time.Second
 	for _, f := range change {
@@ -226,7 +226,7 @@ func TestSharedAdmissionNeverOutlivesTheToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		vault.Save(t.Context(), verdictName(token.digest), lifeText(time.Hour), time.Hour)
+		vault.Save(t.Context(), b.remote.verdicts.name(token.digest), append(lifeText(time.Hour), "{}"...), time.Hour)
 		if _, err := ask(b, raw); err != nil || calls.Load() != 0 {
 			t.Fatalf("%d calls, %v", calls.Load(), err)
 		}
@@ -311,7 +311,7 @@ func TestWithoutTTLGloryIsAskedEachTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A replica with other settings may have left one.
-	vault.Save(t.Context(), verdictName(token.digest), lifeText(time.Hour), time.Hour)
+	vault.Save(t.Context(), b.remote.verdicts.name(token.digest), append(lifeText(time.Hour), "{}"...), time.Hour)
 	for n := range 3 {
 		if _, err := ask(b, raw); err != nil || calls.Load() != int64(n+1) {
 			t.Errorf("%d calls, %v", calls.Load(), err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -179,6 +180,47 @@ func TestSilentGloryHoldsUpNobodyWithAVerdict(t *testing.T) {
 	})
 }
 
+// Where many verdicts run out at once, as they do after a rush, Glory that hangs holds up a few members and not a second's worth.
+func TestSilentGloryHoldsUpFewOfManyWhoComeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const members = 500
+		glory := &silent{answer: make(chan int, members)}
+		b := remoteBridge(t, glory.roundTrip())
+		var raws []string
+		for n := range members {
+			raws = append(raws, good("n", n))
+			glory.answer <- 200
+			if _, err := ask(b, raws[n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		var atOnce, late, failed atomic.Int64
+		var all sync.WaitGroup
+		for _, raw := range raws {
+			all.Go(func() {
+				began := time.Now()
+				_, err := ask(b, raw)
+				switch took := time.Since(began); {
+				case err != nil:
+					failed.Add(1)
+				case took == 0:
+					atOnce.Add(1)
+				case took <= freshPatience:
+					late.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if atOnce.Load() != members-patient || late.Load() != patient || failed.Load() > 0 || !b.VerdictsRunOut() {
+			t.Errorf("%d at once, %d late, %d failed; run out: %t", atOnce.Load(), late.Load(), failed.Load(), b.VerdictsRunOut())
+		}
+		for range members {
+			glory.answer <- 200
+		}
+	})
+}
+
 func TestGloryThatFailsIsAskedOnceASecondAboutAMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls, status atomic.Int64
@@ -256,7 +298,7 @@ func TestDenialsPushNoVerdictOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if verdicts, denials := b.remote.verdicts.kept.Len(), b.remote.verdicts.denials.Len(); verdicts != 1 || denials != maxDenials {
+	if verdicts, denials := b.remote.verdicts.kept.Len(), b.remote.denials.Len(); verdicts != 1 || denials != maxDenials {
 		t.Errorf("%d verdicts, %d denials", verdicts, denials)
 	}
 }

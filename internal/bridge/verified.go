@@ -1,6 +1,7 @@
 package bridge
 
-// This file remembers member tokens that were verified in process: verifying one costs more than all the rest of a request.
+// This file remembers member tokens that were verified: to read one costs more than most of a request, and to verify it in process
+// more than all the rest.
 
 import (
 	"crypto/sha256"
@@ -14,8 +15,8 @@ import (
 // maxVerified bounds the tokens that are remembered, at about 1 KiB each.
 const maxVerified = 50_000
 
-// verified holds good tokens by their hash, and no token itself. It belongs to one set of secrets and goes with it. It is
-// safe for concurrent use.
+// verified holds good tokens by their hash, and no token itself. In local mode it belongs to one set of secrets and goes with it; in
+// remote mode a token in it needs a verdict besides. It is safe for concurrent use.
 type verified struct {
 	leeway time.Duration
 	tokens *lru.Cache[[sha256.Size]byte, goodToken]

@@ -96,6 +96,18 @@ func TestOnlyGoodTokensAreRemembered(t *testing.T) {
 	}
 }
 
+// The same member costs about the same, whoever has verified the token.
+func BenchmarkAuthenticateByGlory(b *testing.B) {
+	raw := []string{"Bearer " + good("sub", "7")}
+	bridge := remoteBridge(b, func(string) (int, error) { return 200, nil }, func(o *Options) { o.MemberCacheTTL = time.Hour })
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := bridge.Authenticate(context.Background(), raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkAuthenticate(b *testing.B) {
 	raw := []string{"Bearer " + good("sub", "7")}
 	for name, known := range map[string]bool{"known": true, "first": false} {

@@ -98,7 +98,7 @@ type Config struct {
 	// GloryJWTLeeway is the slack on exp, nbf and iat. Zero: none.
 	GloryJWTLeeway time.Duration `env:"GLORY_JWT_LEEWAY" envDefault:"10s" min:"0s" max:"5m" doc:"slack on a JWT's times"`
 	// MemberCacheTTL is how long Glory's verdict on a JWT and a profile are kept. Zero: not at all.
-	MemberCacheTTL time.Duration `env:"MEMBER_CACHE_TTL" envDefault:"60s" min:"0s" max:"24h" doc:"how long remote verdicts and profiles are kept; verdicts five times as long where Glory can't be asked"`
+	MemberCacheTTL time.Duration `env:"MEMBER_CACHE_TTL" envDefault:"60s" min:"0s" max:"24h" doc:"how long remote verdicts and profiles are kept; five times as long where Glory can't be asked"`
 
 	// InterwaterURL is the base of Interwater's addresses, of the same form as GloryURL. Never nil.
 	InterwaterURL *url.URL `env:"INTERWATER_URL,required" doc:"base URL; http:// only to a private host"`

@@ -15,7 +15,7 @@ func texts() map[string][2]string { //nolint:funlen // a table
 
 		"problem redis": {"Redis is down", "Redis 연결 끊김"}, "problem circuit": {"circuit open", "서킷 열림"},
 		"problem redis_part":    {"Redis works only in part", "Redis 일부만 동작"},
-		"problem verdicts":      {"members are let in by verdicts that have run out", "만료된 확인 결과로 회원을 허용 중"},
+		"problem verdicts":      {"members are let in by verdicts or profiles that have run out", "만료된 확인 결과나 프로필로 회원을 허용 중"},
 		"problem token":         {"no new access token", "새 액세스 토큰을 받지 못함"},
 		"problem refused_token": {"access token refused", "액세스 토큰이 거부됨"},
 		"problem log":           {"log lines are dropped", "로그 줄이 버려지고 있음"},
