@@ -1,12 +1,13 @@
 package main
 
 // The table of docs/failures.md, played cell by cell: two replicas before a Redis and upstreams of their own, which fail
-// in the way that the cell names. The document is the source; a row that can't be read, is missing or stands there twice
-// fails as one that is untrue does.
+// in the way that the cell names. The document is the source; a row that can't be read, and a combination that is missing or
+// stands there twice, fails as one that is untrue does.
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -86,7 +87,7 @@ func (f fetches) most(c cell, took time.Duration) int {
 	return f.askers * each
 }
 
-// cell is one row.
+// cell is one combination of states, and what comes of it.
 type cell struct {
 	redis, endpoint, token string
 	sees                   int
@@ -144,15 +145,17 @@ func readTable(t *testing.T) []cell {
 		if !strings.HasPrefix(line, "|") {
 			break
 		}
-		c, err := readCell(line)
+		row, err := readRow(line)
 		if err != nil {
 			t.Fatalf("%s: %v in the row %s", failuresDoc, err, line)
 		}
-		if !missing[c.name()] {
-			t.Fatalf("%s: %q is there twice, or is no cell", failuresDoc, c.name())
+		for _, c := range row {
+			if !missing[c.name()] {
+				t.Fatalf("%s: %q is there twice, or is no cell", failuresDoc, c.name())
+			}
+			delete(missing, c.name())
+			cells = append(cells, c)
 		}
-		delete(missing, c.name())
-		cells = append(cells, c)
 	}
 	for name := range missing {
 		t.Errorf("%s: %q is missing", failuresDoc, name)
@@ -160,28 +163,54 @@ func readTable(t *testing.T) []cell {
 	return cells
 }
 
-// readCell reads a row. Its name is checked by readTable.
-func readCell(line string) (cell, error) {
+// readRow returns the cells of a row: one for each combination of its states. Their names are checked by readTable.
+func readRow(line string) ([]cell, error) {
 	columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
 	if len(columns) != 6 {
-		return cell{}, fmt.Errorf("%d columns", len(columns))
+		return nil, fmt.Errorf("%d columns", len(columns))
 	}
 	for i := range columns {
 		columns[i] = strings.TrimSpace(columns[i])
 	}
-	c := cell{redis: columns[0], endpoint: columns[1], token: columns[2]}
-	switch columns[3] {
+	outcome, err := readOutcome(columns[3:])
+	if err != nil {
+		return nil, err
+	}
+	var cells []cell
+	for _, redis := range states(columns[0], redisWords()) {
+		for _, endpoint := range states(columns[1], endpointFaults()) {
+			for _, token := range states(columns[2], tokenLives()) {
+				c := outcome
+				c.redis, c.endpoint, c.token = redis, endpoint, token
+				cells = append(cells, c)
+			}
+		}
+	}
+	return cells, nil
+}
+
+// states are those that a column names, of all.
+func states[T any](column string, all map[string]T) []string {
+	if column == "any" {
+		return slices.Collect(maps.Keys(all))
+	}
+	return strings.Split(column, " · ")
+}
+
+// readOutcome reads the last three columns.
+func readOutcome(columns []string) (c cell, err error) {
+	switch columns[0] {
 	case "200", "502", "503":
-		c.sees, _ = strconv.Atoi(columns[3])
+		c.sees, _ = strconv.Atoi(columns[0])
 	default:
-		return cell{}, fmt.Errorf("members see %q", columns[3])
+		return cell{}, fmt.Errorf("members see %q", columns[0])
 	}
 	var known bool
-	if c.fetches, known = fetchWords()[columns[4]]; !known {
-		return cell{}, fmt.Errorf("%q fetches", columns[4])
+	if c.fetches, known = fetchWords()[columns[1]]; !known {
+		return cell{}, fmt.Errorf("%q fetches", columns[1])
 	}
 	form := regexp.MustCompile("^`(roomgate_[a-z_]+)(?:{([a-z]+=\"[a-z]+\")})?`$")
-	for text := range strings.SplitSeq(columns[5], ", ") {
+	for text := range strings.SplitSeq(columns[2], ", ") {
 		match := form.FindStringSubmatch(text)
 		if match == nil {
 			return cell{}, fmt.Errorf("metric %q", text)
