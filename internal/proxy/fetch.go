@@ -58,11 +58,17 @@ type fetcher struct {
 }
 
 func newFetcher(o Options, t tracing, m *metrics) *fetcher {
-	return &fetcher{
+	f := &fetcher{
 		interwater: o.Interwater, guard: newGuard(o.RoomRoutes), credentials: o.Bridge, reject: o.RejectStatuses,
 		redaction: newRedaction(o.RedactFields), sharing: newSharing(o.RoomCoalesce, o.RoomCacheTTL, o.InterwaterTimeout, m),
 		tracing: t, calls: m.answers.WithLabelValues("upstream"), share: int64(o.InterwaterShare),
 	}
+	if f.sharing != nil {
+		// While the circuit isn't closed, the few calls that are made try whether Interwater answers again. Who joined one that hangs
+		// would wait for its timeout, where a call of one's own fails at once.
+		f.sharing.failing = func() bool { return o.Interwater.Circuit() != "closed" }
+	}
+	return f
 }
 
 // RoundTrip implements http.RoundTripper for ReverseProxy.

@@ -35,6 +35,7 @@ type sharing struct {
 	share        bool          // among those that ask at the same time
 	ttl          time.Duration // how long an answer is kept; 0: not at all
 	patience     time.Duration // how long a member waits for an answer, at most
+	failing      func() bool   // nobody is to wait for another's call; nil: never
 	shared, hits prometheus.Counter
 	seed         maphash.Seed // of the questions' hashes
 	shards       [shards]shard
@@ -136,7 +137,7 @@ func (s *shard) join(q *question, hash uint64) (*flight, *answer, role) {
 		f = &flight{question: *q, hash: hash, shard: s, writes: s.writes}
 		f.calls = f.firstOne[:0]
 		s.flights[hash] = f
-	case !s.of.share, f.question != *q:
+	case !s.of.share, f.question != *q, s.of.failing != nil && s.of.failing():
 		return nil, nil, alone
 	case now.Sub(f.began) < joinTime:
 		if f.done == nil {

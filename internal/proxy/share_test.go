@@ -370,6 +370,33 @@ func TestNobodyWaitsForLongerThanOneTimeout(t *testing.T) {
 	})
 }
 
+// While few calls are let through, each of them hangs: with one more a second, somebody would always wait.
+func TestNobodyJoinsACallWhileTheUpstreamFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(0)
+		fails := false
+		o.failing = func() bool { return fails }
+		first, second := o.ask(t.Context(), usual), (<-chan got)(nil)
+		synctest.Wait()
+		second = o.ask(t.Context(), usual)
+		synctest.Wait()
+		if fails = true; o.count() != 1 {
+			t.Fatalf("%d calls", o.count())
+		}
+		refused := func(context.Context) (*answer, error) { return nil, upstream.ErrCircuit }
+		began := time.Now()
+		if _, err := o.get(t.Context(), &usual, refused); !errors.Is(err, upstream.ErrCircuit) || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		o.let <- struct{}{} // those who wait already aren't turned away
+		for _, a := range []<-chan got{first, second} {
+			if got := <-a; got.err != nil {
+				t.Error(got.err)
+			}
+		}
+	})
+}
+
 func TestNobodyJoinsACallFromBeforeAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(time.Minute)
