@@ -130,6 +130,12 @@ func (s *arena) retired(t *testing.T) {
 		}
 	}
 	t.Logf("footprint: %+v, at the start %+v", now, s.base)
+	s.ends(t, secrets)
+}
+
+// ends stops the gateway, and looks at its end and its log.
+func (s *arena) ends(t *testing.T, secrets map[string]string) {
+	t.Helper()
 	s.stop()
 	if err := s.ended(); err != nil { // and all is in the log
 		t.Errorf("the end: %v", err)

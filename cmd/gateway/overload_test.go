@@ -25,11 +25,18 @@ const manyConns = 1000
 // gives up on the ones that are still open then.
 func flood(t *testing.T, rate, conns int, ended <-chan time.Time, url, token string) *samples {
 	t.Helper()
+	return floodOf(t, rate, conns, ended, func(int) (string, string) { return url, token })
+}
+
+// floodOf is flood with requests of their own: what names the n-th one's URL and token.
+func floodOf(t *testing.T, rate, conns int, ended <-chan time.Time, what func(n int) (url, token string)) *samples {
+	t.Helper()
 	got, client := &samples{}, newClient(t)
 	client.Transport.(*http.Transport).MaxConnsPerHost = conns
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	send := func() {
+	send := func(n int) {
+		url, token := what(n)
 		began := time.Now()
 		a, err := call(ctx, client, http.MethodGet, url, token, "")
 		if ctx.Err() != nil {
@@ -49,7 +56,8 @@ func flood(t *testing.T, rate, conns int, ended <-chan time.Time, url, token str
 		select {
 		case now := <-tick.C:
 			for ; sent < int(now.Sub(began).Seconds()*float64(rate)); sent++ {
-				wg.Go(send)
+				n := sent
+				wg.Go(func() { send(n) })
 			}
 		case <-ended:
 			going = false

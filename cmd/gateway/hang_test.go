@@ -1,0 +1,130 @@
+package main
+
+// An upstream that accepts and never answers, for a while, with the settings that a gateway has by default: nobody fails who
+// doesn't need it. Figures are logged; what is asserted holds on a busy machine too.
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+	"roomgate/tests"
+)
+
+// hangs is how long the upstream does.
+const hangs = 15 * time.Second
+
+// usual are the settings that the other tests change, as they are by default.
+func usual(own ...string) []string {
+	return append([]string{"MEMBER_RATE_LIMIT=100/1s", "ACCOUNT_RATE_LIMIT=10/1m", "REDIS_TIMEOUT=250ms"}, own...)
+}
+
+// Issue 16's first run that must be seen: members whom Glory has admitted go on while it hangs, whoever else comes.
+func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
+	tests.Long(t)
+	const members, rate, strangers = 1000, 500, 300
+	for _, ttl := range []time.Duration{5 * time.Second, time.Minute} { // one runs out meanwhile, and counts on
+		t.Run(ttl.String(), func(t *testing.T) {
+			s := newArena(t, usual("GLORY_JWT_SECRETS=", fmt.Sprint("MEMBER_CACHE_TTL=", ttl))...)
+			var known []string
+			for n := range members {
+				known = append(known, s.stands.Glory.MintToken(fmt.Sprint(n), time.Hour))
+			}
+			poll := func(n int) (string, string) { return s.url + "/v1/info", known[n%members] }
+			before := floodOf(t, rate, manyConns, time.After(4*time.Second), poll).all()
+			s.stands.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
+			calls := s.stands.Glory.Calls("/api/v1/check_login")
+			over := make(chan time.Time)
+			var wg sync.WaitGroup
+			var refused []sample
+			wg.Go(func() {
+				refused = floodOf(t, strangers, manyConns, over, func(int) (string, string) { return s.url + "/v1/info", stranger() }).all()
+			})
+			during := floodOf(t, rate, manyConns, time.After(hangs), poll).all()
+			close(over)
+			wg.Wait()
+			t.Logf("members' p50 %v, p99 %v before (%d requests); %v, %v while Glory hangs (%d requests); %d strangers, p50 %v; %d calls of check_login",
+				quantile(before, .5), quantile(before, .99), len(before), quantile(during, .5), quantile(during, .99), len(during),
+				len(refused), quantile(refused, .5), s.stands.Glory.Calls("/api/v1/check_login")-calls)
+			if failed := append(failures(before), failures(during)...); len(failed) > 0 {
+				t.Errorf("%d of the members' requests failed, the first: %s", len(failed), failed[0])
+			}
+			if good, _ := goodAndRest(refused); len(good) > 0 {
+				t.Errorf("%d strangers are let in", len(good))
+			}
+			s.looker.CloseIdleConnections()
+			s.ends(t, s.secrets())
+		})
+	}
+}
+
+// stranger makes a JWT of the right form that Glory has not signed.
+func stranger() string { return (&sandbox.Glory{}).MintToken(rand.Text(), time.Hour) }
+
+// Issue 16's second run that must be seen. Glory's routes go on while Interwater hangs with many members on few rooms, and these
+// soon get their answer at once.
+func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
+	tests.Long(t)
+	for name, c := range map[string]struct {
+		pollers  int
+		settings []string
+	}{
+		"by default":      {300, nil},
+		"with few places": {1100, []string{"MAX_IN_FLIGHT=1024"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newArena(t, usual(append(c.settings, fmt.Sprint("INTERWATER_TIMEOUT=", hangs/5))...)...)
+			before, _ := s.pollAround(t, c.pollers, hangs/3)
+			s.stands.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
+			began := time.Now()
+			during, polls := s.pollAround(t, c.pollers, hangs)
+			late := slices.DeleteFunc(slices.Clone(polls), func(x sample) bool { return x.at.Before(began.Add(hangs * 4 / 5)) })
+			t.Logf("Glory's p50 %v, p99 %v before (%d requests); %v, %v while Interwater hangs (%d requests); polls %v; late ones' p50 %v, p99 %v, %v",
+				quantile(before, .5), quantile(before, .99), len(before), quantile(during, .5), quantile(during, .99), len(during),
+				statuses(polls), quantile(late, .5), quantile(late, .99), statuses(late))
+			if failed := append(failures(before), failures(during)...); len(failed) > 0 {
+				t.Errorf("%d of Glory's requests failed, the first: %s", len(failed), failed[0])
+			}
+			if refused := statuses(late)[503]; refused < len(late)*9/10 { // the rest tries whether Interwater answers
+				t.Errorf("with the circuit open %d of %d polls were refused at once", refused, len(late))
+			}
+			s.looker.CloseIdleConnections()
+			s.ends(t, s.secrets())
+		})
+	}
+}
+
+// pollAround sends Glory 100 requests a second, for a while, beside members of whom each polls one of three rooms every second,
+// whether or not it has been answered. Polls that aren't answered at the end are left out.
+func (s *arena) pollAround(t *testing.T, members int, lasts time.Duration) (glory, polls []sample) {
+	t.Helper()
+	var tokens []string
+	for n := range members {
+		tokens = append(tokens, s.stands.Glory.MintToken(fmt.Sprint(n), time.Hour))
+	}
+	rooms := []string{"/v1/sessions/gsda11", "/v1/sessions/daily%20standup", "/v1/info"}
+	over := make(chan time.Time)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		polls = floodOf(t, members, 12*members, over, func(n int) (string, string) {
+			return s.url + rooms[n%len(rooms)], tokens[n%members]
+		}).all()
+	})
+	glory = flood(t, 100, manyConns, time.After(lasts), s.url+"/api/v1/check_login", s.token).all()
+	close(over)
+	wg.Wait()
+	return glory, polls
+}
+
+// statuses counts samples by their status.
+func statuses(list []sample) map[int]int {
+	counts := map[int]int{}
+	for _, x := range list {
+		counts[x.status]++
+	}
+	return counts
+}
