@@ -103,9 +103,9 @@ func (s *arena) victim(t *testing.T) (stop func()) {
 		if failed := failures(got); len(failed) > 0 {
 			t.Errorf("%d of the victim's requests failed, the first: %s", len(failed), failed[0])
 		}
-		// Half of what the attackers are given: who waited for them would be over it, and no busy machine is.
-		if p99 := quantile(got, .99); p99 > 5*time.Second {
-			t.Errorf("the victim's p99 is %v", p99)
+		// Attackers are given more than that: who waits for them is over it. A busy machine has outliers, and a median far below.
+		if p50 := quantile(got, .5); p50 > time.Second {
+			t.Errorf("the victim's median is %v", p50)
 		}
 	}
 }
