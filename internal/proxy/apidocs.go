@@ -73,6 +73,15 @@ func pack(content []byte) []byte {
 	return packed.Bytes()
 }
 
+// serve answers with a page. It panics with http.ErrAbortHandler where too many clients don't take such answers.
+func (w *writer) serve(page http.Handler, r *http.Request) {
+	if !w.mayAnswer() {
+		w.call.failure, w.call.refusal = errOverloaded, explain(errOverloaded).reason
+		panic(http.ErrAbortHandler)
+	}
+	page.ServeHTTP(w, r)
+}
+
 // page is one file, ready to be sent.
 type page struct {
 	contentType, tag string

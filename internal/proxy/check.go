@@ -21,8 +21,9 @@ type bounds struct {
 	inFlight int64
 }
 
-// refused is how many errors' answers may wait for their clients to take them, in sum over HTTP/2: usually none does.
-func (b bounds) refused() int64 { return max(b.inFlight/8, 1) }
+// own is how many answers of the gateway itself may wait for their clients to take them, in sum over HTTP/2: usually none does. A
+// browser asks for the few parts of a page at once.
+func (b bounds) own() int64 { return max(b.inFlight/8, min(b.inFlight, 8)) }
 
 // check refuses what is too large or too much at once, and bounds the body.
 func (p *Proxy) check(w *writer, r *http.Request) error {

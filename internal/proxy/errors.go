@@ -182,7 +182,7 @@ func (c *call) refuse(err error) (*refusal, fields) {
 // too many clients don't take such answers.
 func (w *writer) fail(err error) {
 	refusal, lines := w.call.refuse(err)
-	if refusal.status == statusClientGone || !w.mayRefuse() {
+	if refusal.status == statusClientGone || !w.mayAnswer() {
 		panic(http.ErrAbortHandler) // nobody is there to read an answer
 	}
 	h := w.Header()

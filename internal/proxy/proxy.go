@@ -91,7 +91,7 @@ type Proxy struct {
 	tracing    tracing
 
 	inFlight atomic.Int64
-	refused  atomic.Int64 // answers of errors over HTTP/2 that their clients have yet to take
+	own      atomic.Int64 // answers of the gateway itself, errors and pages, over HTTP/2 that their clients have yet to take
 }
 
 // New checks o and returns the handler.
@@ -184,8 +184,8 @@ func (p *Proxy) serve(w *writer, r *http.Request) {
 // finish closes the call: it is counted and logged once, however it ended.
 func (p *Proxy) finish(w *writer, r *http.Request) {
 	p.inFlight.Add(-1)
-	if w.refused {
-		p.refused.Add(-1)
+	if w.own {
+		p.own.Add(-1)
 	}
 	p.metrics.inFlight.Dec()
 	c, status := &w.call, w.status

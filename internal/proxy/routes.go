@@ -59,7 +59,7 @@ func newRouteTable(
 	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: make(map[string]*endpoint), origins: origins}
 	table.matches.New = func() any { return new(match) }
 	for pattern, page := range pages {
-		table.pages[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { page.ServeHTTP(w, r) }}
+		table.pages[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
 	}
 	for _, pattern := range append(slices.Sorted(maps.Keys(pages)), patterns...) {
 		if err := table.add(pattern); err != nil {

@@ -24,7 +24,7 @@ type writer struct {
 	bounded time.Time // when the client was given its time last
 	status  int       // 0 until the header is written
 	bytes   int64
-	refused bool // counted in the proxy's refused
+	own     bool // counted in the proxy's own
 }
 
 // WriteHeader implements http.ResponseWriter. Informational answers of an upstream are not relayed: no route needs
@@ -105,14 +105,15 @@ func (w *writer) deliver() {
 	}
 }
 
-// mayRefuse counts an error's answer over HTTP/2, and reports false where too many of those wait for their clients: then the
-// stream is to be reset instead. So clients that take no answers leave the other places to the rest.
-func (w *writer) mayRefuse() bool {
-	if w.request.ProtoMajor != 2 || w.refused {
+// mayAnswer counts an error's answer or a page over HTTP/2, and reports false where too many of those wait for their clients: then
+// the stream is to be reset instead. Anybody may ask for them, without a token: so clients that take no answers leave the other
+// places to members.
+func (w *writer) mayAnswer() bool {
+	if w.request.ProtoMajor != 2 || w.own {
 		return true
 	}
-	w.refused = true
-	return w.proxy.refused.Add(1) <= w.proxy.bounds.refused()
+	w.own = true
+	return w.proxy.own.Add(1) <= w.proxy.bounds.own()
 }
 
 // Unwrap is for http.ResponseController.
