@@ -376,9 +376,9 @@ func TestNobodyJoinsACallWhileTheUpstreamFails(t *testing.T) {
 		o := newOffice(0)
 		fails := false
 		o.failing = func() bool { return fails }
-		first, second := o.ask(t.Context(), usual), (<-chan got)(nil)
+		first := o.ask(t.Context(), usual)
 		synctest.Wait()
-		second = o.ask(t.Context(), usual)
+		second := o.ask(t.Context(), usual)
 		synctest.Wait()
 		if fails = true; o.count() != 1 {
 			t.Fatalf("%d calls", o.count())
