@@ -100,3 +100,16 @@ func TestTheAccountKeepsOutagesApart(t *testing.T) {
 		t.Errorf("three failures of two thousand and six calls too many are said to be %v", err)
 	}
 }
+
+// Only while an upstream can't answer is a failure excused: not while a replica or Redis is away, which a gateway has to survive.
+func TestTheAccountExcusesFailuresForWantOfAnUpstreamAlone(t *testing.T) {
+	began := time.Now()
+	for _, away := range []bool{true, false} {
+		e := episode{event: event{name: "Redis is killed", upstream: away}, from: began, mended: began.Add(broken), to: began.Add(eventEvery)}
+		list := []sample{{due: began.Add(broken / 2), failure: "503"}}
+		table, err := account([]episode{e}, list, options{})
+		if (err == nil) != away || strings.Contains(table, "Failures outside outages: none.") != away {
+			t.Errorf("upstream away %v: %v\n%s", away, err, table)
+		}
+	}
+}
