@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"roomgate/tests"
 )
 
 var update = flag.Bool("update", false, "write the table of settings into README.md")
@@ -143,6 +145,7 @@ func TestSamples(t *testing.T) {
 
 // TestSamplesInShell: the samples are meant for `set -a; . file` too.
 func TestSamplesInShell(t *testing.T) {
+	tests.Need(t, "sh")
 	for _, path := range samples(t) {
 		for name, want := range readSample(t, path) {
 			out, err := exec.Command("sh", "-c", `set -eua; . "$1"; eval "printf %s \"\$$2\""`, "sh", path, name).CombinedOutput()

@@ -173,6 +173,7 @@ func TestEntrancesBodyPassesByteForByte(t *testing.T) {
 }
 
 func TestEntrancesBodyOverTheLimitIs413(t *testing.T) {
+	t.Parallel()
 	g := start(t, func(o *setup) { o.MaxBodyBytes = 20 })
 	for _, path := range []string{joinPath, loginPath} {
 		for _, chunked := range []bool{false, true} {

@@ -212,6 +212,7 @@ func TestAnswerThatIsNotReadIsCutOff(t *testing.T) {
 }
 
 func TestKernelKeepsLittleForAClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

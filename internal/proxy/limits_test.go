@@ -39,6 +39,7 @@ func withBodies(t *testing.T) (*bodies, *gateway) {
 }
 
 func TestBodyOverTheLimitIs413(t *testing.T) {
+	t.Parallel()
 	b, g := withBodies(t)
 	for _, target := range []string{"/public-api/v1/join", "/api/x", "/v1/rooms"} {
 		head := "POST " + target + " HTTP/1.1\r\nHost: g\r\n" + asMember + "\r\n"
@@ -113,6 +114,7 @@ func closeWrite(conn any) { _ = conn.(interface{ CloseWrite() error }).CloseWrit
 
 // An upstream may answer before it has read the body; whose fault it is must then be known all the same, and safely.
 func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
+	t.Parallel()
 	rejected := make(chan struct{}, 10)
 	upstream := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		early := http.NewResponseController(w)
@@ -177,6 +179,7 @@ func TestMoreThan100HeaderLinesAre431(t *testing.T) {
 }
 
 func TestMoreHeaderBytesThanAllowedAre431(t *testing.T) {
+	t.Parallel()
 	g := start(t)
 	fixed := len("Host: gateway.test\r\n") + len(asMember) + len("\r\nX: \r\n")
 	for _, tt := range []struct{ bytes, status int }{

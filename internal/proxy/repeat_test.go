@@ -15,6 +15,7 @@ import (
 )
 
 func TestDeadConnectionsAreOneRepetition(t *testing.T) {
+	t.Parallel()
 	g := start(t)
 	fillPool(t, g, 10)
 	g.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindReset})

@@ -32,41 +32,45 @@ func TestPlacesAreGivenBack(t *testing.T) {
 
 func TestOpenCircuitIs503AndTheOtherUpstreamIsUntouched(t *testing.T) {
 	for target, name := range bothTargets {
-		g := start(t)
-		other := "/v1/info"
-		if name == "glory" {
-			g.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindReset})
-		} else {
-			g.Interwater.SetFaults(sandbox.Fault{Path: target, Kind: sandbox.KindReset})
-			other = "/public-api/v1/health"
-		}
-		for i := range circuitLeast {
-			if answer := g.get(t, target); answer.status != 502 {
-				t.Fatalf("%s %d: status %d", name, i, answer.status)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t)
+			other := "/v1/info"
+			if name == "glory" {
+				g.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindReset})
+			} else {
+				g.Interwater.SetFaults(sandbox.Fault{Path: target, Kind: sandbox.KindReset})
+				other = "/public-api/v1/health"
 			}
-			g.event(t)
-		}
-		g.Glory.Reset()
-		g.Interwater.Reset()
-		for range 3 {
-			answer := g.get(t, target)
-			answer.wantError(t, http.StatusServiceUnavailable)
-			if got := answer.header.Get("Retry-After"); got != "1" {
-				t.Errorf("Retry-After %q", got)
+			for i := range circuitLeast {
+				if answer := g.get(t, target); answer.status != 502 {
+					t.Fatalf("%s %d: status %d", name, i, answer.status)
+				}
+				g.event(t)
 			}
-			if answer := g.get(t, other); answer.status != 200 {
-				t.Errorf("%s: the other upstream has status %d", name, answer.status)
+			g.Glory.Reset()
+			g.Interwater.Reset()
+			for range 3 {
+				answer := g.get(t, target)
+				answer.wantError(t, http.StatusServiceUnavailable)
+				if got := answer.header.Get("Retry-After"); got != "1" {
+					t.Errorf("Retry-After %q", got)
+				}
+				if answer := g.get(t, other); answer.status != 200 {
+					t.Errorf("%s: the other upstream has status %d", name, answer.status)
+				}
 			}
-		}
-		if calls := g.Glory.Calls(target) + len(g.Interwater.RoomRequests()); calls > 3 {
-			t.Errorf("%s: upstreams saw %d requests, want the 3 to the other one at most", name, calls)
-		}
-		eventually(t, "the upstream is asked again", func() bool { return g.get(t, target).status == 200 })
+			if calls := g.Glory.Calls(target) + len(g.Interwater.RoomRequests()); calls > 3 {
+				t.Errorf("%s: upstreams saw %d requests, want the 3 to the other one at most", name, calls)
+			}
+			eventually(t, "the upstream is asked again", func() bool { return g.get(t, target).status == 200 })
+		})
 	}
 }
 
 // What clients do wrong is theirs, however often they do it. Catalogue: O06.
 func TestClientsFaultsOpenNoCircuit(t *testing.T) {
+	t.Parallel()
 	arrived := make(chan struct{}, 100)
 	upstream := scripted(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {

@@ -257,6 +257,7 @@ func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
 
 // The server has to be told of a body that is too large, or it reads on for as long as the client sends.
 func TestTracedBodyOverTheLimitEndsTheConnection(t *testing.T) {
+	t.Parallel()
 	g, _ := newTraced(t, func(o *setup) { o.MaxBodyBytes = 10 })
 	conn := g.dial(t)
 	defer conn.Close()

@@ -90,6 +90,7 @@ func TestBodyThatFailsIsItsSendersFault(t *testing.T) {
 }
 
 func TestBodyThatComesTooSlowlyIsItsSendersFault(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
 		u := listen(t, readAll)
 		rt, results := k.counted(t, u, Options{Timeout: 200 * time.Millisecond})
@@ -103,6 +104,7 @@ func TestBodyThatComesTooSlowlyIsItsSendersFault(t *testing.T) {
 
 // What transports close when a call has failed has not failed it.
 func TestUpstreamThatFailsIsNotTheBodysFault(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
 		const patience = 300 * time.Millisecond
 		hangs := listen(t, func(p *peer) {

@@ -60,7 +60,9 @@ func (w *watched) Close() error {
 }
 
 func TestOpenCircuitMakesNoCall(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
+		t.Parallel()
 		u := listen(t, func(p *peer) { p.request() })
 		rt, results := k.counted(t, u, Options{Slots: 1})
 		for range circuitLeast {
@@ -99,6 +101,7 @@ func TestErrorStatusIsAnAnswer(t *testing.T) {
 
 // A caller that leaves says nothing of the upstream, one whose own deadline passes does.
 func TestCallersDeadlineCountsAndItsLeavingDoesNot(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
 		for _, part := range []string{"", okHead + "Content-Length: 8\r\n\r\nhalf"} {
 			u := listen(t, stall(part))

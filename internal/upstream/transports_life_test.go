@@ -25,6 +25,7 @@ func want(t *testing.T, got, wanted string) {
 }
 
 func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
+	t.Parallel()
 	huge := strings.Repeat("a", 32<<20) // more than both sockets hold
 	for name, phase := range map[string]struct {
 		serve  func(*peer)
@@ -71,7 +72,7 @@ func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 					} {
 						got := ""
 						// On a busy machine it takes longer until the phase is reached.
-						for after := 50 * time.Millisecond; got != phase.want+class && after < patience/4; after *= 4 {
+						for after := 20 * time.Millisecond; got != phase.want+class && after < patience/4; after *= 4 {
 							var o Options
 							ctx, cancel := end(t.Context(), &o, after)
 							rt := k.of(t, u, o, func(next *http.Transport) {
