@@ -215,9 +215,9 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 				}
 			})
 			outcome := ""
-			for timeout := 200 * time.Millisecond; outcome != "ok=1" && timeout < patience; timeout *= 4 {
+			for timeout := 100 * time.Millisecond; outcome != "ok=1" && timeout < patience; timeout *= 4 {
 				rt, results := k.counted(t, u, Options{Timeout: timeout})
-				if read, err := readSlowly(t, rt, u, timeout/2, 1000, 100_000, len(body)); err != nil {
+				if read, err := readSlowly(t, rt, u, timeout*3/2, 1000, 100_000, len(body)); err != nil {
 					outcome = fmt.Sprintf("%v after %d bytes", err, read)
 				} else if outcome = results(); read != int64(len(body)) {
 					t.Errorf("over %s: %d bytes", u.base.Scheme, read)
