@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"roomgate/internal/fleet"
 	"roomgate/tests"
 )
@@ -39,7 +41,8 @@ func eachSees(t *testing.T, replicas []*replica, n int) bool {
 
 func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
 	t.Parallel()
-	environ := settings(newStands(t), newRedis(t).Addr)
+	server := newRedis(t)
+	environ := settings(newStands(t), server.Addr)
 	stays, leaves := startReplica(t, environ), startReplica(t, environ)
 	eventually(t, "each sees two", func() bool { return eachSees(t, []*replica{stays, leaves}, 2) })
 	if text := get(t, newClient(t), stays.admin+"/metrics", "").body; !strings.Contains(text, "\nroomgate_replicas 2\n") {
@@ -49,11 +52,12 @@ func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
 	if err := leaves.ended(); err != nil {
 		t.Fatal(err)
 	}
-	left := time.Now()
-	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
-	if took := time.Since(left); took > fleet.RosterDelay*2/3 { // who is killed is listed for longer
-		t.Errorf("who left was listed for %v", took)
+	direct := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer direct.Close()
+	if listed, err := direct.ZCard(t.Context(), "roomgate:replicas").Result(); listed != 1 || err != nil { // who is killed stays for longer
+		t.Errorf("Redis lists %d replicas after one has left (%v)", listed, err)
 	}
+	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
 }
 
 func TestAKilledReplicaIsSeenNoMore(t *testing.T) {
