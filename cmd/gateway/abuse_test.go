@@ -63,6 +63,7 @@ func TestAnswersAreForWhoAskedAlone(t *testing.T) {
 
 // The catalogue's rows A03 and O08: names are not tried without end, and one member's haste is their own.
 func TestHastyMemberIsLimitedAlone(t *testing.T) {
+	t.Parallel()
 	s, client := newArena(t, "MEMBER_RATE_LIMIT=100/1h"), newClient(t)
 	hasty, calm := s.stands.Glory.MintToken("hasty", time.Hour), s.stands.Glory.MintToken("calm", time.Hour)
 	for i := range 150 {
@@ -116,6 +117,7 @@ func TestUndeclaredPathsAreNowhere(t *testing.T) {
 
 // The catalogue's row A09 with origins that are allowed, and A13 where it is served over TLS.
 func TestOnlyAllowedOriginsGetPermission(t *testing.T) {
+	t.Parallel()
 	s := newTLSArena(t, "CORS_ALLOWED_ORIGINS=https://app.test")
 	transport := s.looker.Transport.(*http.Transport)
 	transport.TLSClientConfig = insecure()

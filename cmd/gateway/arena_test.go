@@ -180,7 +180,7 @@ func (s *arena) converse(t *testing.T, send string, n int, closes bool) (replies
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	// Not all of it need be taken: some requests are refused by their first lines.
 	_, _ = io.WriteString(conn, send)
 	var all bytes.Buffer
@@ -194,12 +194,12 @@ func (s *arena) converse(t *testing.T, send string, n int, closes bool) (replies
 		replies = append(replies, one)
 	}
 	if closes {
-		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(patience))
 		_, err := in.Peek(1)
 		var late net.Error
 		closed = err != nil && (!errors.As(err, &late) || !late.Timeout())
 	}
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	_ = conn.(*net.TCPConn).CloseWrite()
 	for {
 		one, ok := readReply(in, method)

@@ -116,6 +116,7 @@ func TestUnreachableUpstreamIs502(t *testing.T) {
 }
 
 func TestUpstreamThatBreaksOffNeverLooksWhole(t *testing.T) {
+	t.Parallel()
 	s := newArena(t)
 	for range 60 {
 		s.say(t, s.member("GET", "/v1/info"))

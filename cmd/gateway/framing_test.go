@@ -9,6 +9,7 @@ import (
 )
 
 func TestOddFramingIsOneRequestAtMost(t *testing.T) {
+	t.Parallel()
 	s := newArena(t)
 	const start = "POST /public-api/v1/login HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
 	var attacks []attack

@@ -60,6 +60,7 @@ var h1specFragments = []struct{ name, end string }{
 }
 
 func TestRequestsAreTakenAndRefusedAsH1specWants(t *testing.T) {
+	t.Parallel()
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
 	defer echo.Close()
 	s := newArena(t, "GLORY_URL="+echo.URL)

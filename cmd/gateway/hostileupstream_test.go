@@ -21,6 +21,7 @@ import (
 )
 
 func TestHostileUpstreamsAreHeldOff(t *testing.T) {
+	t.Parallel()
 	s := newArena(t)
 	for range 60 { // so that the failures to come are too few to open the circuit
 		s.say(t, s.member("GET", "/v1/info"))
@@ -129,6 +130,7 @@ func bodyIs(want string, broken bool) func(*testing.T, *arena, []reply) {
 
 // The invariant I4, at its worst: 20 idle connections, and each of them dead.
 func TestGetIsRepeatedOnceHoweverManyConnectionsAreDead(t *testing.T) {
+	t.Parallel()
 	s := newArena(t)
 	s.stands.Interwater.SetFaults(sandbox.Fault{Delay: 300 * time.Millisecond})
 	client := newClient(t)
@@ -147,6 +149,7 @@ func TestGetIsRepeatedOnceHoweverManyConnectionsAreDead(t *testing.T) {
 
 // Where the upstream is not proven to be the one meant, no credential is sent: the catalogue's row U12.
 func TestNoCredentialGoesToAnUnprovenUpstream(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*httptest.Server, string) []string{
 		"self-signed": func(u *httptest.Server, _ string) []string { return []string{"INTERWATER_URL=" + u.URL} },
 		"another name": func(u *httptest.Server, bundle string) []string {

@@ -164,6 +164,7 @@ func probedGlory(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestRequestsAreTakenAndRefusedAsHttp11ProbeWants(t *testing.T) {
+	t.Parallel()
 	glory := httptest.NewServer(http.HandlerFunc(probedGlory))
 	defer glory.Close()
 	s := newArena(t, "GLORY_URL="+glory.URL)

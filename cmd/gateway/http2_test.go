@@ -152,6 +152,7 @@ func h2Status(block []byte) int {
 }
 
 func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
+	t.Parallel()
 	s := newTLSArena(t)
 	base := func(own ...string) []string {
 		return append([]string{":method", "GET", ":scheme", "https", ":path", "/v1/info", ":authority", "g", "authorization", "Bearer " + s.token}, own...)
@@ -230,6 +231,7 @@ func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
 
 // A body that isn't as long as it was said to be reaches nobody as a whole one.
 func TestHTTP2BodyOfAnotherLengthReachesNobody(t *testing.T) {
+	t.Parallel()
 	s := newTLSArena(t)
 	for _, length := range []string{"1", "9"} {
 		h := s.dialHTTP2(t)

@@ -117,7 +117,7 @@ func (s *arena) retired(t *testing.T) {
 	secrets["member token"] = s.token
 	s.stands.Close() // the pool of idle connections to it is no leak
 	var now footprint
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for tick := time.NewTicker(100 * time.Millisecond); ; <-tick.C {
 		now = s.footprint(t)
 		if now.goroutines <= s.base.goroutines+10 && now.files <= s.base.files+5 && now.heap <= s.base.heap+16<<20 {

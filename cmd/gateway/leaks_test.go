@@ -34,6 +34,7 @@ func envelope(t *testing.T, _ *arena, got []reply) {
 }
 
 func TestErrorsTellNothingAndAreLoggedOnceEach(t *testing.T) {
+	t.Parallel()
 	s := newArena(t, "MAX_BODY_BYTES=1024")
 	var attacks []attack
 	attacks = append(attacks,

@@ -20,6 +20,7 @@ import (
 func quiet() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug) }
 
 func TestRefusedTokensLookAlikeAndCallNobody(t *testing.T) {
+	t.Parallel()
 	s := newArena(t, "MAX_HEADER_BYTES=65536")
 	const refusal = `{"code":"401","message":"Full authentication is required to access this resource"}`
 	var attacks []attack

@@ -35,6 +35,7 @@ func redisStatus(t *testing.T, r *replica) (s redisState) {
 }
 
 func TestARefusedDenyListOrRosterLeavesTokensShared(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		spoil, heal [][]any
 		degraded    []string
