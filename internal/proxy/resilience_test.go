@@ -44,25 +44,26 @@ func TestOpenCircuitIs503AndTheOtherUpstreamIsUntouched(t *testing.T) {
 			}
 			for i := range circuitLeast {
 				if answer := g.get(t, target); answer.status != 502 {
-					t.Fatalf("%s %d: status %d", name, i, answer.status)
+					t.Fatalf("%d: status %d", i, answer.status)
 				}
 				g.event(t)
 			}
-			g.Glory.Reset()
-			g.Interwater.Reset()
+			asked := func() int { return len(g.Glory.Requests()) + len(g.Interwater.RoomRequests()) }
 			for range 3 {
-				answer := g.get(t, target)
+				before, answer := asked(), g.get(t, target)
+				for i := 0; i < circuitLeast && answer.status == 502; i++ { // a slow machine took longer than the pause: it has opened again
+					before, answer = asked(), g.get(t, target)
+				}
 				answer.wantError(t, http.StatusServiceUnavailable)
-				if got := answer.header.Get("Retry-After"); got != "1" {
-					t.Errorf("Retry-After %q", got)
+				if got := answer.header.Get("Retry-After"); got != "1" || asked() != before {
+					t.Errorf("Retry-After %q, and the upstreams were asked %d times", got, asked()-before)
 				}
 				if answer := g.get(t, other); answer.status != 200 {
-					t.Errorf("%s: the other upstream has status %d", name, answer.status)
+					t.Errorf("the other upstream has status %d", answer.status)
 				}
 			}
-			if calls := g.Glory.Calls(target) + len(g.Interwater.RoomRequests()); calls > 3 {
-				t.Errorf("%s: upstreams saw %d requests, want the 3 to the other one at most", name, calls)
-			}
+			g.Glory.Reset()
+			g.Interwater.Reset()
 			eventually(t, "the upstream is asked again", func() bool { return g.get(t, target).status == 200 })
 		})
 	}
