@@ -92,12 +92,12 @@ func TestFleetRefreshesOnce(t *testing.T) {
 	for _, c := range replicas {
 		take(t, c, k, iss.fetch)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	var callers sync.WaitGroup
 	for _, c := range replicas {
 		callers.Go(func() {
-			for sleep(ctx, 10*time.Millisecond) == nil {
+			for iss.calls() < 3 && sleep(ctx, 10*time.Millisecond) == nil {
 				if _, _, err := c.Token(t.Context(), k, iss.fetch); err != nil {
 					t.Errorf("lookup failed: %v", err)
 				}
@@ -112,7 +112,7 @@ func TestFleetRefreshesOnce(t *testing.T) {
 		}
 	}
 	if len(times) < 3 {
-		t.Errorf("%d fetches in 4.5 s of lives of 2 s", len(times))
+		t.Errorf("%d fetches in %v of lives of 2 s", len(times), patient)
 	}
 }
 
@@ -207,9 +207,11 @@ func TestLeaderWaitsAsLongAsItTellsTheFleet(t *testing.T) {
 	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
 	for i := range 30 {
 		k := newKey(t, "s", string(rune('a'+i)))
+		began := time.Now()
 		u := denied(t, Denied, c, k, (&issuer{err: failure(Denied)}).fetch)
+		late := time.Since(began) + time.Millisecond // Redis counts from when it hears of it, in milliseconds
 		told := c.store.client.PTTL(t.Context(), c.store.name(k, "failure")).Val()
-		if told <= 0 || told > u.RetryAfter+5*time.Millisecond {
+		if told <= 0 || told > u.RetryAfter+late {
 			t.Fatalf("it waits %v and tells the fleet to wait %v", u.RetryAfter, told)
 		}
 	}
@@ -234,12 +236,12 @@ func TestFleetBacksOffAsOne(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 3, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{err: &FetchError{Class: Throttled, RetryAfter: 1500 * time.Millisecond, Err: context.Canceled}}
-	ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	var callers sync.WaitGroup
 	for _, c := range replicas {
 		callers.Go(func() {
-			for sleep(ctx, 10*time.Millisecond) == nil {
+			for iss.calls() < 3 && sleep(ctx, 10*time.Millisecond) == nil {
 				if _, _, err := c.Token(t.Context(), k, iss.fetch); err == nil {
 					t.Error("there is a token")
 				}
@@ -254,7 +256,7 @@ func TestFleetBacksOffAsOne(t *testing.T) {
 			t.Errorf("fetches %d and %d of the fleet are %v apart", i, i+1, gap)
 		}
 	}
-	if len(times) < 2 {
-		t.Errorf("%d fetches in 3.5 s", len(times))
+	if len(times) < 3 {
+		t.Errorf("%d fetches in %v", len(times), patient)
 	}
 }

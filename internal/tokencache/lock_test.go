@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"roomgate/internal/fleet"
 )
 
 // keysUnder is 1 if Redis holds this part of the key, else 0.
@@ -174,7 +172,7 @@ func TestHolderThatLostItsLeaseAndFailsAdoptsTheNewerToken(t *testing.T) {
 
 func TestLockOfADeadHolderIsTakenOverAfterItsLease(t *testing.T) {
 	t.Parallel()
-	replicas := newFleet(t, 2, sharedRedis(t), Options{FetchTimeout: 10 * time.Second}, fleet.Options{Timeout: time.Second})
+	replicas := newFleet(t, 2, sharedRedis(t), Options{FetchTimeout: 10 * time.Second})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour, takes: 50 * time.Millisecond}
 	const lease = 1500 * time.Millisecond
 	lockOrFail(t, replicas[0], k, "a replica that was killed", lease)

@@ -94,7 +94,7 @@ func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 func TestTTLIsNoLongerThanTheLife(t *testing.T) {
 	t.Parallel()
 	const years = 10 * 365 * 24 * time.Hour
-	for _, life := range []time.Duration{2 * time.Second, 90 * time.Second, time.Hour, years} {
+	for _, life := range []time.Duration{10 * time.Second, 90 * time.Second, time.Hour, years} {
 		t.Run(life.String(), func(t *testing.T) {
 			t.Parallel()
 			c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
