@@ -132,8 +132,11 @@ func TestNobodyGetsAnOwnersTokenByMistake(t *testing.T) {
 	wg.Wait()
 	seen := map[string]bool{}
 	for _, request := range stands.Interwater.RoomRequests() {
-		who := request.Header.Get("X-Request-Id")
-		if _, owner := readLicense(t, request.Header.Get("s-connector-jwt")); owner != (who == "owner") {
+		who, token := request.Header.Get("X-Request-Id"), request.Header.Get("s-connector-jwt")
+		if strings.Count(token, ".") != 2 {
+			t.Fatalf("%s's %s %s has the token %q", who, request.Method, request.RequestURI, token)
+		}
+		if _, owner := readLicense(t, token); owner != (who == "owner") {
 			t.Fatalf("%s was sent with an owner's token: %v", who, owner)
 		}
 		seen[who] = true

@@ -18,7 +18,7 @@ import (
 	"roomgate/tests"
 )
 
-// freePort is a port that nobody listens on right now.
+// freePort is a port that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return freePortAt(t, "127.0.0.1")
@@ -27,12 +27,10 @@ func freePort(t *testing.T) string {
 // freePortAt is one of an address; 0.0.0.0 stands for all.
 func freePortAt(t *testing.T, addr string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", addr+":0")
+	port, err := sandbox.FreePort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
 

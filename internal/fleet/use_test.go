@@ -4,11 +4,12 @@ package fleet
 
 import (
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"roomgate/internal/sandbox"
 )
 
 func TestARefusalConcernsOneUseAndIsNoOutage(t *testing.T) {
@@ -72,15 +73,13 @@ func TestAFailedNodeIsProbedForTheOtherUses(t *testing.T) {
 	})
 }
 
-// freePort is a port that nobody listens on right now.
+// freePort is a port that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := sandbox.FreePort("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = listener.Close() }()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return port
 }
 

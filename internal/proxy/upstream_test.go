@@ -23,18 +23,13 @@ var bothTargets = map[string]string{"/public-api/v1/health": "glory", "/v1/info"
 
 func TestUpstreamThatCannotBeReachedIs502(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.Close()
 	encrypted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	encrypted.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	encrypted.StartTLS() // with a certificate that nobody trusts
 	defer encrypted.Close()
 	plain := scripted(t, func(http.ResponseWriter, *http.Request) { t.Error("reached") })
 	for name, upstream := range map[string]string{
-		"closed port": "http://" + listener.Addr().String(), "no such host": "http://upstream.invalid:1",
+		"closed port": "http://127.0.0.1:1", "no such host": "http://upstream.invalid:1",
 		"untrusted certificate": encrypted.URL, "no TLS": "https://" + plain.Host,
 	} {
 		base := mustParse(upstream)

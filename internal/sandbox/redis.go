@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -35,27 +37,36 @@ func StartRedis(args ...string) (*RedisServer, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrNoRedis
 	}
-	var config net.ListenConfig
-	free, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port, err := FreePort("127.0.0.1")
 	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
-	}
-	addr := free.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	if err := free.Close(); err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "roomgate-redis-")
 	if err != nil {
 		return nil, fmt.Errorf("redis folder: %w", err)
 	}
-	r := &RedisServer{Addr: addr, dir: dir, args: append([]string{
+	r := &RedisServer{Addr: net.JoinHostPort("127.0.0.1", port), dir: dir, args: append([]string{
 		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
 	}, args...)}
 	if err := r.Restart(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// FreePort is a port that nobody listens on at the host: 0.0.0.0 stands for all. It is below those that the kernel gives to
+// whoever asks for any, so it stays free until it is used, and while a server that had it is away.
+func FreePort(host string) (string, error) {
+	var config net.ListenConfig
+	var err error
+	for range 100 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		var free net.Listener
+		if free, err = config.Listen(context.Background(), "tcp", net.JoinHostPort(host, port)); err == nil {
+			return port, free.Close()
+		}
+	}
+	return "", fmt.Errorf("find a free port: %w", err)
 }
 
 // Restart starts the process again after Kill, empty and on the same address.
@@ -65,7 +76,7 @@ func (r *RedisServer) Restart() error {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
 	r.cmd = cmd
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

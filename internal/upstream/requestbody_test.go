@@ -19,7 +19,7 @@ type clientError struct{ limit int }
 // Error implements error.
 func (*clientError) Error() string { return "body too large" }
 
-// parts is a body that hands out its parts and then fails with err.
+// parts is a body that hands out its parts and then fails with err, or ends where that is nil.
 type parts struct {
 	list  []string
 	pause time.Duration // before each
@@ -35,6 +35,8 @@ func (p *parts) Read(b []byte) (int, error) {
 	switch {
 	case p.closed.Load():
 		return 0, http.ErrBodyReadAfterClose
+	case len(p.list) == 0 && p.err == nil:
+		return 0, io.EOF
 	case len(p.list) == 0:
 		return 0, p.err
 	}
