@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"roomgate/internal/lane"
 )
 
 // BenchmarkRoomRequest is a room request through everything but a listener: authorised, forwarded over loopback, relayed.
@@ -78,4 +81,41 @@ func cpuTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// BenchmarkPlainRequest is a room request through a socket, answered by the lane.
+func BenchmarkPlainRequest(b *testing.B) {
+	const body = `{"status":true,"data":{"room":"room1"}}`
+	interwater := answeringAll(b, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	p := setup{Glory: interwater, Interwater: interwater, Options: Options{
+		RoomRoutes: []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, RejectStatuses: []int{401, 403},
+		Bridge: steadyBridge{}, MaxBodyBytes: 1 << 20, MaxHeaderBytes: 16 << 10, MaxInFlight: 100, Log: slog.New(slog.DiscardHandler),
+		RoomCoalesce: true,
+	}}.handler(b)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	listener := lane.Listen(inner, lane.Options{MaxHeaderBytes: 16 << 10, Answer: p.AnswerPlain})
+	server := &http.Server{Handler: p, ConnState: lane.ConnState}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	conn, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	request := []byte("GET /v1/sessions/room1 HTTP/1.1\r\nHost: gateway.test\r\nUser-Agent: bench\r\nAccept: */*\r\nAuthorization: Bearer " + fuzzMemberToken + "\r\n\r\n")
+	in := make([]byte, 4<<10)
+	before := cpuTime(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := conn.Read(in); err != nil || !bytes.HasPrefix(in[:n], []byte("HTTP/1.1 200")) {
+			b.Fatal(string(in[:n]), err)
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 }
