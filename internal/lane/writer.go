@@ -101,6 +101,7 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 			return n, err
 		}
 		n += int64(len(piece))
+		w.conn.enter(answering)
 		m, err := rest.Read(buffer[:])
 		piece = buffer[:m]
 		switch {
@@ -159,7 +160,6 @@ func (w *Writer) write(body []byte) (err error) {
 		_, err = both.WriteTo(w.conn.Conn)
 	}
 	w.out = w.out[:0]
-	w.conn.enter(answering)
 	return err
 }
 

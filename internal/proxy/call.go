@@ -4,8 +4,9 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/base32"
 	"encoding/binary"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -45,9 +46,21 @@ type call struct {
 	preflight   bool   // answered by the CORS rules
 	failure     error  // what the gateway answered with, or what cut its answer off; nil where all went well
 	refusal     string // the reason of an error answer, one of a fixed set; "" where an upstream answered
-	// took is what the phases of a room request took; 0: not begun.
-	took struct{ authenticate, token, upstream time.Duration }
+	// took is what the phases of a room request took; 0: not begun, or nobody asks.
+	timed bool
+	took  struct{ authenticate, token, upstream time.Duration }
 }
+
+// timer begins to time a phase, where somebody asks. What it returns adds the time to phase.
+func (c *call) timer(phase *time.Duration) (stop func()) {
+	if !c.timed {
+		return untimed
+	}
+	began := time.Now()
+	return func() { *phase += time.Since(began) }
+}
+
+func untimed() {}
 
 type callKey struct{}
 
@@ -86,7 +99,17 @@ func requestID(given []string) string {
 	if len(given) == 1 && isRequestID(given[0]) {
 		return given[0]
 	}
-	return rand.Text()
+	return newRequestID()
+}
+
+// newRequestID returns 26 letters and digits that hold 128 random bits. They needn't be a secret.
+func newRequestID() string {
+	var random [16]byte
+	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
+	var text [26]byte
+	base32.StdEncoding.WithPadding(base32.NoPadding).Encode(text[:], random[:])
+	return string(text[:])
 }
 
 // isRequestID accepts [A-Za-z0-9._-]{1,128}.
@@ -115,7 +138,9 @@ func spanContext(ctx context.Context, traceparent, tracestate []string) trace.Sp
 		span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), claimed))
 	}
 	var random [24]byte
-	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	for at := 0; at < len(random); at += 8 {
+		binary.LittleEndian.PutUint64(random[at:], rand.Uint64())
+	}
 	if !span.IsValid() {
 		span = trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID(random[:16])})
 	}

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -137,12 +136,11 @@ func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
 
 // credential looks the access token up.
 func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, error) {
-	began := time.Now()
+	defer c.timer(&c.took.token)()
 	ctx, end := f.tracing.phase(ctx, "token")
 	credential, err := f.credentials.Credential(ctx, c.grant)
 	f.tracing.tell(ctx, "roomgate.token_source", credential.Source)
 	end(err)
-	c.took.token += time.Since(began)
 	return credential, err
 }
 
@@ -154,10 +152,8 @@ func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credentia
 	}
 	c.upstream, c.tokenSource = upstreamInterwater, credential.Source
 	r.Fields = append(r.Fields, upstream.Field{Name: credentialHeader, Value: credential.Value()})
-	began := time.Now()
-	response, err := f.interwater.Ask(ctx, &r)
-	c.took.upstream += time.Since(began)
-	return response, err
+	defer c.timer(&c.took.upstream)()
+	return f.interwater.Ask(ctx, &r)
 }
 
 // read makes an answer of what Interwater has answered: by the allow-list, redacted where the role asks for it. A small one
@@ -205,6 +201,9 @@ func (a *answer) measure(method string) {
 // fill reads the body, or as much of it as a small answer has.
 func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 	switch {
+	case response.Text != nil:
+		a.text = response.Text
+		return nil
 	case method == http.MethodHead || response.Length == 0:
 		return response.Body.Close()
 	case response.Length > smallAnswer:

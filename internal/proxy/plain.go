@@ -160,7 +160,7 @@ func plainRow(name string) int {
 func (p *Proxy) beginPlain(c *plainCall, r *lane.Request) {
 	p.metrics.inFlight.Inc()
 	p.inFlight.Add(1)
-	c.began, c.method = time.Now(), http.MethodGet
+	c.began, c.method, c.timed = time.Now(), http.MethodGet, p.timing
 	c.requestID = requestID(c.of(requestIDRow))
 	c.span = spanContext(context.Background(), c.of(traceparentRow), c.of(tracestateRow))
 	from := arrival{
@@ -214,9 +214,9 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 
 // plain admits the member and gets the answer.
 func (h *roomHandler) plain(ctx context.Context, c *plainCall) (*answer, error) {
-	began := time.Now()
+	stop := c.timer(&c.took.authenticate)
 	err := h.admission.admit(ctx, &c.call, c.of(authorizationRow))
-	c.took.authenticate = time.Since(began)
+	stop()
 	if err != nil {
 		return nil, err
 	}

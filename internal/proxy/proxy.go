@@ -146,7 +146,7 @@ func (p *Proxy) begin(rw http.ResponseWriter, r *http.Request) *writer {
 	p.metrics.inFlight.Inc()
 	p.inFlight.Add(1)
 	w := &writer{ResponseWriter: rw, proxy: p, request: r, control: *http.NewResponseController(rw)}
-	w.call = call{began: time.Now(), method: r.Method, requestID: requestID(r.Header["X-Request-Id"]), forged: forged(r.Header)}
+	w.call = call{began: time.Now(), method: r.Method, timed: p.timing, requestID: requestID(r.Header["X-Request-Id"]), forged: forged(r.Header)}
 	w.call.span = spanContext(r.Context(), r.Header["Traceparent"], r.Header["Tracestate"])
 	from := arrivalOf(r)
 	w.call.client, w.call.forwarded = from.believe(p.trusted)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"time"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/fleet"
@@ -49,10 +48,10 @@ func (h *roomHandler) serve(w *writer, r *http.Request) {
 		w.fail(err)
 		return
 	}
-	began := time.Now()
+	stop := c.timer(&c.took.authenticate)
 	ctx, end := h.tracing.phase(r.Context(), "authorize")
 	err := h.admission.admit(ctx, c, r.Header["Authorization"])
-	c.took.authenticate = time.Since(began)
+	stop()
 	end(err)
 	if err != nil {
 		w.fail(err)

@@ -39,6 +39,8 @@ type Answer struct {
 	Fields []Field
 	// Length is what the header says of the body, in bytes; -1: nothing.
 	Length int64
+	// Text is the whole body where it came together with the header, and belongs to the caller. Body is empty then.
+	Text []byte
 	// Body is never nil. The caller closes it. Its errors are those of Ask.
 	Body io.ReadCloser
 }
@@ -65,7 +67,8 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 		}
 	}()
 	err := u.direct.send(ctx, r, u.timeout, a)
-	u.metrics.times.Observe(time.Since(a.call.began).Seconds())
+	now := time.Now()
+	u.metrics.times.Observe(now.Sub(a.call.began).Seconds())
 	if err == nil {
 		if err = checked(a.Status); err != nil {
 			_ = a.Body.Close()
@@ -77,7 +80,7 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	}
 	a.call.status = a.Status
 	if a.Body == http.NoBody {
-		a.call.finish(nil)
+		a.call.finishAt(nil, now)
 		return &a.Answer, nil
 	}
 	a.call.body, a.Body = a.Body, &a.call

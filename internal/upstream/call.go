@@ -107,30 +107,34 @@ func (c *call) cause(err error) error {
 }
 
 // finish ends the call with what its error tells of the upstream.
-func (c *call) finish(err error) {
+func (c *call) finish(err error) { c.finishAt(err, time.Now()) }
+
+func (c *call) finishAt(err error, now time.Time) {
 	switch {
 	case err == nil && c.status >= http.StatusInternalServerError:
-		c.end(good, "error", nil) // an answer, and one that a client could provoke
+		c.endAt(good, "error", nil, now) // an answer, and one that a client could provoke
 	case err == nil:
-		c.end(good, "ok", nil)
+		c.endAt(good, "ok", nil, now)
 	case errors.Is(err, ErrBody), errors.Is(err, context.Canceled):
-		c.end(nothing, "client", err)
+		c.endAt(nothing, "client", err, now)
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		c.end(bad, "timeout", err)
+		c.endAt(bad, "timeout", err, now)
 	case c.status != 0:
-		c.end(bad, "broken", err)
+		c.endAt(bad, "broken", err, now)
 	default:
-		c.end(bad, "failed", err)
+		c.endAt(bad, "failed", err, now)
 	}
 }
 
-// end ends the call, once.
-func (c *call) end(o outcome, result string, err error) {
+func (c *call) end(o outcome, result string, err error) { c.endAt(o, result, err, time.Now()) }
+
+// endAt ends the call, once.
+func (c *call) endAt(o outcome, result string, err error, now time.Time) {
 	if c.ended.Swap(true) {
 		return
 	}
 	u := c.upstream
-	u.circuit.end(c.ticket, o, time.Now())
+	u.circuit.end(c.ticket, o, now)
 	u.metrics.ended(result)
 	if c.span != nil {
 		endSpan(c.span, c.status, err)

@@ -96,6 +96,10 @@ func (c *upstreamConn) exchange(
 		c.abort()
 		return answered, c.cause(err)
 	}
+	if a.Body == &a.exact && int64(c.in.Buffered()) >= a.exact.left {
+		a.Text, a.Body = make([]byte, a.exact.left), http.NoBody
+		_, _ = io.ReadFull(c.in, a.Text) // it is buffered
+	}
 	a.body = connBody{body: a.Body, conn: c, stop: stop, idle: idle, alive: alive}
 	if a.Body == http.NoBody {
 		_ = a.body.end(io.EOF)

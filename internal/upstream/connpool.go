@@ -26,7 +26,7 @@ type connPool struct {
 }
 
 // take returns the connection that was used last among those that can be used, or nil.
-func (p *connPool) take() *upstreamConn {
+func (p *connPool) take(now time.Time) *upstreamConn {
 	for {
 		p.mu.Lock()
 		p.shut = false
@@ -39,7 +39,7 @@ func (p *connPool) take() *upstreamConn {
 		p.conns[last] = nil
 		p.conns = p.conns[:last]
 		p.mu.Unlock()
-		if p.good(c, time.Now()) {
+		if p.good(c, now) {
 			return c
 		}
 		c.close()

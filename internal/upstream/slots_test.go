@@ -16,7 +16,7 @@ import (
 
 func TestSlotIsHeldUntilTheAnswerEnds(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
-		u := listen(t, serveOK)
+		u := listen(t, serveChunked)
 		rt, results := k.counted(t, u, Options{Slots: 2})
 		rt.wantFree(t, 2)
 		first, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))

@@ -152,7 +152,7 @@ func TestCancellationAfterTheAnswerHarmsNobody(t *testing.T) {
 
 // The last bytes may have been there already; that the connection is being closed shows nowhere else.
 func TestConnectionOfAnEndedContextIsNotKept(t *testing.T) {
-	u := listen(t, serveOK)
+	u := listen(t, serveChunked)
 	rt := synch.with(t, u)
 	ctx, cancel := context.WithCancel(t.Context())
 	answer, err := rt.RoundTrip(newRequest(ctx, t, "GET", u.base))

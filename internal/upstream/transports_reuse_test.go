@@ -24,6 +24,13 @@ func serveOK(p *peer) {
 	}
 }
 
+// serveChunked answers every request so that its connection is held until the answer is read.
+func serveChunked(p *peer) {
+	for p.request() != nil {
+		p.chunked("good")
+	}
+}
+
 // wantCounts compares what the upstream saw.
 func (u *rawUpstream) wantCounts(t *testing.T, conns, requests int32) {
 	t.Helper()
@@ -118,7 +125,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		u := listen(t, func(p *peer) {
 			p.request()
-			p.ok("good")
+			p.chunked("good")
 			p.request()
 		})
 		rt := k.with(t, u)
@@ -130,7 +137,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 		dying := listen(t, func(p *peer) {
 			p.request()
 			if p.n < 8 {
-				p.ok("good")
+				p.chunked("good")
 				p.request()
 			}
 		})
@@ -237,7 +244,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		ended := make(chan bool, 10)
 		u := listen(t, func(p *peer) {
-			serveOK(p)
+			serveChunked(p)
 			ended <- true
 		})
 		rt := k.with(t, u, func(next *http.Transport) {
@@ -253,7 +260,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 func TestIdleConnectionsOfADeadUpstreamAreClosed(t *testing.T) {
 	u := listen(t, func(p *peer) {
 		p.request()
-		p.ok("good")
+		p.chunked("good")
 	})
 	rt := synch.with(t, u)
 	idle := &rt.direct.idle
@@ -270,7 +277,7 @@ func TestConnectionsInUseDoNotOutliveClose(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		ended := make(chan bool, 1)
 		u := listen(t, func(p *peer) {
-			serveOK(p)
+			serveChunked(p)
 			ended <- true
 		})
 		rt := k.with(t, u)

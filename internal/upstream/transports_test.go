@@ -5,6 +5,7 @@ package upstream
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -49,6 +50,9 @@ func (u *tested) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response := &http.Response{StatusCode: got.Status, Header: http.Header{}, ContentLength: got.Length, Body: got.Body, Request: r}
+	if got.Text != nil {
+		response.Body = io.NopCloser(bytes.NewReader(got.Text))
+	}
 	for _, f := range got.Fields {
 		response.Header[f.Name] = append(response.Header[f.Name], f.Value)
 	}
@@ -194,6 +198,11 @@ func (p *peer) send(format string, args ...any) {
 // ok sends a whole answer.
 func (p *peer) ok(body string) {
 	p.send("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// chunked answers with a body that stays with its connection until it is read: one with a length may have come with its header.
+func (p *peer) chunked(body string) {
+	p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 }
 
 // reset ends the connection with a RST.
