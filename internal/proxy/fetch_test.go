@@ -149,3 +149,31 @@ func TestAHangingUpstreamCostsEachMemberOneTimeout(t *testing.T) {
 		t.Errorf("%d calls for 30 members", calls)
 	}
 }
+
+func TestTheTokenIsFoundWhereverItStands(t *testing.T) {
+	for _, token := range []string{"aa.bb.cc", "opaque", ".x", "a..b"} {
+		for _, frame := range []string{"%s", "{%s}", ".%s", "a.%s.", "aa.bb.%s", "aa.%s", "a.a.b%s"} {
+			text := fmt.Sprintf(frame, token)
+			if !contains([]byte(text), token) {
+				t.Errorf("%q is not found in %q", token, text)
+			}
+			if broken := strings.Replace(text, token, token[:len(token)-1]+"!", 1); contains([]byte(broken), token) != strings.Contains(broken, token) {
+				t.Errorf("%q is found in %q", token, broken)
+			}
+		}
+	}
+	if contains(nil, "a.b") || contains([]byte("a."), "a.b") {
+		t.Error("found in what is shorter")
+	}
+}
+
+// BenchmarkContains looks for a JWT that isn't there in 64 KiB of JSON.
+func BenchmarkContains(b *testing.B) {
+	text, token := roomList(64<<10), "eyJhbGciOiJIUzM4NCJ9."+strings.Repeat("eyJzdWIiOiIx", 12)+"."+strings.Repeat("k", 64)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if contains(text, token) {
+			b.Fatal("found")
+		}
+	}
+}
