@@ -93,3 +93,23 @@ func TestTokenEndpointDown(t *testing.T) {
 		r.ended()
 	}
 }
+
+func TestARevokedTokenThatAnotherReplicaFetchedBeforeIsRepaired(t *testing.T) {
+	t.Parallel()
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	environ := settings(stands, redisServer.Addr)
+	idle, busy := startReplica(t, environ), startReplica(t, environ)
+	token := stands.Glory.MintToken("1", time.Hour)
+	for _, r := range []*replica{idle, busy} {
+		get(t, client, r.url+"/v1/info", token).want(t, 200)
+	}
+	stands.Interwater.RevokeTokens()
+	get(t, client, busy.url+"/v1/info", token).want(t, 200)
+	stands.Interwater.RevokeTokens() // idle holds the first token, Redis the second
+	for _, r := range []*replica{idle, busy} {
+		get(t, client, r.url+"/v1/info", token).want(t, 200)
+	}
+	if calls := stands.Interwater.AuthCalls(); calls != 3 {
+		t.Errorf("%d calls of v1/auth, want 3", calls)
+	}
+}

@@ -40,8 +40,7 @@ type License struct {
 // tokens is the token cache as it is needed here. *tokencache.Cache is one.
 type tokens interface {
 	Token(context.Context, tokencache.Key, tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error)
-	Reject(context.Context, tokencache.Key, *tokencache.Token) error
-	Refuse(context.Context, tokencache.Key, *tokencache.Token) error
+	Reject(ctx context.Context, key tokencache.Key, t, before *tokencache.Token) error
 	Forget(tokencache.Key)
 }
 
@@ -171,7 +170,7 @@ type Credential struct {
 	key    tokencache.Key
 }
 
-// NewCredential wraps an access token. Reject and Refuse take only those that a Bridge has issued.
+// NewCredential wraps an access token. Reject takes only those that a Bridge has issued.
 func NewCredential(source, value string) Credential {
 	return Credential{Source: source, value: tokencache.NewSecret(value)}
 }
@@ -192,17 +191,16 @@ func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 	return credential, nil
 }
 
-// Reject reports that Interwater turned c down. The next Credential is another one, unless the error is a
-// *NoCredential: then c was fresh when it was turned down before, and replacing it again would bring nothing.
-func (b *Bridge) Reject(ctx context.Context, c Credential) error {
-	if err := b.tokens.Reject(ctx, c.key, c.token); err != nil {
+// Reject reports that Interwater turned c down. before is the credential that it turned down earlier for the same request; zero:
+// there is none. The next Credential is another one, unless the error is a *NoCredential: c was fetched after before had been
+// rejected, now or a while ago, and replacing it again would bring nothing.
+func (b *Bridge) Reject(ctx context.Context, c, before Credential) error {
+	earlier := before.token
+	if !before.key.Same(c.key) { // the license's keys were replaced in between
+		earlier = nil
+	}
+	if err := b.tokens.Reject(ctx, c.key, c.token, earlier); err != nil {
 		return noCredential(err)
 	}
 	return nil
-}
-
-// Refuse reports that c, which replaced a rejected credential, was turned down as well. It always returns the
-// *NoCredential to answer with.
-func (b *Bridge) Refuse(ctx context.Context, c Credential) error {
-	return noCredential(b.tokens.Refuse(ctx, c.key, c.token))
 }

@@ -159,7 +159,7 @@ func TestCredentialsComeFromTheCache(t *testing.T) {
 	if err != nil || again.Source != "memory" || again.Value() != first.Value() || s.Interwater.AuthCalls() != 1 {
 		t.Errorf("%+v, %v after %d calls of v1/auth", again, err, s.Interwater.AuthCalls())
 	}
-	if err := b.Reject(t.Context(), first); err != nil {
+	if err := b.Reject(t.Context(), first, Credential{}); err != nil {
 		t.Fatal(err)
 	}
 	second, err := b.Credential(t.Context(), grant)
@@ -167,17 +167,17 @@ func TestCredentialsComeFromTheCache(t *testing.T) {
 		t.Errorf("%+v, %v", second, err)
 	}
 	// The first once more: it is gone already, and the second stays.
-	if err := b.Reject(t.Context(), first); err != nil {
+	if err := b.Reject(t.Context(), first, Credential{}); err != nil {
 		t.Fatal(err)
 	}
 	if third, err := b.Credential(t.Context(), grant); err != nil || third.Value() != second.Value() {
 		t.Errorf("%+v, %v", third, err)
 	}
-	err = b.Refuse(t.Context(), second)
+	err = b.Reject(t.Context(), second, first)
 	if none, ok := errors.AsType[*NoCredential](err); !ok || !none.Refused || none.RetryAfter < time.Second {
 		t.Errorf("%v", err)
 	}
-	if none, ok := errors.AsType[*NoCredential](b.Reject(t.Context(), second)); !ok || !none.Refused {
+	if none, ok := errors.AsType[*NoCredential](b.Reject(t.Context(), second, Credential{})); !ok || !none.Refused {
 		t.Error("a refused generation is rejected as if it were not known")
 	}
 	if text := fmt.Sprintf("%v %+v %#v", second, second, grant); strings.Contains(text, second.Value()) || strings.Contains(text, "CANARY") {

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -150,7 +149,7 @@ func (c *circuit) fail(certain bool) {
 func (c *circuit) recover() {
 	base := c.use.redis.base
 	for wait := probeFirst; ; wait = min(2*wait, probeMost) {
-		if err := sleep(base, jitter(wait)); err != nil {
+		if err := Sleep(base, Jitter(wait)); err != nil {
 			return
 		}
 		c.mu.Lock()
@@ -214,18 +213,3 @@ func beside(key string) string {
 	}
 	return key + ":probe:{" + key + "}"
 }
-
-// sleep waits for d or the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// jitter spreads d evenly over 50 % to 100 % of itself.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

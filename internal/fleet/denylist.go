@@ -74,7 +74,7 @@ func (d *DenyList) Has(names ...string) bool {
 func (d *DenyList) follow(ctx context.Context) {
 	for {
 		_ = d.refresh(ctx)
-		if sleep(ctx, jitter(denyPoll)) != nil {
+		if Sleep(ctx, Jitter(denyPoll)) != nil {
 			return
 		}
 	}

@@ -107,7 +107,7 @@ func (r *Roster) All() []Replica {
 func (r *Roster) follow(ctx context.Context) {
 	for {
 		_ = r.refresh(ctx)
-		if sleep(ctx, jitter(rosterEvery)) != nil {
+		if Sleep(ctx, Jitter(rosterEvery)) != nil {
 			break
 		}
 	}

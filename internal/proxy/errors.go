@@ -29,7 +29,7 @@ var (
 	errOverloaded  = errors.New("too many requests in flight")
 	errPanic       = errors.New("handler panicked")
 	errRedirect    = errors.New("upstream redirected a room request")
-	errRejectedTwo = errors.New("access token rejected on a request that can't be repeated")
+	errRejectedTwo = errors.New("access token rejected on a request that can't be sent again")
 	errAnswerSize  = errors.New("upstream's answer too large")
 	errEchoed      = errors.New("upstream's answer contains the access token")
 )

@@ -33,8 +33,7 @@ const (
 // credentials is who supplies access tokens. *bridge.Bridge is one.
 type credentials interface {
 	Credential(context.Context, bridge.Grant) (bridge.Credential, error)
-	Reject(context.Context, bridge.Credential) error
-	Refuse(context.Context, bridge.Credential) error
+	Reject(ctx context.Context, c, before bridge.Credential) error
 }
 
 // asker sends a request to Interwater. *upstream.Upstream is one.
@@ -106,10 +105,15 @@ func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
 	return own(ctx)
 }
 
-// ask makes the call, and once more with another access token where Interwater rejects the first. A rejection is never
-// returned as an answer: the client would take it for its own and log the member out.
+// mostSent is how often a request is sent at most: with a token from memory, with one that the fleet had already, and with one
+// that was fetched for it.
+const mostSent = 3
+
+// ask makes the call, and again with another access token where Interwater rejects it. A rejection is never returned as an
+// answer: the client would take it for its own and log the member out.
 func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
-	for first := true; ; first = false {
+	var rejected bridge.Credential // the last one
+	for sent := 1; ; sent++ {
 		credential, err := f.credential(ctx, c)
 		if err != nil {
 			return nil, err
@@ -122,15 +126,13 @@ func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
 			return f.read(c, response, credential)
 		}
 		discard(response)
-		if !first {
-			return nil, f.credentials.Refuse(ctx, credential)
-		}
-		if err := f.credentials.Reject(ctx, credential); err != nil {
+		if err := f.credentials.Reject(ctx, credential, rejected); err != nil {
 			return nil, err
 		}
-		if c.asked.method != http.MethodGet && c.asked.method != http.MethodHead {
+		if sent == mostSent || c.asked.method != http.MethodGet && c.asked.method != http.MethodHead {
 			return nil, errRejectedTwo
 		}
+		rejected = credential
 	}
 }
 

@@ -44,7 +44,8 @@ type fakeBridge struct {
 	issue func() string
 
 	authenticate, authorize, credential, reject, refuse func() error
-	role                                                string // "": member
+	role                                                string   // "": member
+	stale                                               []string // access tokens that were fetched before any rejection
 
 	mu      sync.Mutex
 	current string
@@ -101,7 +102,14 @@ func (g *fakeBridge) Credential(context.Context, bridge.Grant) (bridge.Credentia
 	return bridge.NewCredential(source, g.current), nil
 }
 
-func (g *fakeBridge) Reject(_ context.Context, c bridge.Credential) error {
+func (g *fakeBridge) Reject(_ context.Context, c, before bridge.Credential) error {
+	if before.Value() != "" && !slices.Contains(g.stale, c.Value()) {
+		g.step("refuse %s", c.Value())
+		if g.refuse != nil {
+			return g.refuse()
+		}
+		return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
+	}
 	g.step("reject %s", c.Value())
 	if g.reject != nil {
 		return g.reject()
@@ -112,14 +120,6 @@ func (g *fakeBridge) Reject(_ context.Context, c bridge.Credential) error {
 		g.current = ""
 	}
 	return nil
-}
-
-func (g *fakeBridge) Refuse(_ context.Context, c bridge.Credential) error {
-	g.step("refuse %s", c.Value())
-	if g.refuse != nil {
-		return g.refuse()
-	}
-	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
 }
 
 // setup is Options with upstreams that are yet to be made.

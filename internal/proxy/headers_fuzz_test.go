@@ -42,9 +42,10 @@ func (steadyBridge) Credential(context.Context, bridge.Grant) (bridge.Credential
 	return bridge.NewCredential("memory", fuzzCredential), nil
 }
 
-func (steadyBridge) Reject(context.Context, bridge.Credential) error { return nil }
-
-func (steadyBridge) Refuse(context.Context, bridge.Credential) error {
+func (steadyBridge) Reject(_ context.Context, _, before bridge.Credential) error {
+	if before.Value() == "" {
+		return nil
+	}
 	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
 }
 

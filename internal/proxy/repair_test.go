@@ -90,6 +90,31 @@ func TestSecondRejectionIs502AndRefusesTheToken(t *testing.T) {
 	}
 }
 
+func TestATokenThatWasNotFetchedForTheRequestIsReplacedToo(t *testing.T) {
+	for _, tt := range []struct {
+		times, status, sent int // what Interwater rejects, what comes of it, how often the request is sent
+		stale               []string
+		asked               []string
+	}{
+		{2, 200, 3, []string{"second"}, []string{"reject first", "reject second"}},
+		{3, 502, 3, []string{"second"}, []string{"reject first", "reject second", "refuse third"}},
+		{3, 502, 3, []string{"second", "third"}, []string{"reject first", "reject second", "reject third"}},
+	} {
+		g := start(t)
+		names := []string{"first", "second", "third", "fourth"}
+		g.issue = func() string { name := names[0]; names = names[1:]; return name }
+		g.stale = tt.stale
+		g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 401, Times: tt.times}, sandbox.Fault{Path: "/v1/info", Status: 200})
+		answer := g.get(t, "/v1/info")
+		if answer.status != tt.status || (answer.header.Get("Retry-After") == "") != (tt.status == 200) || g.Interwater.RoomCalls() != tt.sent {
+			t.Errorf("%+v: %d after %d calls", tt, answer.status, g.Interwater.RoomCalls())
+		}
+		if got := g.asked("re"); !slices.Equal(got, tt.asked) {
+			t.Errorf("%q, want %q", got, tt.asked)
+		}
+	}
+}
+
 func TestOtherMethodsAreNeverSentTwice(t *testing.T) {
 	var bodies []string
 	upstream := scripted(t, func(w http.ResponseWriter, r *http.Request) {

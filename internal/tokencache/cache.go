@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 
 	"roomgate/internal/fleet"
 )
@@ -24,7 +22,7 @@ type Options struct {
 	Redis *fleet.Redis
 	// FetchTimeout bounds one fetch; the fleet lock outlives it. 0: 5 s.
 	FetchTimeout time.Duration
-	// RefusedTTL is how long a token that was rejected although fresh is not replaced again. 0: 60 s.
+	// RefusedTTL is how long a token that was rejected although it was fetched after a rejection is not replaced. 0: 60 s.
 	RefusedTTL time.Duration
 	// Labels name the values of Key.Labels. Nil: keys have no labels.
 	Labels []Label
@@ -56,7 +54,7 @@ type Cache struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.RWMutex // guards what follows
+	mu      sync.RWMutex // guards what follows; an entry's lock may be taken while it is held
 	entries map[string]*entry
 	closed  bool
 }
@@ -100,7 +98,7 @@ func (c *Cache) Close() {
 	c.mu.Lock()
 	c.closed = true
 	for _, e := range c.entries {
-		e.disarm()
+		e.forget()
 	}
 	c.mu.Unlock()
 	c.cancel()
@@ -132,24 +130,29 @@ func (c *Cache) Token(ctx context.Context, key Key, fetch Fetch) (*Token, Layer,
 	return t, layer, nil
 }
 
+// known finds the key's entry; nil: there is none.
+func (c *Cache) known(key Key) *entry {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.entries[key.id]
+}
+
 // entry finds or makes the key's entry.
 func (c *Cache) entry(key Key) *entry {
-	c.mu.RLock()
-	e := c.entries[key.id]
-	c.mu.RUnlock()
-	if e != nil {
+	if e := c.known(key); e != nil {
 		return e
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e = c.entries[key.id]; e == nil {
+	e := c.entries[key.id]
+	if e == nil {
 		e = newEntry(key, c.metrics)
 		c.entries[key.id] = e
 	}
 	return e
 }
 
-// landed is the outcome of a flight.
+// landed is what a flight gives to those who wait for it.
 type landed struct {
 	token *Token
 	layer Layer
@@ -214,56 +217,4 @@ func (c *Cache) patience() time.Duration { return c.lease() + c.fetchTimeout + 2
 // lease outlives a fetch and the store after it, so that a living holder never loses the lock.
 func (c *Cache) lease() time.Duration {
 	return c.fetchTimeout + 2*c.redisTimeout + 250*time.Millisecond
-}
-
-// entry is the state of one key on this replica. See the package comment for the states.
-type entry struct {
-	key   Key
-	token atomic.Pointer[Token] // nil: none
-	asked atomic.Int64          // when a caller last wanted it, as time since the cache's start
-	hits  prometheus.Counter
-
-	mu           sync.Mutex // guards what follows
-	fetch        Fetch      // the caller's latest
-	wake         *time.Timer
-	forgotten    bool        // nothing is to happen any more
-	failure      *FetchError // nil: the last flight succeeded, or nothing has been tried
-	failedAt     time.Time
-	retryAt      time.Time // end of the backoff, where failure is set
-	attempts     int       // failed flights in a row
-	floor        uint64    // generations up to this one were rejected here
-	refused      uint64    // rejected although fresh, until refusedUntil
-	refusedUntil time.Time
-	budget       *rate.Limiter // fetches without Redis
-}
-
-func newEntry(key Key, m *metrics) *entry {
-	return &entry{key: key, hits: m.lookups.WithLabelValues(string(Memory), "hit"), budget: newBudget(key.AskedLife)}
-}
-
-// remember keeps the fetch for flights that no caller starts.
-func (e *entry) remember(fetch Fetch) {
-	e.mu.Lock()
-	e.fetch = fetch
-	e.mu.Unlock()
-}
-
-// failing returns the remembered failure as an error, or nil. It holds until a flight succeeds or interest lapses, also
-// while a new attempt is in the air: callers get their answer at once, not after another timeout.
-func (e *entry) failing(now time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.failure == nil {
-		return nil
-	}
-	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
-}
-
-// disarm stops the entry's timer for good.
-func (e *entry) disarm() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.wake != nil {
-		e.wake.Stop()
-	}
 }

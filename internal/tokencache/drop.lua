@@ -1,17 +1,21 @@
--- Removes the token of a generation or an older one, never a newer. A generation that the fleet remembers as refused stays.
+-- Puts a tombstone in place of the token of a generation or an older one, never a newer. So who stores such a token later is
+-- fenced off too. A generation whose refusal is noted stays.
 --
--- KEYS[1]  the token's entry
--- KEYS[2]  the refused generation
+-- KEYS[1]  the token's entry, or its tombstone
+-- KEYS[2]  the note of the last refusal, which begins with its generation and a colon
 -- ARGV[1]  the generation
--- result   0, or the milliseconds for which the generation is still remembered as refused
+-- ARGV[2]  the tombstone, which begins with the generation and an exclamation mark
+-- ARGV[3]  the tombstone's life in milliseconds
+-- result   {'', 0}, or {note, its PTTL} if the generation's refusal is noted: then nothing has changed
 -- retry    harmless
 
-if redis.pcall('GET', KEYS[2]) == ARGV[1] then
-  return redis.call('PTTL', KEYS[2])
+local note = redis.pcall('GET', KEYS[2])
+if type(note) == 'string' and string.match(note, '^(%d+):') == ARGV[1] then
+  return {note, redis.call('PTTL', KEYS[2])}
 end
 local there = redis.pcall('GET', KEYS[1])
-local generation = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
-if generation and generation <= tonumber(ARGV[1]) then
-  redis.call('DEL', KEYS[1])
+local generation = type(there) == 'string' and tonumber(string.match(there, '^(%d+)[:!]'))
+if not generation or generation <= tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-return 0
+return {'', 0}

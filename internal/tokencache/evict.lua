@@ -1,7 +1,7 @@
--- Removes an entry that doesn't open, unless it has been replaced.
+-- Removes an entry or note that doesn't open, unless it has been replaced.
 --
--- KEYS[1]  the token's entry
--- ARGV[1]  the entry as it was read
+-- KEYS[1]  the entry or note
+-- ARGV[1]  its value as it was read
 -- result   how many were removed: 1 or 0
 -- retry    harmless
 

@@ -130,7 +130,7 @@ func TestBackoffStartsAgainAfterSuccessAndAfterLongSilence(t *testing.T) {
 			iss.fail(nil)
 			time.Sleep(61 * time.Second)
 			token, _ := take(t, c, k, iss.fetch)
-			if err := c.Reject(t.Context(), k, token); err != nil {
+			if err := c.Reject(t.Context(), k, token, nil); err != nil {
 				t.Fatal(err)
 			}
 		},

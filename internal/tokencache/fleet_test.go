@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"roomgate/internal/fleet"
 )
 
 func TestFleetFetchesOnce(t *testing.T) {
@@ -97,7 +99,7 @@ func TestFleetRefreshesOnce(t *testing.T) {
 	var callers sync.WaitGroup
 	for _, c := range replicas {
 		callers.Go(func() {
-			for iss.calls() < 3 && sleep(ctx, 10*time.Millisecond) == nil {
+			for iss.calls() < 3 && fleet.Sleep(ctx, 10*time.Millisecond) == nil {
 				if _, _, err := c.Token(t.Context(), k, iss.fetch); err != nil {
 					t.Errorf("lookup failed: %v", err)
 				}
@@ -194,7 +196,7 @@ func TestFailureIsForgottenByTheFleetOnceThereIsAToken(t *testing.T) {
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k := newKey(t, "s")
 	generation := lockOrFail(t, replicas[0], k, "first", time.Minute)
-	releaseOrFail(t, replicas[0], k, "first", failure(Denied))
+	releaseOrFail(t, replicas[0], k, "first", note{Denied, 1, time.Minute})
 	denied(t, Denied, replicas[1], k, nil)
 	saveOrFail(t, replicas[0], k, "", "value", generation) // as by a replica that could not see the note
 	if n := keysUnder(t, replicas[0], k, "failure"); n != 0 {
@@ -221,7 +223,7 @@ func TestFollowerCountsOnFromTheLeadersAttempts(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	const left = 30 * time.Second
-	if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), "refused:9", left).Err(); err != nil {
+	if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), c.store.pack(k, "failure", markValue, sealed{generation: 9, value: []byte(Denied)}, left), left).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if u := denied(t, Denied, c, k, nil); u.RetryAfter > left+pollEvery || u.RetryAfter < left-10*time.Second {
@@ -241,7 +243,7 @@ func TestFleetBacksOffAsOne(t *testing.T) {
 	var callers sync.WaitGroup
 	for _, c := range replicas {
 		callers.Go(func() {
-			for iss.calls() < 3 && sleep(ctx, 10*time.Millisecond) == nil {
+			for iss.calls() < 3 && fleet.Sleep(ctx, 10*time.Millisecond) == nil {
 				if _, _, err := c.Token(t.Context(), k, iss.fetch); err == nil {
 					t.Error("there is a token")
 				}

@@ -207,7 +207,7 @@ func TestWithoutRedisARejectedTokenIsReplacedByANewerGeneration(t *testing.T) {
 				t.Fatalf("generation %d after %d", token.Generation(), last)
 			}
 			last = token.Generation()
-			if err := c.Reject(t.Context(), k, token); err != nil {
+			if err := c.Reject(t.Context(), k, token, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -69,47 +68,4 @@ func derive(secret Secret, purpose string) ([]byte, error) {
 		return nil, fmt.Errorf("derive key: %w", err)
 	}
 	return key, nil
-}
-
-// sealed is the plaintext of an entry in Redis.
-type sealed struct {
-	expiry     time.Time // by Redis's clock, to the millisecond
-	life       time.Duration
-	generation uint64
-	value      []byte
-}
-
-const sealedHeader = 3 * 8
-
-// errSealed is every reason why an entry does not open; telling them apart would help nobody but an attacker.
-var errSealed = errors.New("entry does not open")
-
-// seal encrypts s so that it opens under this key and this name only.
-func (k Key) seal(name string, s sealed) []byte {
-	plain := make([]byte, 0, sealedHeader+len(s.value))
-	plain = binary.BigEndian.AppendUint64(plain, uint64(s.expiry.UnixMilli()))
-	plain = binary.BigEndian.AppendUint64(plain, uint64(s.life.Milliseconds()))
-	plain = binary.BigEndian.AppendUint64(plain, s.generation)
-	plain = append(plain, s.value...)
-	nonce := make([]byte, k.aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails (crypto/rand)
-	return k.aead.Seal(nonce, nonce, plain, []byte(name))
-}
-
-// open is the inverse of seal.
-func (k Key) open(name string, box []byte) (sealed, error) {
-	size := k.aead.NonceSize()
-	if len(box) < size {
-		return sealed{}, errSealed
-	}
-	plain, err := k.aead.Open(nil, box[:size], box[size:], []byte(name))
-	if err != nil || len(plain) < sealedHeader {
-		return sealed{}, errSealed
-	}
-	return sealed{
-		expiry:     time.UnixMilli(int64(binary.BigEndian.Uint64(plain))),
-		life:       time.Duration(binary.BigEndian.Uint64(plain[8:])) * time.Millisecond,
-		generation: binary.BigEndian.Uint64(plain[16:]),
-		value:      plain[sealedHeader:],
-	}, nil
 }

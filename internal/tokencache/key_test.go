@@ -80,7 +80,7 @@ func FuzzOpen(f *testing.F) {
 	r := fleet.New(client, fleet.Options{})
 	f.Cleanup(r.Close)
 	s := newStore(r)
-	name := s.name(k, "token")
+	name := s.name(k, "token") + markValue
 	box := k.seal(name, sealed{expiry: now.Add(time.Hour), life: time.Hour, generation: 7, value: []byte("the sealed value")})
 	entry := "7:" + base64.RawStdEncoding.EncodeToString(box)
 	expired := k.seal(name, sealed{expiry: now.Add(-time.Hour), life: time.Hour, generation: 7, value: []byte("expired")})
@@ -95,13 +95,16 @@ func FuzzOpen(f *testing.F) {
 		f.Add(raw, int64(-1))
 	}
 	f.Fuzz(func(t *testing.T, raw string, left int64) {
-		token := s.openToken(k, raw, now, time.Duration(left)*time.Millisecond)
+		token, buried := s.openToken(k, raw, now, time.Duration(left)*time.Millisecond)
+		if buried != 0 {
+			t.Errorf("%q opened as a tombstone", raw)
+		}
 		if token != nil && (token.Value() != "the sealed value" || token.Generation() != 7 || token.Expiry().After(now.Add(time.Hour+time.Second))) {
 			t.Errorf("%q opened as generation %d, expiry %v", raw, token.Generation(), token.Expiry())
 		}
 		in, err := k.open(name, []byte(raw))
-		if value := string(in.value); err == nil && (in.generation != 7 || value != "the sealed value" && value != "expired") {
-			t.Errorf("%q opened as %q, generation %d", raw, value, in.generation)
+		if text := string(in.value); err == nil && (in.generation != 7 || text != "the sealed value" && text != "expired") {
+			t.Errorf("%q opened as %q, generation %d", raw, text, in.generation)
 		}
 	})
 }

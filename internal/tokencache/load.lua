@@ -1,10 +1,10 @@
 -- Takes one look at everything that is kept for a key. A part of another type, which nobody of ours wrote, reads as ''.
 --
--- KEYS[1]  the token's entry
+-- KEYS[1]  the token's entry, or its tombstone
 -- KEYS[2]  the lock
 -- KEYS[3]  the note of the last failure
--- KEYS[4]  the refused generation
--- result   {TIME, entry, its PTTL, the lock's PTTL, note, its PTTL, refused generation, its PTTL}
+-- KEYS[4]  the note of the last refusal
+-- result   {TIME, entry, its PTTL, the lock's PTTL, note, its PTTL, note, its PTTL}
 -- retry    harmless: it changes nothing
 
 local function get(name)

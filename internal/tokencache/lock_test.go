@@ -26,7 +26,7 @@ func keysUnder(t *testing.T, c *Cache, k Key, part string) int64 {
 // lockOrFail takes the lock at the store.
 func lockOrFail(t *testing.T, c *Cache, k Key, owner string, lease time.Duration) uint64 {
 	t.Helper()
-	generation, err := c.store.lock(t.Context(), k, owner, lease)
+	generation, err := c.store.lock(t.Context(), k, owner, lease, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +34,9 @@ func lockOrFail(t *testing.T, c *Cache, k Key, owner string, lease time.Duration
 }
 
 // releaseOrFail gives the lock up at the store and tells whether it was owner's.
-func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, note *FetchError) bool {
+func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n note) bool {
 	t.Helper()
-	mine, err := c.store.release(t.Context(), k, owner, note, 1, time.Minute)
+	mine, err := c.store.release(t.Context(), k, owner, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestLockHasOneHolderAndGrowingGenerations(t *testing.T) {
 	}
 	last := first
 	for range 20 { // many in a moment
-		releaseOrFail(t, c, k, "a", nil)
+		releaseOrFail(t, c, k, "a", note{})
 		next := lockOrFail(t, c, k, "a", time.Minute)
 		if next <= last {
 			t.Fatalf("generation %d after %d", next, last)
@@ -94,7 +94,7 @@ func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	lockOrFail(t, c, k, "owner", time.Minute)
-	if releaseOrFail(t, c, k, "late", failure(Denied)) {
+	if releaseOrFail(t, c, k, "late", note{Denied, 1, time.Minute}) {
 		t.Error("who had lost the lock was told that it was his")
 	}
 	saveOrFail(t, c, k, "late", "value", 1)
@@ -104,7 +104,7 @@ func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 	if keysUnder(t, c, k, "failure") != 0 {
 		t.Error("who had lost the lock left a note of failure")
 	}
-	if !releaseOrFail(t, c, k, "owner", nil) {
+	if !releaseOrFail(t, c, k, "owner", note{}) {
 		t.Error("the owner was told that the lock was not his")
 	}
 	if keysUnder(t, c, k, "lock") != 0 {
@@ -226,7 +226,7 @@ func TestTokenThatAnotherStoresMeanwhileIsAdopted(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
-	generation := lockOrFail(t, replicas[0], k, "another", time.Minute)
+	generation := lockOrFail(t, replicas[0], k, "another", replicas[0].lease())
 	var callers sync.WaitGroup
 	for range 20 {
 		callers.Go(func() {
@@ -269,7 +269,7 @@ func TestLockWhoseAnswerWasLateIsGivenBack(t *testing.T) {
 		if !runs(cmd, lockScript) {
 			return nil
 		}
-		args := cmd.Args() // evalsha, hash, 2, lock, fence, owner, lease
+		args := cmd.Args() // evalsha, hash, 2, lock, fence, owner, lease, seen
 		lockOrFail(t, replicas[1], k, args[5].(string), time.Minute)
 		return context.DeadlineExceeded
 	})

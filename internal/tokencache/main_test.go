@@ -174,7 +174,7 @@ func (i *issuer) fetch(ctx context.Context) (Issued, error) {
 		}
 	}
 	if i.takes > 0 {
-		if err := sleep(ctx, i.takes); err != nil {
+		if err := fleet.Sleep(ctx, i.takes); err != nil {
 			return Issued{}, err
 		}
 	}

@@ -68,12 +68,12 @@ func TestMetricsCountLookupsFetchesAndRejections(t *testing.T) {
 		for range 5 {
 			takeFrom(t, Memory, c, k, iss.fetch)
 		}
-		if err := c.Reject(t.Context(), k, token); err != nil {
+		if err := c.Reject(t.Context(), k, token, nil); err != nil {
 			t.Fatal(err)
 		}
 		token = takeFrom(t, Fetched, c, k, iss.fetch)
-		unavailable(t, Rejected, c.Refuse(t.Context(), k, token))
-		unavailable(t, Rejected, c.Reject(t.Context(), k, token))
+		unavailable(t, Rejected, c.refuse(t.Context(), c.entry(k), token))
+		unavailable(t, Rejected, c.Reject(t.Context(), k, token, nil))
 		bad := newKey(t, "s", "bad")
 		bad.Labels = []string{"other", "second"}
 		for _, class := range []Class{Transient, Throttled, Garbage, Denied} {

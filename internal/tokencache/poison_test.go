@@ -6,7 +6,6 @@ package tokencache
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +14,8 @@ import (
 )
 
 // entryOf makes the Redis value of a token that is sealed for k, as the cache would store it.
-func entryOf(c *Cache, k Key, value string, generation uint64, left time.Duration) string {
-	box := k.seal(c.store.name(k, "token"), sealed{
-		expiry: time.Now().Add(left), life: time.Hour, generation: generation, value: []byte(value),
-	})
-	return fmt.Sprintf("%d:%s", generation, base64.RawStdEncoding.EncodeToString(box))
+func entryOf(c *Cache, k Key, text string, generation uint64, left time.Duration) string {
+	return c.store.pack(k, "token", markValue, sealed{life: time.Hour, generation: generation, value: []byte(text)}, left)
 }
 
 // put writes a string without an end under a part of the key.
@@ -143,7 +139,7 @@ func TestOldEntryPutBackReplacesNothingNewer(t *testing.T) {
 	iss := &issuer{life: time.Hour}
 	old := takeFrom(t, Fetched, c, k, iss.fetch)
 	recorded := c.store.client.Get(t.Context(), c.store.name(k, "token")).Val()
-	if err := c.Reject(t.Context(), k, old); err != nil {
+	if err := c.Reject(t.Context(), k, old, nil); err != nil {
 		t.Fatal(err)
 	}
 	put(t, c, k, "token", recorded) // it opens and lives, but was rejected here
@@ -198,7 +194,7 @@ func TestForeignNoteOfFailureStopsNobody(t *testing.T) {
 func TestNoteOfManyFailuresIsBelievedWithinBounds(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
-	note := fmt.Sprintf("%s:%d", Denied, 1<<31-1)
+	note := c.store.pack(k, "failure", markValue, sealed{generation: 1<<63 - 1, value: []byte(Denied)}, 100*time.Millisecond)
 	if err := c.store.client.Set(t.Context(), c.store.name(k, "failure"), note, 100*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +218,7 @@ func TestForeignMemoryOfRefusalIsIgnored(t *testing.T) {
 			put(t, c, k, "refused", refused)
 			iss := &issuer{life: time.Hour}
 			token := takeFrom(t, Fetched, c, k, iss.fetch)
-			if err := c.Reject(t.Context(), k, token); err != nil {
+			if err := c.Reject(t.Context(), k, token, nil); err != nil {
 				t.Errorf("rejection: %v", err)
 			}
 			takeFrom(t, Fetched, c, k, iss.fetch)

@@ -4,8 +4,6 @@ package tokencache
 // lapsed.
 
 import (
-	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 )
@@ -28,19 +26,12 @@ const (
 
 // settle takes in a new token, or the present one once more, and arms its refresh.
 func (c *Cache) settle(e *entry, t *Token) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	mine := e.token.Load()
-	if mine == t { // the issuer has nothing newer yet
-		e.failure, e.attempts = nil, 0
+	same := e.token.Load() == t // the issuer has nothing newer yet
+	e.adopt(t)
+	if same {
 		c.arm(e, max(time.Until(t.expiry)/2, backoffLeast))
 		return
 	}
-	if mine == nil || mine.generation < t.generation || !mine.valid(time.Now()) {
-		e.token.Store(t)
-	}
-	e.failure, e.attempts = nil, 0
-	e.budgetFor(t.life)
 	c.arm(e, time.Until(t.expiry)+margin(t.life)-advisory(t.life))
 }
 
@@ -58,32 +49,20 @@ func advisory(life time.Duration) time.Duration {
 // mandatory is how long before expiry the attempts begin to follow each other faster.
 func mandatory(life time.Duration) time.Duration { return min(life/mandatoryShare, mandatoryMost) }
 
-// settleFailure remembers err, arms the next attempt and returns what callers see.
-func (c *Cache) settleFailure(e *entry, err error) error {
+// settleFailure remembers a failed flight, arms the next attempt and returns what callers see.
+func (c *Cache) settleFailure(e *entry, out outcome) error {
 	if c.base.Err() != nil {
 		return ErrClosed
 	}
-	failure := asFetchError(err)
-	attempts, wait := c.backoff(e, failure)
-	if d, ok := errors.AsType[*decided](err); ok {
-		attempts, wait = d.attempts, d.backoff
+	if out.attempts == 0 {
+		out.attempts, out.wait = c.backoff(e, out.failure)
 	}
-	if f, ok := errors.AsType[*followed](err); ok {
-		// All replicas wake when the note in Redis has gone; a little apart, so that one takes the lock in peace.
-		attempts, wait = f.attempts, f.RetryAfter+rand.N(pollEvery)
-	}
-	now := time.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if failure.Class == Budget && e.failure != nil {
-		failure = e.failure // what the issuer said last tells more than that it can't be asked again yet
-	}
-	if e.failure == nil {
+	failure, first := e.fail(out.failure, out.attempts, out.wait)
+	if first {
 		c.log.With(c.metrics.attrs(e.key)...).Warn("no new token", "class", string(failure.Class), "error", failure.Err.Error())
 	}
-	e.failure, e.failedAt, e.retryAt, e.attempts = failure, now, now.Add(wait), attempts
-	c.arm(e, wait)
-	return &Unavailable{Class: failure.Class, RetryAfter: max(time.Second, wait), Err: failure.Err}
+	c.arm(e, out.wait)
+	return &Unavailable{Class: failure.Class, RetryAfter: max(time.Second, out.wait), Err: failure.Err}
 }
 
 // backoff draws the wait before the next attempt, with full jitter, and counts the failed one.
@@ -113,16 +92,11 @@ func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.
 	return attempts, max(least, rand.N(ceiling)+1, failure.RetryAfter)
 }
 
-// arm sets the entry's one timer. The caller holds e.mu.
+// arm has the entry awake after a while, unless the cache is closed.
 func (c *Cache) arm(e *entry, after time.Duration) {
-	if c.base.Err() != nil || e.forgotten {
-		return
+	if c.base.Err() == nil {
+		e.arm(after, func() { c.awake(e) })
 	}
-	if e.wake == nil {
-		e.wake = time.AfterFunc(max(after, 0), func() { c.awake(e) })
-		return
-	}
-	e.wake.Reset(max(after, 0))
 }
 
 // awake runs when the timer fires: it starts a flight where one is wanted, or lets the key lapse.
@@ -131,33 +105,15 @@ func (c *Cache) awake(e *entry) {
 	idle := now.Sub(c.started) - time.Duration(e.asked.Load())
 	t := e.token.Load()
 	e.mu.Lock()
+	unwanted := e.failure == nil || idle > now.Sub(e.failedAt)
+	e.mu.Unlock()
 	switch {
 	case t.valid(now) && idle > t.life:
 		// Nobody has asked for a whole life. Somebody may before it expires, so look again, ever closer to the end.
 		c.arm(e, max(t.expiry.Sub(now)/4, 50*time.Millisecond))
-		e.mu.Unlock()
-	case !t.valid(now) && (e.failure == nil || idle > now.Sub(e.failedAt)):
-		// Expired unused, or nobody has asked since the failure: the next caller tries again. The backoff goes on
-		// from where it was: callers who come one by one must not hammer the issuer either.
-		e.failure = nil
-		e.mu.Unlock()
+	case !t.valid(now) && unwanted:
+		e.lapse() // expired unused, or nobody has asked since the failure: the next caller tries again
 	default:
-		e.mu.Unlock()
 		c.launch(e)
 	}
 }
-
-// sleep waits for d or the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// jitter spreads d evenly over 50 % to 100 % of itself.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }

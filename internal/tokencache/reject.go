@@ -12,14 +12,30 @@ import (
 // errRejected is the cause behind every Unavailable of class Rejected.
 var errRejected = errors.New("a fresh token was rejected too")
 
-// Reject removes exactly this token, or an older one, from memory and Redis; a newer one stays. The next lookup gets
-// the newer one or fetches. Where the generation is remembered as refused, nothing is removed and the error is an
-// *Unavailable of class Rejected: fetching once more would bring nothing.
-func (c *Cache) Reject(ctx context.Context, key Key, t *Token) error {
-	e := c.entry(key)
+// Reject reports that t was turned down. before is the token that the same request was turned down with earlier; nil: none.
+//
+// If t was fetched by this replica after before had been rejected, another fetch would bring nothing: t is refused. It goes on
+// being handed out, since the refusal may concern one request only, but for RefusedTTL its rejection fetches nothing, here and
+// in the fleet. Then, and where that is so already, the error is an *Unavailable of class Rejected.
+//
+// Any other t, or an older token, is removed from memory and Redis; a newer one stays. The next lookup gets the newer one or
+// fetches. The error is nil. Reject waits for Redis at most one timeout. ctx ending doesn't undo it.
+func (c *Cache) Reject(ctx context.Context, key Key, t, before *Token) error {
+	ctx = context.WithoutCancel(ctx)
+	e := c.known(key)
+	if e == nil { // forgotten: others may still use it
+		if c.store != nil {
+			_, err := c.store.drop(ctx, key, t.generation)
+			c.quietly(err)
+		}
+		return nil
+	}
 	if err := e.refusal(t.generation); err != nil {
 		c.metrics.rejected(key, "refused")
 		return err
+	}
+	if before != nil && t.after >= before.generation {
+		return c.refuse(ctx, e, t)
 	}
 	// The first to report a generation removes it; the others wait for that, or they would find it in Redis again.
 	_, err, _ := c.flights.Do(fmt.Sprintf("reject %d %s", t.generation, key.id), func() (any, error) { return nil, c.remove(ctx, e, t) })
@@ -31,61 +47,32 @@ func (c *Cache) Reject(ctx context.Context, key Key, t *Token) error {
 	return nil
 }
 
-// remove forgets t unless that has been done.
+// remove forgets t unless that has been done. The error is as in Reject.
 func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
-	e.mu.Lock()
-	done := e.floor >= t.generation
-	e.mu.Unlock()
-	if done {
+	if e.dropped(t.generation) {
 		return nil
 	}
 	if c.store != nil {
-		left, err := c.store.drop(context.WithoutCancel(ctx), e.key, t.generation)
+		left, err := c.store.drop(ctx, e.key, t.generation)
 		c.quietly(err)
 		if left > 0 {
 			e.refuse(t.generation, left)
 			return e.refusal(t.generation)
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.floor = max(e.floor, t.generation)
-	if mine := e.token.Load(); mine != nil && mine.generation <= t.generation {
-		e.token.Store(nil)
-		e.failure = nil // of a refresh: the next caller fetches now that it has to
-	}
+	e.drop(t.generation)
 	return nil
 }
 
-// Refuse remembers, here and in the fleet, that t was turned down although it had just been fetched. It goes on being
-// handed out, since the refusal may concern one request only, but for RefusedTTL its rejection fetches nothing.
-func (c *Cache) Refuse(ctx context.Context, key Key, t *Token) error {
-	e := c.entry(key)
+// refuse remembers, here and in the fleet, that t is not to be replaced for now. It returns the error to answer with.
+func (c *Cache) refuse(ctx context.Context, e *entry, t *Token) error {
 	e.refuse(t.generation, c.refusedTTL)
-	c.metrics.rejected(key, "refused")
-	c.log.With(c.metrics.attrs(key)...).Error("a fresh token was rejected; not fetching another for now", "for", c.refusedTTL.String())
+	c.metrics.rejected(e.key, "refused")
+	c.log.With(c.metrics.attrs(e.key)...).Error("a fresh token was rejected; not fetching another for now", "for", c.refusedTTL.String())
 	if c.store != nil {
-		c.quietly(c.store.refuse(context.WithoutCancel(ctx), key, t.generation, c.refusedTTL))
+		c.quietly(c.store.refuse(ctx, e.key, t.generation, c.refusedTTL))
 	}
-	return e.refusal(t.generation)
-}
-
-// refuse sets the entry's memory of a refused generation.
-func (e *entry) refuse(generation uint64, ttl time.Duration) {
-	e.mu.Lock()
-	e.refused, e.refusedUntil = generation, time.Now().Add(ttl)
-	e.mu.Unlock()
-}
-
-// refusal is the error for a remembered generation, nil for any other.
-func (e *entry) refusal(generation uint64) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	left := time.Until(e.refusedUntil)
-	if e.refused != generation || left <= 0 {
-		return nil
-	}
-	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, left), Err: errRejected}
+	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, c.refusedTTL), Err: errRejected}
 }
 
 // Forget ends what this replica does about a key: nothing is refreshed any more, and its token is handed out no longer. In
@@ -95,13 +82,7 @@ func (c *Cache) Forget(key Key) {
 	e := c.entries[key.id]
 	delete(c.entries, key.id)
 	c.mu.Unlock()
-	if e == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.forgotten = true
-	if e.wake != nil {
-		e.wake.Stop()
+	if e != nil {
+		e.forget()
 	}
 }

@@ -1,19 +1,23 @@
--- Publishes a token, unless a newer one is there, and releases the lock if the caller still holds it.
+-- Publishes a token and releases the lock if the caller still holds it. It isn't published where a newer token is, nor where
+-- the tombstone of this generation or a newer one is.
 --
--- KEYS[1]  the token's entry
+-- KEYS[1]  the token's entry, or its tombstone
 -- KEYS[2]  the lock
 -- KEYS[3]  the note of the last failure
 -- ARGV[1]  the token's generation
--- ARGV[2]  the entry, which begins with the generation and a colon
+-- ARGV[2]  the entry, which begins with the generation and a colon; a tombstone has an exclamation mark there
 -- ARGV[3]  its life in milliseconds
 -- ARGV[4]  the name of the lock's holder
--- result   1 if it was stored, 0 if a newer one was there
--- retry    harmless: it stores the same again, or nothing if a newer one has come meanwhile
+-- result   1 if it was stored, 0 if not
+-- retry    harmless: it stores the same again, or nothing if it is outdated meanwhile
 
-local stored = 0
+local stored, newest, kind = 0, nil, nil
 local there = redis.pcall('GET', KEYS[1])
-local newer = type(there) == 'string' and tonumber(string.match(there, '^(%d+):'))
-if not newer or newer <= tonumber(ARGV[1]) then
+if type(there) == 'string' then
+  newest, kind = string.match(there, '^(%d+)([:!])')
+end
+local ahead = newest and tonumber(ARGV[1]) - tonumber(newest)
+if not newest or ahead > 0 or ahead == 0 and kind == ':' then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   redis.call('DEL', KEYS[3])
   stored = 1

@@ -70,7 +70,7 @@ func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 	k := newKey(t, secretKey, "https://issuer", accessKey, "first", "60")
 	fetch := func(context.Context) (Issued, error) { return Issued{Value: NewSecret(issued), Life: time.Hour}, nil }
 	token := takeFrom(t, Fetched, c, k, fetch)
-	unavailable(t, Rejected, c.Refuse(t.Context(), k, token))
+	unavailable(t, Rejected, c.refuse(t.Context(), c.entry(k), token))
 	bad := newKey(t, secretKey, "https://issuer", accessKey, "second", "60")
 	denied(t, Denied, c, bad, (&issuer{err: &FetchError{Class: Denied, RetryAfter: time.Minute, Err: context.Canceled}}).fetch)
 	lockOrFail(t, c, newKey(t, secretKey, "locked"), "somebody", time.Minute)

@@ -87,7 +87,7 @@ func TestLogHoldsNoTokenAndNoSecret(t *testing.T) {
 	c := newFleet(t, 1, sharedRedis(t), Options{Log: log}, fleet.Options{Log: log})[0]
 	k, iss := newKey(t, text, text), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, c, k, iss.fetch)
-	unavailable(t, Rejected, c.Refuse(t.Context(), k, token))
+	unavailable(t, Rejected, c.refuse(t.Context(), c.entry(k), token))
 	denied(t, Denied, c, newKey(t, text, "bad"), (&issuer{err: failure(Denied)}).fetch)
 	if !strings.Contains(out.String(), "main") {
 		t.Errorf("nothing was logged: %s", out.String())

@@ -106,7 +106,7 @@ func (slowRedis) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 // ProcessHook implements redis.Hook.
 func (s slowRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := sleep(ctx, s.takes); err != nil {
+		if err := fleet.Sleep(ctx, s.takes); err != nil {
 			cmd.SetErr(err)
 			return err
 		}
@@ -116,6 +116,8 @@ func (s slowRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 			script.SetVal([]any{[]any{"1700000000", "0"}, "", none, none, "", none, "", none})
 		case runs(cmd, lockScript):
 			script.SetVal("1700000000000")
+		case runs(cmd, dropScript):
+			script.SetVal([]any{"", int64(0)})
 		default:
 			script.SetVal(int64(1))
 		}

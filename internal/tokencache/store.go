@@ -1,16 +1,14 @@
 package tokencache
 
-// This file is the fleet's shared memory: what is kept in Redis for a key, and the scripts that change it atomically.
+// This file is the fleet's side of the protocol: each method is one transition of the fleet, which a script makes atomically.
 // All names of one key carry the same hash tag, so that a script touches one slot of a Cluster.
 
 import (
 	"context"
 	_ "embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,18 +16,20 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// What lies in Redis under <prefix>token:v1:{<id>}: …
+// What lies in Redis under <prefix>token:v2:{<id>}: …
 //
-//	:token    "<generation>:<base64 of the sealed entry>"; the generation in clear is for the fence, the one inside is believed
+//	:token    an entry: the token, or the tombstone of one that was rejected
 //	:lock     the holder's random name, for as long as its lease
 //	:fence    the greatest generation given out
-//	:failure  "<class>:<attempts>" of the last failed fetch, for as long as everybody should back off
-//	:refused  the generation that was turned down although fresh
+//	:failure  an entry: the last failed fetch, for as long as everybody should back off
+//	:refused  an entry: the generation that was rejected although it was fetched after a rejection
 //
-// Another version of this layout gets another name: during a rollout the versions ignore each other.
-const space = "token:v1:"
+// Entries are sealed: see sealed.go. Another version of this layout gets another name: during a rollout the versions ignore
+// each other.
+const space = "token:v2:"
 
-// store reads and changes the entries. A nil *store is a fleet of one replica without Redis.
+// store reads and changes what the fleet shares. A nil *store is a fleet of one replica without Redis. Each method waits for
+// one timeout of Redis at most.
 type store struct {
 	redis  *fleet.Redis
 	use    *fleet.Use
@@ -49,9 +49,10 @@ func (s *store) do(ctx context.Context, k Key, call func(context.Context) error)
 	return s.use.Do(ctx, s.name(k, "token"), call)
 }
 
-// view is what one look at a key has shown.
+// view is what one look at a key has shown, within the bounds of what a replica would have written.
 type view struct {
 	token        *Token        // nil: none that opens and lives
+	buried       uint64        // the generation of the tombstone; 0: there is none
 	lockLeft     time.Duration // rest of the holder's lease; 0: nobody holds the lock, or it has no end
 	failure      *FetchError   // nil: no failure is remembered; RetryAfter is the rest of its backoff
 	attempts     int           // failed in a row, where failure is set
@@ -80,71 +81,54 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 		return view{}, errors.New("look in redis: unexpected answer")
 	}
 	s.redis.LearnClock(reply[0], before)
-	var v view
-	if raw, _ := reply[1].(string); raw != "" {
-		if v.token = s.openToken(k, raw, before, milliseconds(reply[2])); v.token == nil {
-			s.evict(ctx, k, raw)
-		}
+	v := view{lockLeft: max(0, milliseconds(reply[3]))}
+	raw := text(reply[1])
+	if v.token, v.buried = s.openToken(k, raw, before, milliseconds(reply[2])); raw != "" && v.token == nil && v.buried == 0 {
+		s.evict(ctx, k, "token", raw)
 	}
-	v.lockLeft = max(0, milliseconds(reply[3]))
-	v.failure, v.attempts = readNote(text(reply[4]), milliseconds(reply[5]))
-	v.refused, _ = strconv.ParseUint(text(reply[6]), 10, 64)
-	v.refusedUntil = before.Add(milliseconds(reply[7]))
+	if left, in := s.note(k, "failure", reply[4], reply[5]); left > 0 {
+		v.failure = &FetchError{Class: Class(in.value), RetryAfter: left, Err: errors.New("another replica failed")}
+		v.attempts = int(min(in.generation, maxAttempts))
+	}
+	if left, in := s.note(k, "refused", reply[6], reply[7]); left > 0 {
+		v.refused, v.refusedUntil = in.generation, before.Add(left)
+	}
 	return v, nil
 }
 
-// readNote reads a note of failure. One that nobody here would have written does not count: without an end it would
-// keep the fleet from ever fetching again.
-func readNote(note string, left time.Duration) (failure *FetchError, attempts int) {
-	class, count, _ := strings.Cut(note, ":")
-	n, err := strconv.ParseUint(count, 10, 31)
-	if ours := err == nil && left > 0; !ours {
+// openToken returns the token of an entry, or nil where it can't be believed or lives no longer. Of a tombstone it returns the
+// generation. ttl is the rest of Redis's TTL.
+func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (t *Token, buried uint64) {
+	if in, err := s.unpack(k, "token", markTombstone, raw); err == nil {
+		return nil, in.generation
+	}
+	in, err := s.unpack(k, "token", markValue, raw)
+	left := s.rest(in, ttl)
+	if err != nil || left <= 0 {
 		return nil, 0
 	}
-	switch Class(class) {
-	case Transient, Throttled, Garbage, Denied:
-		return &FetchError{Class: Class(class), RetryAfter: left, Err: errors.New("another replica failed")}, int(n)
-	}
-	return nil, 0
+	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(left), life: in.life, generation: in.generation}, 0
 }
 
-// openToken returns the token of an entry, or nil where it can't be believed. left is the rest of Redis's TTL; the
-// sealed expiry can only shorten it.
-func (s *store) openToken(k Key, raw string, now time.Time, left time.Duration) *Token {
-	clear, box, _ := strings.Cut(raw, ":")
-	blob, err := base64.RawStdEncoding.DecodeString(box)
-	if err != nil {
-		return nil
+// note opens a note. What has no end in Redis, or isn't sealed with the key, doesn't count.
+func (s *store) note(k Key, part string, raw, ttl any) (left time.Duration, in sealed) {
+	in, err := s.unpack(k, part, markValue, text(raw))
+	if err != nil || milliseconds(ttl) <= 0 {
+		return 0, sealed{}
 	}
-	in, err := k.open(s.name(k, "token"), blob)
-	if err != nil || strconv.FormatUint(in.generation, 10) != clear {
-		return nil
-	}
-	inside := in.expiry.Sub(s.redis.Now())
-	if left > 0 {
-		inside = min(inside, left)
-	}
-	if inside <= 0 {
-		return nil
-	}
-	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(inside), life: in.life, generation: in.generation}
+	return s.rest(in, milliseconds(ttl)), in
 }
-
-// foreignLease is how many leases ahead the end of a lock must be for it to be none of a replica, settings being the same
-// or nearly so in the fleet.
-const foreignLease = 10
 
 //go:embed lock.lua
 var lockLua string
 
 var lockScript = redis.NewScript(lockLua)
 
-// lock tries to become the fleet's one fetcher of k. The generation is 0 where another holds the lock; an error is
-// neither held nor acquired. A lock without an end, which only a foreign hand can leave, does not count; nor does a
-// fence a day ahead of the clock.
-func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration) (generation uint64, err error) {
+// lock tries to become the fleet's one fetcher of k. The generation is above seen; it is 0 where another holds the lock. An
+// error is neither held nor acquired. A lock longer than a lease doesn't count; nor does a fence a day ahead of the clock.
+func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration, seen uint64) (generation uint64, err error) {
 	err = s.do(ctx, k, func(ctx context.Context) error {
-		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds(), foreignLease).Text()
+		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds(), format(seen)).Text()
 		if err != nil || answer == "" {
 			return err
 		}
@@ -162,18 +146,18 @@ var saveLua string
 
 var saveScript = redis.NewScript(saveLua)
 
-// save publishes t and releases the lock if owner still holds it. stored is false where a newer token was present.
+// save publishes t and releases the lock if owner still holds it. stored is false where a newer token was present, or one no
+// older was rejected.
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
 	left := time.Until(t.expiry)
 	if left <= 0 {
-		_, err := s.release(ctx, k, owner, nil, 0, 0)
+		_, err := s.release(ctx, k, owner, note{})
 		return false, err
 	}
-	box := k.seal(s.name(k, "token"), sealed{expiry: s.redis.Now().Add(left), life: t.life, generation: t.generation, value: []byte(t.Value())})
-	generation := strconv.FormatUint(t.generation, 10)
+	entry := s.pack(k, "token", markValue, sealed{life: t.life, generation: t.generation, value: []byte(t.Value())}, left)
 	err = s.do(ctx, k, func(ctx context.Context) error {
 		n, err := saveScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure")},
-			generation, generation+":"+base64.RawStdEncoding.EncodeToString(box), roundUp(left), owner).Int()
+			format(t.generation), entry, roundUp(left), owner).Int()
 		stored = n == 1
 		return err
 	})
@@ -183,20 +167,27 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 	return stored, nil
 }
 
+// note is a failed fetch as the fleet remembers it. The zero value is none.
+type note struct {
+	class    Class
+	attempts int // in a row
+	backoff  time.Duration
+}
+
 //go:embed release.lua
 var releaseLua string
 
 var releaseScript = redis.NewScript(releaseLua)
 
-// release gives the lock up; mine is false where owner no longer held it, and then nothing is changed. Where failure is
-// set, everybody else learns of it for backoff.
-func (s *store) release(ctx context.Context, k Key, owner string, failure *FetchError, attempts int, backoff time.Duration) (mine bool, err error) {
-	note, ttl := "", int64(0)
-	if failure != nil {
-		note, ttl = string(failure.Class)+":"+strconv.Itoa(attempts), roundUp(backoff)
+// release gives the lock up; mine is false where owner no longer held it, and then nothing is changed. Everybody else learns
+// of n, unless that is zero, for its backoff.
+func (s *store) release(ctx context.Context, k Key, owner string, n note) (mine bool, err error) {
+	entry, ttl := "", int64(0)
+	if n.class != "" {
+		entry, ttl = s.pack(k, "failure", markValue, sealed{generation: uint64(n.attempts), value: []byte(n.class)}, n.backoff), roundUp(n.backoff)
 	}
 	err = s.do(ctx, k, func(ctx context.Context) error {
-		n, err := releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, note, ttl).Int()
+		n, err := releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, entry, ttl).Int()
 		mine = n == 1
 		return err
 	})
@@ -206,29 +197,46 @@ func (s *store) release(ctx context.Context, k Key, owner string, failure *Fetch
 	return mine, nil
 }
 
+// tombstoneLife is how late a holder may come and still find that its token is outdated; the fence lives as long.
+const tombstoneLife = 30 * 24 * time.Hour
+
 //go:embed drop.lua
 var dropLua string
 
 var dropScript = redis.NewScript(dropLua)
 
-// drop removes the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
-// refused, it stays, and the rest of that memory is returned.
+// drop buries the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
+// refused, it stays, and the rest of that memory is returned. A note of refusal that doesn't open is removed.
 func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused time.Duration, err error) {
-	err = s.do(ctx, k, func(ctx context.Context) error {
-		left, err := dropScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "refused")}, strconv.FormatUint(generation, 10)).Int64()
-		refused = time.Duration(left) * time.Millisecond
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("drop the token: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, s.redis.Timeout()) // for all steps together
+	defer cancel()
+	grave := s.pack(k, "token", markTombstone, sealed{generation: generation}, tombstoneLife)
+	for range 2 {
+		var reply []any
+		err := s.do(ctx, k, func(ctx context.Context) (err error) {
+			reply, err = dropScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "refused")},
+				format(generation), grave, roundUp(tombstoneLife)).Slice()
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("drop the token: %w", err)
+		}
+		if len(reply) != 2 || text(reply[0]) == "" {
+			return 0, nil
+		}
+		if left, _ := s.note(k, "refused", reply[0], reply[1]); left > 0 {
+			return left, nil
+		}
+		s.evict(ctx, k, "refused", text(reply[0]))
 	}
-	return refused, nil
+	return 0, errors.New("drop the token: the note of refusal can't be removed")
 }
 
-// refuse tells the fleet that this generation was turned down although fresh.
+// refuse tells the fleet that this generation was rejected although it was fetched after a rejection.
 func (s *store) refuse(ctx context.Context, k Key, generation uint64, ttl time.Duration) error {
+	entry := s.pack(k, "refused", markValue, sealed{generation: generation}, ttl)
 	return s.do(ctx, k, func(ctx context.Context) error {
-		return s.client.Set(ctx, s.name(k, "refused"), strconv.FormatUint(generation, 10), ttl).Err()
+		return s.client.Set(ctx, s.name(k, "refused"), entry, ttl).Err()
 	})
 }
 
@@ -237,17 +245,12 @@ var evictLua string
 
 var evictScript = redis.NewScript(evictLua)
 
-// evict removes an entry that doesn't open, unless it has been replaced since. It is an attempt: who stores next
-// overwrites it anyway, unless its clear generation says that it is newer.
-func (s *store) evict(ctx context.Context, k Key, raw string) {
+// evict removes what doesn't open, unless it has been replaced since. It is an attempt: who stores next overwrites it anyway,
+// unless its clear generation says that it is newer.
+func (s *store) evict(ctx context.Context, k Key, part, raw string) {
 	_ = s.do(ctx, k, func(ctx context.Context) error {
-		return evictScript.Run(ctx, s.client, []string{s.name(k, "token")}, raw).Err()
+		return evictScript.Run(ctx, s.client, []string{s.name(k, part)}, raw).Err()
 	})
-}
-
-// roundUp is d in milliseconds, never 0: Redis would read that as an error, or as for ever.
-func roundUp(d time.Duration) int64 {
-	return max(1, int64((d+time.Millisecond-1)/time.Millisecond))
 }
 
 func milliseconds(reply any) time.Duration {
@@ -259,3 +262,5 @@ func text(reply any) string {
 	s, _ := reply.(string)
 	return s
 }
+
+func format(generation uint64) string { return strconv.FormatUint(generation, 10) }

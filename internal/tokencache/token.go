@@ -15,6 +15,7 @@ type Token struct {
 	expiry     time.Time // with monotonic reading; the early-expiry margin is already taken off
 	life       time.Duration
 	generation uint64
+	after      uint64 // generations up to this one had been rejected here when its fetch began; 0 where it came from Redis
 }
 
 // Value returns the token itself.
@@ -36,7 +37,7 @@ func (t *Token) again(issued *Token, now time.Time) *Token {
 	if t.expiry.Sub(now) >= moment {
 		return t
 	}
-	return &Token{value: t.value, expiry: now.Add(moment), life: moment, generation: issued.generation}
+	return &Token{value: t.value, expiry: now.Add(moment), life: moment, generation: issued.generation, after: issued.after}
 }
 
 // Layer says where a lookup found its token.
