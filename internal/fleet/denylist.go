@@ -9,8 +9,11 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +23,12 @@ import (
 // denyPoll is how often a replica looks for changes. With a timeout of half a second it stays below DenyDelay.
 const denyPoll = 400 * time.Millisecond
 
+// denyChanges is how many changes Redis keeps. A replica that has missed more reads the whole list.
+const denyChanges = 1000
+
+// denyPage is how many names one call reads or gives back: a long list takes several, each within the timeout.
+const denyPage = 2000
+
 // DenyDelay is the longest until every replica that reaches Redis knows of a change, with a timeout of up to half a second.
 const DenyDelay = time.Second
 
@@ -27,13 +36,12 @@ const DenyDelay = time.Second
 type DenyList struct {
 	redis *Redis // nil: the list is empty and can't be changed
 	use   *Use   // nil without redis
-	known atomic.Pointer[denials]
-}
+	size  atomic.Int64
 
-// denials is the list at one moment. It never changes.
-type denials struct {
-	version string               // "": nothing was read yet
-	until   map[string]time.Time // by Redis's clock; zero: without end
+	looking sync.Mutex   // held for a look with its consequences; mu may be taken while it is held
+	mu      sync.RWMutex // guards what follows; no other lock is taken while it is held
+	version string       // a later one is a greater number; "": nothing was read yet
+	until   map[string]int64
 }
 
 // Denial is one line of the list.
@@ -46,7 +54,6 @@ type Denial struct {
 // methods that need Redis return ErrOutage.
 func NewDenyList(r *Redis) *DenyList {
 	d := &DenyList{redis: r}
-	d.known.Store(&denials{})
 	if r != nil {
 		d.use = r.Use("deny list", "deny:v1:")
 		r.spawn(func() { d.follow(r.base) })
@@ -55,18 +62,19 @@ func NewDenyList(r *Redis) *DenyList {
 }
 
 // Empty reports whether nobody is denied. It asks nobody.
-func (d *DenyList) Empty() bool { return len(d.known.Load().until) == 0 }
+func (d *DenyList) Empty() bool { return d.size.Load() == 0 }
 
 // Has reports whether any of the names is denied now. It asks nobody.
 func (d *DenyList) Has(names ...string) bool {
-	known := d.known.Load()
-	if len(known.until) == 0 {
+	if d.Empty() {
 		return false
 	}
-	now := d.redis.Now()
+	now := d.redis.Now().UnixMilli()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	return slices.ContainsFunc(names, func(name string) bool {
-		until, ok := known.until[name]
-		return ok && (until.IsZero() || now.Before(until))
+		until, ok := d.until[name]
+		return ok && (until == 0 || now < until)
 	})
 }
 
@@ -80,10 +88,10 @@ func (d *DenyList) follow(ctx context.Context) {
 	}
 }
 
-// keys are a sorted set of names by their end in milliseconds (0: none), and a version that changes with it. The hash tag
-// keeps both on one node.
+// keys are a sorted set of names by their end in milliseconds (0: none), a version that grows with each change, the latest
+// changes, and what is being given back. The hash tag keeps them on one node.
 func (d *DenyList) keys() []string {
-	return []string{d.use.Key("{deny}:names"), d.use.Key("{deny}:version")}
+	return []string{d.use.Key("{deny}:names"), d.use.Key("{deny}:version"), d.use.Key("{deny}:changes"), d.use.Key("{deny}:restored")}
 }
 
 // run runs a script on the list.
@@ -103,43 +111,135 @@ var denyLoadLua string
 
 var denyLoadScript = redis.NewScript(denyLoadLua)
 
-// refresh takes over what has changed. If Redis has lost the list, for instance in a flush, it gives the list back.
+// refresh takes over what has changed. If Redis has an older list than this replica, or none, it gives Redis this one: a
+// failover or a flush has lost it.
 func (d *DenyList) refresh(ctx context.Context) error {
-	known, before := d.known.Load(), time.Now()
-	answer, err := d.run(ctx, denyLoadScript, known.version)
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	d.mu.RLock()
+	known := d.version
+	d.mu.RUnlock()
+	reply, err := d.load(ctx, known, 0)
+	if err != nil {
+		return err
+	}
+	version := text(reply[1])
+	switch {
+	case len(reply) > 3:
+		return d.replace(ctx, version, reply[3])
+	case len(reply) > 2:
+		d.apply(version, reply[2])
+	case version != known:
+		return d.restore(ctx, version)
+	}
+	return nil
+}
+
+// load asks for what has changed since a version, or for the page of the whole list that begins at a rank. The answer has two
+// parts at least: TIME and version.
+func (d *DenyList) load(ctx context.Context, known string, from int) ([]any, error) {
+	before := time.Now()
+	answer, err := d.run(ctx, denyLoadScript, known, from, from+denyPage-1)
 	reply, _ := answer.([]any)
 	if err == nil && len(reply) < 2 {
 		err = errors.New("short answer")
 	}
 	if err != nil {
-		return fmt.Errorf("read the deny list: %w", err)
+		return nil, fmt.Errorf("read the deny list: %w", err)
 	}
 	d.redis.LearnClock(reply[0], before)
-	version := text(reply[1])
-	if version == "" && known.version != "" {
-		return d.restore(ctx, known)
-	}
-	if len(reply) < 3 {
-		return nil // unchanged
-	}
-	pairs, _ := reply[2].([]any)
-	next := &denials{version: version, until: make(map[string]time.Time, len(pairs)/2)}
-	for pair := range slices.Chunk(pairs, 2) {
-		if len(pair) == 2 {
-			end, _ := strconv.ParseInt(text(pair[1]), 10, 64)
-			next.until[text(pair[0])] = endOf(end)
+	return reply, nil
+}
+
+// replace takes over the whole list, whose first page is names and their ends in turn. If it changes meanwhile, the next look
+// begins anew.
+func (d *DenyList) replace(ctx context.Context, version string, page any) error {
+	until := map[string]int64{}
+	for from := 0; ; from += denyPage {
+		pairs, _ := page.([]any)
+		for pair := range slices.Chunk(pairs, 2) {
+			if len(pair) == 2 {
+				until[text(pair[0])], _ = strconv.ParseInt(text(pair[1]), 10, 64)
+			}
 		}
+		if len(pairs) < 2*denyPage {
+			break
+		}
+		reply, err := d.load(ctx, "", from+denyPage)
+		if err != nil {
+			return err
+		}
+		if text(reply[1]) != version || len(reply) < 4 {
+			return errors.New("the deny list has changed while it was read")
+		}
+		page = reply[3]
 	}
-	d.known.Store(next)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.version, d.until = version, until
+	d.size.Store(int64(len(until)))
 	return nil
 }
 
-// endOf reads a score of the sorted set.
-func endOf(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
+// apply takes over changes: each is a text of version, the one before, end or -1, and name.
+func (d *DenyList) apply(version string, list any) {
+	changes, _ := list.([]any)
+	now := d.redis.Now().UnixMilli()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, change := range changes {
+		parts := strings.SplitN(text(change), ":", 4)
+		if len(parts) < 4 {
+			continue
+		}
+		name, end := strings.Clone(parts[3]), int64(-1)
+		if n, err := strconv.ParseInt(parts[2], 10, 64); err == nil {
+			end = n
+		}
+		if end < 0 {
+			delete(d.until, name)
+		} else {
+			d.until[name] = end
+		}
 	}
-	return time.UnixMilli(ms)
+	maps.DeleteFunc(d.until, func(_ string, end int64) bool { return end > 0 && end <= now }) // as Redis does
+	d.version = version
+	d.size.Store(int64(len(d.until)))
+}
+
+//go:embed denylist_restore.lua
+var denyRestoreLua string
+
+var denyRestoreScript = redis.NewScript(denyRestoreLua)
+
+// restore gives Redis, which has the version found, the list that this replica knows.
+func (d *DenyList) restore(ctx context.Context, found string) error {
+	now := d.redis.Now().UnixMilli()
+	d.mu.RLock()
+	version, pairs := d.version, make([]any, 0, 2*len(d.until))
+	for name, until := range d.until {
+		if until == 0 || now < until {
+			pairs = append(pairs, name, until)
+		}
+	}
+	d.mu.RUnlock()
+	for {
+		part, mark := pairs[:min(len(pairs), 2*denyPage)], "more"
+		if pairs = pairs[len(part):]; len(pairs) == 0 {
+			mark = "last"
+		}
+		replaced, err := d.run(ctx, denyRestoreScript, append([]any{version, mark}, part...)...)
+		if err != nil {
+			return fmt.Errorf("restore the deny list: %w", err)
+		}
+		if mark != "last" {
+			continue
+		}
+		if replaced == int64(1) {
+			d.redis.log.Info("audit", "event", "deny_list_restored", "reason", "redis had an older one", "version", version, "found", found)
+		}
+		return nil
+	}
 }
 
 //go:embed denylist_change.lua
@@ -147,27 +247,13 @@ var denyChangeLua string
 
 var denyChangeScript = redis.NewScript(denyChangeLua)
 
-// restore writes what this replica knows.
-func (d *DenyList) restore(ctx context.Context, known *denials) error {
-	var args []any
-	for name, until := range known.until {
-		if left := until.Sub(d.redis.Now()); until.IsZero() {
-			args = append(args, name, 0)
-		} else if left > 0 {
-			args = append(args, name, roundUp(left))
-		}
-	}
-	_, err := d.run(ctx, denyChangeScript, args...)
-	return err
-}
-
 // Deny adds a name for ttl; 0 is without end.
 func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
 	ms := int64(0)
 	if ttl > 0 {
 		ms = roundUp(ttl)
 	}
-	if _, err := d.run(ctx, denyChangeScript, name, ms); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, ms, denyChanges); err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
 	return nil
@@ -175,7 +261,7 @@ func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) err
 
 // Allow takes a name off the list. It is no error if the name isn't on it.
 func (d *DenyList) Allow(ctx context.Context, name string) error {
-	if _, err := d.run(ctx, denyChangeScript, name, -1); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
 	return nil
@@ -186,13 +272,23 @@ func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
 	if err := d.refresh(ctx); err != nil {
 		return nil, err
 	}
-	known, now := d.known.Load(), d.redis.Now()
+	now := d.redis.Now()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	list := []Denial{}
-	for name, until := range known.until {
-		if until.IsZero() || now.Before(until) {
+	for name, ms := range d.until {
+		if until := endOf(ms); until.IsZero() || now.Before(until) {
 			list = append(list, Denial{name, until})
 		}
 	}
 	slices.SortFunc(list, func(a, b Denial) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// endOf reads an end in milliseconds.
+func endOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
 }

@@ -1,26 +1,39 @@
--- Changes the deny list, drops denials that have ended, and gives the list a new version.
+-- Changes one name of the deny list, drops denials that have ended, and gives the list a new version.
 --
--- The version is Redis's time of the change. So after a flush it doesn't start again with one that a replica knows.
+-- The version is Redis's time of the change in microseconds, and above the last one whatever that clock does.
 --
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version
--- ARGV     pairs of a name and its milliseconds from now; 0: without end, negative: take it off the list
+-- KEYS[3]  sorted set: the latest changes by their version, as 'version:the one before:end or -1:name'
+-- ARGV[1]  the name
+-- ARGV[2]  its milliseconds from now; 0: without end, negative: take it off the list
+-- ARGV[3]  how many changes are kept
 -- result   the new version
--- retry    sets the same names again; a denial with an end then ends later by the time in between
+-- retry    sets the same name again; a denial with an end then ends later by the time in between
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
-for i = 1, #ARGV, 2 do
-  local ttl = tonumber(ARGV[i + 1])
-  if ttl < 0 then
-    redis.call('ZREM', KEYS[1], ARGV[i])
-  elseif ttl == 0 then
-    redis.call('ZADD', KEYS[1], 0, ARGV[i])
-  else
-    redis.call('ZADD', KEYS[1], string.format('%.0f', now + ttl), ARGV[i])
-  end
+local micros = t[1] * 1000000 + t[2]
+local before = redis.call('GET', KEYS[2]) or ''
+local last = tonumber(before) or 0
+-- A version a day ahead of the clock isn't ours. Not "last > ...": no comparison holds for "nan", which is a number too.
+if not (last <= micros + 86400000000) then
+  last = 0
 end
-local version = t[1] .. '.' .. t[2]
+local version = string.format('%.0f', math.max(math.floor(last) + 1, micros))
+
+redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
+local name, ttl, till = ARGV[1], tonumber(ARGV[2]), '0'
+if ttl < 0 then
+  redis.call('ZREM', KEYS[1], name)
+  till = '-1'
+else
+  if ttl > 0 then
+    till = string.format('%.0f', now + ttl)
+  end
+  redis.call('ZADD', KEYS[1], till, name)
+end
 redis.call('SET', KEYS[2], version)
+redis.call('ZADD', KEYS[3], version, version .. ':' .. before .. ':' .. till .. ':' .. name)
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[3])
 return version

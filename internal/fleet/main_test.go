@@ -3,6 +3,7 @@ package fleet
 // This file holds what the tests share: the leak check, real and in-memory Redis, and waiting without sleeping.
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -138,7 +139,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // that is the answer.
 type hook struct {
 	redis.Hook
-	before func(ctx context.Context, cmd redis.Cmder) error
+	before func(ctx context.Context, cmd redis.Cmder) error // nil: nothing happens
+	after  func(cmd redis.Cmder)                            // nil: nothing happens
 }
 
 // DialHook implements redis.Hook.
@@ -152,11 +154,17 @@ func (hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPip
 // ProcessHook implements redis.Hook.
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := h.before(ctx, cmd); err != nil {
-			cmd.SetErr(err)
-			return err
+		if h.before != nil {
+			if err := h.before(ctx, cmd); err != nil {
+				cmd.SetErr(err)
+				return err
+			}
 		}
-		return next(ctx, cmd)
+		err := next(ctx, cmd)
+		if h.after != nil {
+			h.after(cmd)
+		}
+		return err
 	}
 }
 
@@ -164,4 +172,24 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func runs(cmd redis.Cmder, script *redis.Script) bool {
 	args := cmd.Args()
 	return cmd.Name() == "evalsha" && len(args) > 1 && args[1] == script.Hash()
+}
+
+// lockedBuffer is a buffer that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String is what was written so far.
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
