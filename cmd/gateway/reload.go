@@ -6,10 +6,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -21,10 +20,8 @@ import (
 	"roomgate/internal/config"
 )
 
-const (
-	reloadSettle = 200 * time.Millisecond // several files change together
-	reloadRetry  = 5 * time.Second        // after a failure, as long as it lasts; keys have a backoff of their own
-)
+// reloadRetry is the wait after a failure, as long as it lasts; keys have a backoff of their own.
+const reloadRetry = 5 * time.Second
 
 func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -37,37 +34,51 @@ func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
 
 // watchFiles begins to watch for changes of secrets' files, and for SIGHUP. It comes before the listeners: what changes once
 // the gateway answers is seen. What main does about signals is how the process ends; this one is the running gateway's.
-func (g *gateway) watchFiles() error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch files: %w", err)
-	}
-	g.onClose(func() { _ = watcher.Close() })
-	for _, dir := range g.secretFolders() {
-		if err := watcher.Add(dir); err != nil {
-			g.log.Error("changes of files are not seen; send SIGHUP after one", "error", err.Error())
-		}
-	}
-	g.watcher, g.hangups = watcher, make(chan os.Signal, 1)
+func (g *gateway) watchFiles() {
+	g.files = newWatch(g.secretFiles(), g.log, fsnotify.NewWatcher)
+	g.onClose(g.files.close)
+	g.hangups = make(chan os.Signal, 1)
 	signal.Notify(g.hangups, syscall.SIGHUP)
 	g.onClose(func() { signal.Stop(g.hangups) })
-	return nil
 }
 
 // followFiles reloads after each change until ctx ends.
 func (g *gateway) followFiles(ctx context.Context) {
-	due := time.NewTimer(time.Hour)
+	due, look := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	due.Stop()
+	look.Stop()
+	looking := false // look is set; an event doesn't put it off
+	soon := func() {
+		if !looking {
+			looking = true
+			look.Reset(watchSettle)
+		}
+	}
+	tick := time.NewTicker(g.files.every())
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-g.hangups:
 			due.Reset(0)
-		case <-g.watcher.Events:
-			due.Reset(reloadSettle)
-		case err := <-g.watcher.Errors:
+		case <-g.files.events():
+			soon()
+		case err := <-g.files.errors():
 			g.log.Error("watching files", "error", err.Error())
+			soon()
+		case <-tick.C:
+			soon()
+		case now := <-look.C:
+			looking = false
+			changed, again := g.files.look(now)
+			tick.Reset(g.files.every())
+			if changed {
+				due.Reset(0)
+			}
+			if again {
+				soon()
+			}
 		case <-due.C:
 			if wait, ok := g.reload(ctx); !ok {
 				due.Reset(wait)
@@ -76,18 +87,13 @@ func (g *gateway) followFiles(ctx context.Context) {
 	}
 }
 
-// secretFolders are the folders of the files that settings came from. Kubernetes swaps a link beside the files: in the
-// folder that is seen, in the file itself it wouldn't be.
-func (g *gateway) secretFolders() []string {
-	var folders []string
-	for _, path := range g.cfg.Files {
-		folders = append(folders, filepath.Dir(path))
-	}
+// secretFiles are the files that settings came from, and the certificate's.
+func (g *gateway) secretFiles() []string {
+	files := slices.Collect(maps.Values(g.cfg.Files))
 	if g.tls != nil {
-		folders = append(folders, filepath.Dir(g.cfg.TLSCertFile), filepath.Dir(g.cfg.TLSKeyFile))
+		files = append(files, g.cfg.TLSCertFile, g.cfg.TLSKeyFile)
 	}
-	slices.Sort(folders)
-	return slices.Compact(folders)
+	return files
 }
 
 // reload reads the settings again and takes over what has changed among the secrets. Where ok is false, it asks to be called again

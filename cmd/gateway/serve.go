@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
@@ -68,7 +67,7 @@ type gateway struct {
 	draining  atomic.Bool
 	closers   []func()
 
-	watcher      *fsnotify.Watcher
+	files        *watch
 	hangups      chan os.Signal
 	redisURL     atomic.Pointer[config.Secret]
 	reloads      *prometheus.CounterVec
@@ -129,9 +128,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 			return nil, err
 		}
 	}
-	if err := g.watchFiles(); err != nil {
-		return nil, err
-	}
+	g.watchFiles()
 	if g.roster, err = fleet.NewRoster(g.redis, g.self(), registry); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ type Options struct {
 	// Licenses are tried in this order; at least one.
 	Licenses []License
 	Tokens   tokens
-	// Verdicts is the fleet's memory of Glory's admissions and of profiles.
+	// Verdicts is the fleet's memory of Glory's admissions and of profiles, sealed with the secret key of the first license.
 	Verdicts vault
 	// Denied are members who are turned away whatever the rules say. Nil: none.
 	Denied denier

@@ -137,6 +137,13 @@ type fakeVault struct {
 	mu    sync.Mutex
 	kept  map[string]kept
 	calls []string
+	seal  tokencache.Secret // of the last Reseal
+}
+
+func (v *fakeVault) Reseal(secret tokencache.Secret) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.seal = secret
 }
 
 func (v *fakeVault) Load(_ context.Context, name string) ([]byte, time.Duration, bool) {

@@ -17,6 +17,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
+	"roomgate/internal/tokencache"
 	"roomgate/internal/upstream"
 )
 
@@ -32,6 +33,8 @@ const (
 type vault interface {
 	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
 	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
+	// Reseal has it use another secret from now on.
+	Reseal(tokencache.Secret)
 }
 
 // said is what Glory has said of one member token. The zero value is nothing.

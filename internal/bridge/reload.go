@@ -52,7 +52,7 @@ type trial struct {
 // Reload takes over JWT secrets at once, and each license's keys and rules once its new keys have got an access token. Until then
 // that license keeps the old ones; the others don't wait for it. The error is an *Unproved where only that has failed. Keys that
 // fail are tried again with a backoff, however often Reload is called. The licenses are those of Options in number and order.
-// Afterwards no replaced key is used again. It must not be called concurrently.
+// Afterwards no replaced key is used again, for the fleet's memory of verdicts neither. It must not be called concurrently.
 func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses []License) error {
 	old := b.secrets.Load()
 	local := old.local
@@ -108,6 +108,9 @@ func (b *Bridge) try(ctx context.Context, place int, l licensed) {
 	next := slices.Clone(now.licenses)
 	next[place] = l
 	b.secrets.Store(newSecrets(now.local, next))
+	if place == 0 {
+		b.options.Verdicts.Reseal(l.member.issuer.license.SecretKey)
+	}
 	b.tokens.Forget(old.member.key)
 	b.tokens.Forget(old.admin.key)
 }

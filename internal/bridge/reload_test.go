@@ -72,6 +72,26 @@ func rotating(t *testing.T) (*Bridge, *keyring) {
 	return b, ring
 }
 
+// The fleet's memory of verdicts is sealed with the first license's key.
+func TestTheOldKeyOfTheFirstLicenseOpensNoVerdictAfterItsRotation(t *testing.T) {
+	b, _ := rotating(t)
+	vault := &fakeVault{}
+	b.options.Verdicts = vault
+	for _, tt := range []struct {
+		keys []string
+		seal string
+	}{
+		{[]string{"old-0", "old-1", "new-2"}, ""},
+		{[]string{"tpyo", "old-1", "new-2"}, ""}, // unproved: the old one is in use
+		{[]string{"new-0", "old-1", "new-2"}, "new-0"},
+	} {
+		_ = b.Reload(t.Context(), nil, named(tt.keys...))
+		if got := vault.seal.Reveal(); got != tt.seal {
+			t.Errorf("%q: sealed with %q", tt.keys, got)
+		}
+	}
+}
+
 // Issue 16: with one wrong key, none of the new ones was used.
 func TestWrongKeyOfOneLicenseKeepsNoOtherFromItsNewOne(t *testing.T) {
 	b, ring := rotating(t)

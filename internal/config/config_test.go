@@ -301,6 +301,7 @@ func TestLicenses(t *testing.T) {
 func TestFiles(t *testing.T) {
 	for content, want := range map[string]string{
 		"key": "key", "key\n": "key", "key\r\n": "key", "a\nb\n": "a\nb", "a\r": "", "a\n\n": "",
+		"\xef\xbb\xbfkey\n": "key", "\xff\xfek\x00e\x00y\x00": "", "\xfe\xff\x00k\x00e\x00y": "", "k\x00e\x00y\x00": "", "\xef\xbb\xbf": "",
 	} {
 		path := filepath.Join(t.TempDir(), "secret")
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

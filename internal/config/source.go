@@ -4,6 +4,7 @@ package config
 // leads to.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -91,12 +92,25 @@ func readValue(path string) (string, error) {
 	if len(content) > maxFileBytes {
 		return "", errors.New("the file is larger than 1 MiB; is the path right?")
 	}
+	content, err = plain(content)
+	if err != nil {
+		return "", err
+	}
 	// One newline is the editor's. A second one, or a space, is left for the checks to find.
 	value := strings.TrimSuffix(string(content), "\n")
 	if len(value) < len(content) {
 		value = strings.TrimSuffix(value, "\r")
 	}
 	return value, nil
+}
+
+// plain is the content less a byte order mark, which some editors put before UTF-8. It refuses UTF-16 and UTF-32: there each
+// character has a zero byte or a mark of its own, and all of them would become part of the secret.
+func plain(content []byte) ([]byte, error) {
+	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) || bytes.IndexByte(content, 0) >= 0 {
+		return nil, errors.New("the file is UTF-16, or no text; save it as UTF-8")
+	}
+	return bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), nil
 }
 
 // cause is what went wrong with a file, without the path. It can still be told by errors.Is, as

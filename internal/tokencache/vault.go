@@ -4,6 +4,7 @@ package tokencache
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,13 +12,27 @@ import (
 // value and a vault without Redis are empty and take nothing.
 type Vault struct {
 	store   *store
-	secret  Secret
+	secret  atomic.Pointer[Secret] // nil: the empty secret, with which nothing opens
 	purpose string
 }
 
 // Vault returns a vault whose values open with the same secret and purpose only.
 func (c *Cache) Vault(secret Secret, purpose string) *Vault {
-	return &Vault{store: c.store, secret: secret, purpose: purpose}
+	v := &Vault{store: c.store, purpose: purpose}
+	v.Reseal(secret)
+	return v
+}
+
+// Reseal has the vault use another secret from now on. What was saved with the old one is absent.
+func (v *Vault) Reseal(secret Secret) { v.secret.Store(&secret) }
+
+// key is where a value lies.
+func (v *Vault) key(name string) (Key, error) {
+	var secret Secret
+	if known := v.secret.Load(); known != nil {
+		secret = *known
+	}
+	return NewKey(secret, v.purpose, name)
 }
 
 // Load returns the value of name and the rest of its life; ok is false where there is none.
@@ -26,7 +41,7 @@ func (v *Vault) Load(ctx context.Context, name string) (value []byte, left time.
 	if v.store == nil {
 		return nil, 0, false
 	}
-	key, err := NewKey(v.secret, v.purpose, name)
+	key, err := v.key(name)
 	if err != nil {
 		return nil, 0, false
 	}
@@ -42,7 +57,7 @@ func (v *Vault) Save(ctx context.Context, name string, value []byte, ttl time.Du
 	if v.store == nil || ttl <= 0 {
 		return
 	}
-	key, err := NewKey(v.secret, v.purpose, name)
+	key, err := v.key(name)
 	if err != nil {
 		return
 	}

@@ -26,6 +26,25 @@ func TestVaultGivesBackWhatAnotherReplicaSaved(t *testing.T) {
 	}
 }
 
+func TestAResealedVaultOpensNothingOfTheOldSecret(t *testing.T) {
+	t.Parallel()
+	replicas := newFleet(t, 2, sharedRedis(t), Options{})
+	v, behind := replicas[0].Vault(NewSecret("old"), "verdicts"), replicas[1].Vault(NewSecret("old"), "verdicts")
+	v.Save(t.Context(), "name", []byte("admitted"), time.Minute)
+	v.Reseal(NewSecret("new"))
+	if _, _, ok := v.Load(t.Context(), "name"); ok {
+		t.Error("the old secret still opens a value")
+	}
+	v.Save(t.Context(), "name", []byte("denied"), time.Minute)
+	if got, _, ok := behind.Load(t.Context(), "name"); !ok || string(got) != "admitted" {
+		t.Error("a replica that has yet to rotate has lost its value")
+	}
+	behind.Reseal(NewSecret("new"))
+	if got, _, ok := behind.Load(t.Context(), "name"); !ok || string(got) != "denied" {
+		t.Error("the new secret doesn't open a value")
+	}
+}
+
 func TestVaultTakesTheLaterValue(t *testing.T) {
 	t.Parallel()
 	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
