@@ -127,8 +127,8 @@ func TestABusyNeighbourInTheFolderPutsNoReloadOff(t *testing.T) {
 
 func TestASystemWithoutInotifyIsLookedAt(t *testing.T) {
 	t.Parallel()
-	dir, path := t.TempDir(), ""
-	path = filepath.Join(dir, "secret")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "secret")
 	put(t, dir, map[string]string{"secret": "old"})
 	var log strings.Builder
 	none := func() (*fsnotify.Watcher, error) { return nil, errors.New("too many open files") }
