@@ -66,7 +66,7 @@
 // # Generations
 //
 // Every token carries a generation, drawn with the lock: greater than any that the fence or the replica has seen, and never
-// smaller than Redis's clock in microseconds. So neither a flushed Redis nor one whose clock is behind starts again below. A save is
+// smaller than Redis's clock in microseconds; where that is behind, a random number of steps above. So neither a flushed Redis nor one whose clock is behind starts again below. A save is
 // turned down where a greater generation lies, or a tombstone of this one or a greater: a holder that lost its lease can't
 // replace a newer token, not even one that was rejected meanwhile.
 //

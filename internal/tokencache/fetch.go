@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -82,8 +83,15 @@ func margin(life time.Duration) time.Duration { return min(time.Second, life/10)
 
 // nextGeneration is for fetches without the lock; now is by the same clock as the fence in Redis, as far as it is known.
 func nextGeneration(e *entry, now time.Time) uint64 {
-	return max(uint64(now.UnixMicro()), e.greatest()+1)
+	if last := e.greatest(); last >= uint64(now.UnixMicro()) {
+		return last + stride()
+	}
+	return uint64(now.UnixMicro())
 }
+
+// stride is how far above the last generation one is that the clock doesn't give. It is random: two replicas that count on from
+// the same one, because a failover has lost a draw, get different ones.
+func stride() uint64 { return 1 + rand.Uint64N(1<<20) }
 
 // newBudget allows, without Redis, one fetch per 10 s or third of a life, whichever is shorter, and a burst of 2.
 func newBudget(life time.Duration) *rate.Limiter { return rate.NewLimiter(budgetRate(life), 2) }

@@ -8,6 +8,7 @@
 -- ARGV[1]  the name of who tries
 -- ARGV[2]  the lease in milliseconds
 -- ARGV[3]  the greatest generation that the caller has seen
+-- ARGV[4]  a number drawn at random: how far above the last one a generation is where the clock is behind
 -- result   the generation, or '' if another holds the lock
 -- retry    draws another generation and begins the lease anew, if it follows the first try at once
 
@@ -26,6 +27,8 @@ last = type(last) == 'string' and tonumber(last) or 0
 if not (last <= math.max(now, seen) + 86400000000) then
   last = 0
 end
-local generation = string.format('%.0f', math.max(last + 1, seen + 1, now))
+last = math.max(last, seen)
+-- Not last + 1: where a failover has lost the last draw, that would be the same generation for two tokens.
+local generation = string.format('%.0f', last < now and now or last + tonumber(ARGV[4]))
 redis.call('SET', KEYS[2], generation, 'PX', 2592000000) -- 30 days
 return generation

@@ -29,6 +29,24 @@ func TestGenerationsGrowThoughRedissClockFallsBack(t *testing.T) {
 	calledTimes(t, iss, 4)
 }
 
+// Found by the simulation: two tokens of one generation shared a note of refusal.
+func TestReplicasThatCountOnFromOneGenerationGetDifferentOnes(t *testing.T) {
+	t.Parallel()
+	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
+	seen := uint64(time.Now().Add(time.Hour).UnixMicro()) // by the clock of the Redis before
+	drawn := map[uint64]bool{}
+	for range 3 {
+		generation, err := c.store.lock(t.Context(), k, "holder", time.Minute, seen)
+		if err != nil || generation <= seen || drawn[generation] {
+			t.Fatalf("generation %d after %d; %v; drawn are %v", generation, seen, err, drawn)
+		}
+		drawn[generation] = true
+		if err := c.store.client.Del(t.Context(), c.store.name(k, "fence"), c.store.name(k, "lock")).Err(); err != nil { // a failover loses it
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAHolderThatLostItsLeaseCantStoreAfterANewerTokenWasDropped(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")

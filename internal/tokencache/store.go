@@ -128,7 +128,8 @@ var lockScript = redis.NewScript(lockLua)
 // error is neither held nor acquired. A lock longer than a lease doesn't count; nor does a fence a day ahead of the clock.
 func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration, seen uint64) (generation uint64, err error) {
 	err = s.do(ctx, k, func(ctx context.Context) error {
-		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner, lease.Milliseconds(), format(seen)).Text()
+		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner,
+			lease.Milliseconds(), format(seen), format(stride())).Text()
 		if err != nil || answer == "" {
 			return err
 		}

@@ -142,7 +142,7 @@ func (h simHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		case h.r.dead.Load() || once(&h.r.fail):
 			return lost()
 		case runs(cmd, saveScript) && once(&h.r.pause): // the process stands still, and goes on where it was
-			time.Sleep(2 * h.r.cache.lease())
+			_ = fleet.Sleep(context.Background(), 2*h.r.cache.lease())
 			h.r.w.trouble()
 			ctx = context.WithoutCancel(ctx)
 		}
@@ -168,7 +168,7 @@ func (h simHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (w *world) fate(random *rand.Rand, seed uint64) {
 	end := time.Now().Add(simFaults)
 	for {
-		time.Sleep(time.Duration(random.Int64N(int64(40 * time.Second))))
+		_ = fleet.Sleep(context.Background(), time.Duration(random.Int64N(int64(40*time.Second))))
 		if time.Now().After(end) {
 			break
 		}
@@ -182,7 +182,7 @@ func (w *world) fate(random *rand.Rand, seed uint64) {
 		r.pause.Store(0)
 	}
 	w.mu.Unlock()
-	time.Sleep(simQuiet)
+	_ = fleet.Sleep(context.Background(), simQuiet)
 	w.ended.Store(true)
 }
 
