@@ -3,8 +3,8 @@ package lane
 // This file recognises plain requests: those that there is one way to read.
 
 import (
-	"bytes"
 	"net/netip"
+	"strings"
 	"sync"
 )
 
@@ -91,7 +91,7 @@ func (h *head) note(l span, colon int) {
 	h.plain[h.lines-1] = line{span{l.from, l.from + colon}, span{l.from + colon + 1, l.to}}
 }
 
-// request makes a plain request of the whole head in in, or returns why it is none.
+// read makes a plain request of the whole head that ends at end, or returns why it is none.
 func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	switch method, target := h.method.of(in), h.target.of(in); {
 	case string(method) != "GET":
@@ -113,47 +113,55 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	connections := 0
 	for i := range r.Fields {
 		l := &s.lines[i]
-		value := l.value
-		for value.from < value.to && (in[value.from] == ' ' || in[value.from] == '\t') {
-			value.from++
-		}
-		for value.to > value.from && (in[value.to-1] == ' ' || in[value.to-1] == '\t') {
-			value.to--
-		}
-		name := l.name.of(in)
-		switch len(name) {
-		case len("host"):
-			if bytes.EqualFold(name, []byte("host")) {
-				r.Host = part(value)
-			}
-		case len("connection"):
-			if !bytes.EqualFold(name, []byte("connection")) {
-				break
-			}
+		f := Field{part(l.name), strings.Trim(part(l.value), " \t")}
+		r.Fields[i] = f
+		switch what := about(f.Name); {
+		case what == moreThanRequest:
+			return notPlainField
+		case what == theHost:
+			r.Host = f.Value
+		case what == theConnection:
 			connections++
-			r.close = bytes.EqualFold(value.of(in), []byte("close"))
-			if connections > 1 || !r.close && !bytes.EqualFold(value.of(in), []byte("keep-alive")) {
+			r.close = strings.EqualFold(f.Value, "close")
+			if connections > 1 || !r.close && !strings.EqualFold(f.Value, "keep-alive") {
 				return badConnection
 			}
-		case 2, 6, 7:
-			if aboutMore(name) {
-				return notPlainField
-			}
 		}
-		if len(name) > 6 && bytes.EqualFold(name[:6], []byte("proxy-")) {
-			return notPlainField
-		}
-		r.Fields[i] = Field{part(l.name), part(value)}
 	}
 	return ""
 }
 
-// aboutMore reports whether a header is about more than the request at hand.
-func aboutMore(name []byte) bool {
-	for _, other := range [...]string{"te", "expect", "trailer", "upgrade"} {
-		if len(name) == len(other) && bytes.EqualFold(name, []byte(other)) {
-			return true
+// What a header is about, as far as the lane cares.
+type subject int
+
+const (
+	theRequest subject = iota
+	theHost
+	theConnection
+	moreThanRequest
+)
+
+// about tells what a header of that name is about.
+func about(name string) subject {
+	const proxy = "proxy-"
+	switch len(name) { // the names that count have four lengths
+	case len("host"):
+		if strings.EqualFold(name, "host") {
+			return theHost
+		}
+	case len("connection"):
+		if strings.EqualFold(name, "connection") {
+			return theConnection
+		}
+	case len("te"), len("expect"), len("trailer"):
+		for _, other := range [...]string{"te", "expect", "trailer", "upgrade"} {
+			if strings.EqualFold(name, other) {
+				return moreThanRequest
+			}
 		}
 	}
-	return false
+	if len(name) > len(proxy) && strings.EqualFold(name[:len(proxy)], proxy) {
+		return moreThanRequest
+	}
+	return theRequest
 }

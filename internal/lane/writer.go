@@ -106,7 +106,7 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 		piece = buffer[:m]
 		switch {
 		case m > 0: // an error comes again
-		case err == io.EOF: //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
+		case err == io.EOF:
 			if chunked {
 				w.out = append(w.out, "0\r\n\r\n"...)
 			}

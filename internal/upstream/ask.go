@@ -114,7 +114,7 @@ func (u *Upstream) askNetHTTP(ctx context.Context, r *Request) (*Answer, error) 
 	sent := &http.Request{
 		Method: r.Method, URL: u.at(r.Target), Header: header, Body: r.Body, ContentLength: r.Length, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	got, err := u.RoundTrip(sent.WithContext(ctx))
+	got, err := u.RoundTrip(sent.WithContext(ctx)) //nolint:bodyclose // the caller of Ask closes it
 	if err != nil {
 		return nil, err
 	}

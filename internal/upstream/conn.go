@@ -150,7 +150,7 @@ func (c *upstreamConn) converse(method string, head []byte, limits limits, a *di
 	for {
 		alive := method == http.MethodGet && readPlain(c.in, a)
 		if !alive {
-			answer, err := http.ReadResponse(c.in, &http.Request{Method: method})
+			answer, err := http.ReadResponse(c.in, &http.Request{Method: method}) //nolint:bodyclose // the caller of Ask closes it
 			if err != nil {
 				return false, true, err
 			}
