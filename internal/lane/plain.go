@@ -115,12 +115,13 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 		l := &s.lines[i]
 		f := Field{part(l.name), strings.Trim(part(l.value), " \t")}
 		r.Fields[i] = f
-		switch what := about(f.Name); {
-		case what == moreThanRequest:
+		switch about(f.Name) {
+		case theRequest:
+		case moreThanRequest:
 			return notPlainField
-		case what == theHost:
+		case theHost:
 			r.Host = f.Value
-		case what == theConnection:
+		case theConnection:
 			connections++
 			r.close = strings.EqualFold(f.Value, "close")
 			if connections > 1 || !r.close && !strings.EqualFold(f.Value, "keep-alive") {
@@ -144,7 +145,7 @@ const (
 // about tells what a header of that name is about.
 func about(name string) subject {
 	const proxy = "proxy-"
-	switch len(name) { // the names that count have four lengths
+	switch len(name) { // the names that count have five lengths
 	case len("host"):
 		if strings.EqualFold(name, "host") {
 			return theHost
