@@ -15,11 +15,10 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
-	"roomgate/tests"
 )
 
 var (
-	simSeeds = flag.Uint64("sim.seeds", 0, "how many schedules the simulation plays; 0: 8, or 200 of all tests")
+	simSeeds = flag.Uint64("sim.seeds", 8, "how many schedules the simulation plays; CI plays 200")
 	simFirst = flag.Uint64("sim.first", 1, "the first seed")
 )
 
@@ -37,12 +36,6 @@ const (
 
 func TestTheFleetKeepsItsPromisesUnderRandomFaults(t *testing.T) {
 	seeds := *simSeeds
-	if seeds == 0 {
-		seeds = 8
-		if tests.Whole() {
-			seeds = 200
-		}
-	}
 	var fetches, served, failed, refused int
 	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
 		synctest.Test(t, func(t *testing.T) {
