@@ -7,16 +7,16 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
-	"fmt"
+	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/time/rate"
+
+	"roomgate/internal/lru"
 )
 
-// maxLimited bounds the keys of one limit in memory, at about 300 bytes each. An evicted key starts with a full burst.
-const maxLimited = 50_000
+// maxLimited bounds the keys of one limit in memory, at about 150 bytes each. An evicted key starts with a full burst.
+const maxLimited = 1 << 17
 
 // Limit is a burst, refilled at Burst per Per (GCRA). A Burst of 0 is no limit.
 type Limit struct {
@@ -40,45 +40,79 @@ func (e *LimitError) Error() string { return "over the " + e.Name + " limit" }
 
 // LocalLimiter counts in this process. It is safe for concurrent use.
 type LocalLimiter struct {
-	name  string
-	limit Limit
-	keys  *lru.Cache[string, *rate.Limiter]
+	name         string
+	limit        Limit
+	every, burst time.Duration // of one request, and of all that may come at once
+	start        time.Time     // buckets count from here
+	keys         *lru.Cache[string, *bucket]
 }
 
 // NewLocalLimiter returns a limiter that calls itself name in its errors.
-func NewLocalLimiter(name string, limit Limit) (*LocalLimiter, error) {
-	keys, err := lru.New[string, *rate.Limiter](maxLimited)
-	if err != nil {
-		return nil, fmt.Errorf("limit %s: %w", name, err)
+func NewLocalLimiter(name string, limit Limit) *LocalLimiter {
+	l := &LocalLimiter{name: name, limit: limit, start: time.Now()}
+	if limit.Burst > 0 {
+		l.every = limit.every()
+		l.burst = l.every * time.Duration(limit.Burst)
 	}
-	return &LocalLimiter{name: name, limit: limit, keys: keys}, nil
+	l.keys = lru.New(maxLimited, func(_ string, b *bucket) { b.full.Store(evicted) })
+	return l
 }
 
+// bucket is the count of one key: the time when it is full again, since the limiter's start. The zero value is full.
+type bucket struct{ full atomic.Int64 }
+
+// evicted is the count of a bucket that counts no more: the limiter may have another one for its key.
+const evicted = -1
+
+// Share remembers where one key of one limiter is counted: with it a request of the key needs no look-up. The zero value is ready.
+// It must not be copied, and is safe for concurrent use.
+type Share struct{ bucket atomic.Pointer[bucket] }
+
 // Take counts one request of key. The error is a *LimitError. It doesn't block.
-func (l *LocalLimiter) Take(key string) error {
+func (l *LocalLimiter) Take(key string) error { return l.TakeShare(key, &Share{}) }
+
+// TakeShare is Take for one who keeps the key's share. All shares of one key have one count.
+func (l *LocalLimiter) TakeShare(key string, share *Share) error {
 	if l.limit.Burst == 0 {
 		return nil
 	}
-	// Not Reserve and Cancel: of those refused at the same time, Cancel gives back only the last one's.
-	bucket, now := l.bucket(key), time.Now()
-	if bucket.AllowN(now, 1) {
-		return nil
+	wait, counts := time.Duration(0), false
+	for b, now := share.bucket.Load(), time.Since(l.start); !counts; {
+		if b == nil || b.full.Load() == evicted {
+			b = l.bucket(key)
+			share.bucket.Store(b)
+		}
+		wait, counts = l.take(b, now)
 	}
-	missing := 1 - bucket.TokensAt(now)
-	wait := max(1, time.Duration(missing*float64(l.limit.every())))
-	return &LimitError{Name: l.name, Limit: l.limit, RetryAfter: wait}
+	if wait > 0 {
+		return &LimitError{Name: l.name, Limit: l.limit, RetryAfter: wait}
+	}
+	return nil
+}
+
+// take counts one request (GCRA), or nothing where it has to wait. It doesn't count in a bucket that is evicted.
+func (l *LocalLimiter) take(b *bucket, now time.Duration) (wait time.Duration, counts bool) {
+	for {
+		full := b.full.Load()
+		if full == evicted {
+			return 0, false
+		}
+		next := max(time.Duration(full), now) + l.every
+		if wait := next - now - l.burst; wait > 0 {
+			return wait, true
+		}
+		if b.full.CompareAndSwap(full, int64(next)) {
+			return 0, true
+		}
+	}
 }
 
 // bucket returns the key's bucket, a full one if there was none.
-func (l *LocalLimiter) bucket(key string) *rate.Limiter {
-	bucket, ok := l.keys.Get(key)
-	if !ok {
-		bucket = rate.NewLimiter(rate.Every(l.limit.every()), l.limit.Burst)
-		if earlier, raced, _ := l.keys.PeekOrAdd(key, bucket); raced {
-			bucket = earlier
-		}
+func (l *LocalLimiter) bucket(key string) *bucket {
+	if b, ok := l.keys.Get(key); ok {
+		return b
 	}
-	return bucket
+	return l.keys.GetOrAdd(key, new(bucket))
 }
 
 // Limiter counts for all replicas. While Redis is out it counts on this replica alone: a lost Redis neither admits
@@ -90,16 +124,12 @@ type Limiter struct {
 
 // NewLimiter returns a limiter that calls itself name in its errors. All replicas' limiters of one name share a count. If r
 // is nil, this replica counts for itself.
-func NewLimiter(r *Redis, name string, limit Limit) (*Limiter, error) {
-	local, err := NewLocalLimiter(name, limit)
-	if err != nil {
-		return nil, err
-	}
-	l := &Limiter{local: local}
+func NewLimiter(r *Redis, name string, limit Limit) *Limiter {
+	l := &Limiter{local: NewLocalLimiter(name, limit)}
 	if r != nil {
 		l.use = r.Use("rate limits", "limit:")
 	}
-	return l, nil
+	return l
 }
 
 //go:embed limiter_take.lua
@@ -125,7 +155,7 @@ func (l *Limiter) Take(ctx context.Context, key string) error {
 	}
 	var wait int64
 	err := l.use.Do(ctx, l.use.Key(name), func(ctx context.Context) (err error) {
-		every := max(1, l.local.limit.every().Microseconds())
+		every := max(1, l.local.every.Microseconds())
 		wait, err = takeScript.Run(ctx, l.use.Client(), []string{l.use.Key(name)}, every, l.local.limit.Burst).Int64()
 		return err
 	})
@@ -138,6 +168,6 @@ func (l *Limiter) Take(ctx context.Context, key string) error {
 		return &LimitError{Name: l.local.name, Limit: l.local.limit, RetryAfter: time.Duration(wait) * time.Microsecond}
 	}
 	// If Redis goes now, this replica's own count begins with what it has admitted, not with another full burst.
-	l.local.bucket(name).Allow()
+	_ = l.local.Take(name)
 	return nil
 }

@@ -14,10 +14,7 @@ import (
 
 func TestBurstAndRefillOfOneReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, err := NewLocalLimiter("member", Limit{3, 6 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := NewLocalLimiter("member", Limit{3, 6 * time.Second})
 		checkRate(t, l.Take, time.Sleep)
 	})
 }
@@ -25,10 +22,7 @@ func TestBurstAndRefillOfOneReplica(t *testing.T) {
 // Those who are refused at the same moment don't make it later for those after them.
 func TestRefusedCrowdCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, err := NewLocalLimiter("member", Limit{10, 10 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := NewLocalLimiter("member", Limit{10, 10 * time.Second})
 		crowd := func() int64 {
 			var admitted atomic.Int64
 			var wg sync.WaitGroup
@@ -59,10 +53,7 @@ func TestRefusedCrowdCostsNothing(t *testing.T) {
 
 func TestMillionKeysAreBounded(t *testing.T) {
 	t.Parallel()
-	l, err := NewLocalLimiter("account", Limit{1, time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := NewLocalLimiter("account", Limit{1, time.Hour})
 	for i := range 1_000_000 {
 		if err := l.Take(strconv.Itoa(i)); err != nil {
 			t.Fatal(err)
@@ -73,5 +64,41 @@ func TestMillionKeysAreBounded(t *testing.T) {
 	}
 	if err := l.Take("999999"); err == nil {
 		t.Error("a fresh key was evicted")
+	}
+}
+
+// A member who has logged in twice has two tokens, and one limit.
+func TestAllSharesOfAKeyHaveOneCount(t *testing.T) {
+	l := NewLocalLimiter("member", Limit{2, time.Hour})
+	var first, second Share
+	for i, take := range []func() error{
+		func() error { return l.TakeShare("a", &first) },
+		func() error { return l.TakeShare("a", &second) },
+		func() error { return l.TakeShare("a", &first) },
+		func() error { return l.TakeShare("a", &second) },
+		func() error { return l.Take("a") },
+	} {
+		if err := take(); (err == nil) != (i < 2) {
+			t.Errorf("request %d: %v", i, err)
+		}
+	}
+}
+
+// The count is of the key, also when it has made room for others meanwhile: a share doesn't go on with a count of its own.
+func TestShareOfAnEvictedKeyTakesUpItsNewCount(t *testing.T) {
+	l := NewLocalLimiter("member", Limit{2, time.Hour})
+	var first Share
+	if err := l.TakeShare("a", &first); err != nil {
+		t.Fatal(err)
+	}
+	evictedBucket := first.bucket.Load()
+	l.keys.Remove("a")
+	for i := range 3 {
+		if err := l.Take("a"); (err == nil) != (i < 2) {
+			t.Errorf("request %d: %v", i, err)
+		}
+	}
+	if err := l.TakeShare("a", &first); err == nil || first.bucket.Load() == evictedBucket {
+		t.Errorf("by its share it has another count: %v", err)
 	}
 }

@@ -19,10 +19,7 @@ func limiters(t *testing.T, n int, addr string, limit Limit) []*Limiter {
 	t.Helper()
 	var all []*Limiter
 	for _, r := range replicas(t, n, addr, Options{}) {
-		l, err := NewLimiter(r, "account", limit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := NewLimiter(r, "account", limit)
 		all = append(all, l)
 	}
 	return all
@@ -187,10 +184,7 @@ func TestWithoutRedisEachReplicaCounts(t *testing.T) {
 }
 
 func TestNoRedisAtAllIsALocalCount(t *testing.T) {
-	l, err := NewLimiter(nil, "account", Limit{2, time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := NewLimiter(nil, "account", Limit{2, time.Hour})
 	for i, admitted := range []bool{true, true, false, false} {
 		if err := l.Take(t.Context(), "a"); (err == nil) != admitted {
 			t.Errorf("request %d: %v", i, err)
@@ -208,10 +202,7 @@ func TestWhoHasLeftIsNotCountedElsewhere(t *testing.T) {
 }
 
 func TestNoLimitCountsNothing(t *testing.T) {
-	l, err := NewLimiter(nil, "login", Limit{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := NewLimiter(nil, "login", Limit{})
 	for range 100 {
 		if err := l.Take(t.Context(), "a"); err != nil || l.local.Take("a") != nil {
 			t.Fatal(err)
@@ -226,10 +217,7 @@ func TestNamesInRedisTellNobody(t *testing.T) {
 	server := unitRedis(t)
 	r := replicas(t, 1, server.Addr(), Options{Prefix: "own-prefix:"})[0]
 	for name, key := range map[string]string{"login": "127.0.0.1", "account": "hong-gil-dong"} {
-		l, err := NewLimiter(r, name, Limit{100, time.Minute})
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := NewLimiter(r, name, Limit{100, time.Minute})
 		wantWait(t, l.Take(t.Context(), key), 0)
 	}
 	counts := 0

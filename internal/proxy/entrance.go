@@ -3,7 +3,6 @@ package proxy
 // This file recognises the two Glory routes through which accounts are tried, and whose account it is.
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -95,18 +94,10 @@ type limiters struct {
 	member         *fleet.LocalLimiter
 }
 
-func newLimiters(o Options) (*limiters, error) {
-	login, err := fleet.NewLimiter(o.Redis, "login", o.LoginLimit)
-	if err != nil {
-		return nil, err
+func newLimiters(o Options) *limiters {
+	return &limiters{
+		login:   fleet.NewLimiter(o.Redis, "login", o.LoginLimit),
+		account: fleet.NewLimiter(o.Redis, "account", o.AccountLimit),
+		member:  fleet.NewLocalLimiter("member", o.MemberLimit),
 	}
-	account, err := fleet.NewLimiter(o.Redis, "account", o.AccountLimit)
-	if err != nil {
-		return nil, err
-	}
-	member, err := fleet.NewLocalLimiter("member", o.MemberLimit)
-	if err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
-	}
-	return &limiters{login, account, member}, nil
 }

@@ -108,10 +108,7 @@ func New(o Options) (*Proxy, error) {
 		timing: o.ServerTiming, draining: o.Draining, writeLimit: max(writeLimit, o.GloryTimeout, o.InterwaterTimeout),
 		log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
 	}
-	limiters, err := newLimiters(o)
-	if err != nil {
-		return nil, err
-	}
+	limiters := newLimiters(o)
 	if err := p.metrics.register(o.Metrics); err != nil {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
