@@ -72,6 +72,7 @@ var reasons = []struct{ from, to, why string }{
 	{"internal/upstream", "", "a call knows its upstream alone: who it is made for, and why, is no business of the connection"},
 	{"internal/lane", "", "the lane knows bytes, deadlines and connections: what a request means is decided behind it"},
 	{"internal/lru", "", "a memory knows nothing of what it keeps"},
+	{"", "internal/lru", "what is remembered of members stands where it is decided, not where requests are served"},
 	{"internal/fleet", "", "what replicas share knows no member, no token and no request: each user of Redis brings its own meaning"},
 	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
 	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},

@@ -141,7 +141,7 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 		return Grant{}, ErrDenied
 	}
 	now := b.secrets.Load()
-	d, known := now.decided(m, time.Now())
+	d, known := now.decided(m, b.clock)
 	if !known {
 		e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
 		var err error
@@ -171,7 +171,7 @@ type evaluation struct {
 	request *ruleRequest
 	member  *ruleMember // nil until a rule needs it
 	profile bool        // it has been got
-	until   time.Time   // the profile's end; zero: it hasn't been got
+	until   moment      // the profile's end; 0: it hasn't been got
 }
 
 // decide goes through the licenses in their order. The error is only what keeps the profile away.
@@ -185,7 +185,7 @@ func (e *evaluation) decide(ctx context.Context, licenses []licensed) (decision,
 			continue
 		}
 		owner, err := e.holds(ctx, l.owner)
-		return decision{place: i, owner: owner, until: e.until}, err
+		return decision{place: int32(i), owner: owner, until: e.until}, err
 	}
 	return decision{place: -1, until: e.until}, nil
 }
@@ -196,8 +196,10 @@ func (e *evaluation) holds(ctx context.Context, r *rule) (bool, error) {
 		return *r.always, nil
 	}
 	if e.member == nil {
-		claims, _ := celNumbers(e.from.Claims).(map[string]any)
-		e.member = &ruleMember{Sub: e.from.Subject, Iss: e.from.Issuer, Claims: claims}
+		e.member = &ruleMember{Sub: e.from.Subject, Iss: e.from.Issuer}
+	}
+	if r.claims && e.member.Claims == nil {
+		e.member.Claims, _ = celNumbers(e.from.Claims()).(map[string]any)
 	}
 	if r.profile && !e.profile {
 		var err error

@@ -82,6 +82,7 @@ type Bridge struct {
 	remote   *remote
 	tokens   tokens
 	profiles *profiles
+	clock    clock
 	denied   denier // nil: nobody
 	metrics
 }
@@ -94,17 +95,14 @@ func New(o Options) (*Bridge, error) {
 	if len(o.Licenses) == 0 {
 		return nil, errors.New("bridge: at least one license is required")
 	}
-	b := &Bridge{options: o, tokens: o.Tokens, denied: o.Denied, metrics: newMetrics()}
-	var err error
+	b := &Bridge{options: o, tokens: o.Tokens, denied: o.Denied, clock: newClock(), metrics: newMetrics()}
 	var local *local
 	if len(o.Local.Secrets) > 0 {
 		local = newLocal(o.Local)
-	} else if b.remote, err = newRemote(o); err != nil {
-		return nil, err
+	} else {
+		b.remote = newRemote(o, b.clock)
 	}
-	if b.profiles, err = newProfiles(o); err != nil {
-		return nil, err
-	}
+	b.profiles = newProfiles(o, b.clock)
 	all, err := newLicenses(o, b.decided)
 	if err != nil {
 		return nil, err
@@ -148,7 +146,7 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 // recall returns the member of a token that has been verified before, where that still counts.
 func (b *Bridge) recall(local *local, raw string) (Member, bool) {
 	if local != nil {
-		member, ok := local.known.get(raw)
+		member, ok := local.recall(raw)
 		if ok {
 			b.admittedLocally.Inc()
 		}

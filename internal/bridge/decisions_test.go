@@ -71,6 +71,24 @@ func TestDecisionOnTheRequestIsNotRemembered(t *testing.T) {
 	}
 }
 
+// Claims aren't remembered: a rule that looks at them and at the request reads them anew.
+func TestRuleSeesTheClaimsOfAKnownToken(t *testing.T) {
+	for name, b := range modes(t, func(o *Options) {
+		o.Licenses[0].Allow = `member.claims.role == "host" && member.claims.n == 5 && request.method == "GET"`
+	}) {
+		raw := good("role", "host", "n", 5)
+		for _, method := range []string{"GET", "GET", "HEAD", "GET"} {
+			member, err := ask(b, raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Authorize(t.Context(), member, Request{Method: method}); errors.Is(err, ErrForbidden) != (method == "HEAD") {
+				t.Errorf("%s: %s: %v", name, method, err)
+			}
+		}
+	}
+}
+
 func TestDecisionGoesWithTheRules(t *testing.T) {
 	b := newLocalBridge(t, func(o *Options) { o.Licenses = many(2) })
 	member := asked(t, b, "1")
@@ -133,11 +151,14 @@ func TestDecisionThatWasBrokenOffIsNotRemembered(t *testing.T) {
 	left, leave := context.WithCancel(t.Context())
 	leave()
 	_, _ = b.Authorize(left, member, Request{}) // whatever comes of it
+	if member.known.decision.Load() != nil {
+		t.Error("it is remembered")
+	}
 	if _, err := b.Authorize(t.Context(), member, Request{}); err != nil {
 		t.Error(err)
 	}
-	if n := b.secrets.Load().decisions.Len(); n != 1 {
-		t.Errorf("%d decisions", n)
+	if member.known.decision.Load() == nil {
+		t.Error("nor is the one that was made")
 	}
 }
 
@@ -150,16 +171,22 @@ func BenchmarkAuthorize(b *testing.B) {
 	for name, licenses := range map[string][]License{
 		"true":           withRule("true"),
 		"of the request": withRule(`member.sub in ["1", "7"] && request.method == "GET"`),
+		"of claims too":  withRule(`member.claims.sub in ["1", "7"] && request.method == "GET"`),
 		"1 license":      many(1),
 		"3000 licenses":  many(3000),
 	} {
 		b.Run(name, func(b *testing.B) {
 			bridge := newLocalBridge(b, func(o *Options) { o.Licenses = licenses })
 			sub := fmt.Sprint(len(licenses) - 1)
-			if name == "of the request" {
+			if strings.HasPrefix(name, "of ") {
 				sub = "7"
 			}
-			member := asked(b, bridge, sub)
+			raw := good("sub", sub)
+			_, _ = ask(bridge, raw)
+			member, err := ask(bridge, raw) // is known now
+			if err != nil {
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := bridge.Authorize(context.Background(), member, Request{Method: "GET", Path: "/v1/info"}); err != nil {

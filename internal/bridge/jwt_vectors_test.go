@@ -40,7 +40,7 @@ func (v vectors) want(t *testing.T, admitted bool) {
 		if (err == nil) != admitted {
 			t.Errorf("%s: %v", rule, err)
 		}
-		if err != nil && (!errors.Is(err, ErrMemberToken) || member.Subject != "" || member.Claims != nil) {
+		if err != nil && (!errors.Is(err, ErrMemberToken) || member.Subject != "" || member.Claims() != nil) {
 			t.Errorf("%s: %+v, %v", rule, member, err)
 		}
 	}

@@ -4,11 +4,13 @@ package bridge
 // that is relied on is checked, and all failures look the same from outside.
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"roomgate/internal/lru"
 	"roomgate/internal/tokencache"
 )
 
@@ -28,7 +30,8 @@ type LocalVerification struct {
 type local struct {
 	parser *jwt.Parser
 	keys   jwt.VerificationKeySet
-	known  *verified
+	leeway time.Duration
+	known  *digests[*known]
 }
 
 func newLocal(v LocalVerification) *local {
@@ -43,7 +46,7 @@ func newLocal(v LocalVerification) *local {
 	if v.Issuer != "" {
 		options = append(options, jwt.WithIssuer(v.Issuer))
 	}
-	l := &local{parser: jwt.NewParser(options...), known: newVerified(v.Leeway)}
+	l := &local{parser: jwt.NewParser(options...), leeway: v.Leeway, known: lru.New[[sha256.Size]byte, *known](maxKnown, nil)}
 	for _, secret := range v.Secrets {
 		l.keys.Keys = append(l.keys.Keys, []byte(secret.Reveal()))
 	}
@@ -62,11 +65,21 @@ func (l *local) verify(t memberToken) (Member, error) {
 			return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 		}
 	}
-	member := t.member()
-	if member.Subject == "" {
+	expiry, _, _ := numericDate(t.claims, "exp") // read above
+	k := newKnown(t, expiry)
+	if k.subject == "" {
 		return Member{}, fmt.Errorf("%w: no sub", ErrMemberToken)
 	}
-	expiry, _, _ := numericDate(t.claims, "exp") // read above
-	l.known.add(member, expiry)
-	return member, nil
+	l.known.Add(t.digest, k)
+	return k.first(t), nil
+}
+
+// recall returns the member of a token that was verified and hasn't expired since.
+func (l *local) recall(raw string) (Member, bool) {
+	digest := digestOf(raw)
+	k, ok := l.known.Get(digest)
+	if !ok || k.expired(time.Now(), l.leeway) {
+		return Member{}, false
+	}
+	return k.member(raw, digest), true
 }

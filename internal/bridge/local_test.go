@@ -34,7 +34,7 @@ func localBridge(t *testing.T, change ...func(*LocalVerification)) *Bridge {
 func TestGlorysTokenIsAdmitted(t *testing.T) {
 	s := upstreams(t)
 	member, err := ask(localBridge(t), s.Glory.MintToken("2", time.Hour))
-	if err != nil || member.Subject != "2" || member.Issuer != "com.smarth" || member.Claims["loginChannel"] != "id_pw" {
+	if err != nil || member.Subject != "2" || member.Issuer != "com.smarth" || member.Claims()["loginChannel"] != "id_pw" {
 		t.Errorf("%+v, %v", member, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"roomgate/internal/fleet"
 	"roomgate/internal/tokencache"
 )
 
@@ -24,10 +25,32 @@ type Member struct {
 	Subject string
 	// Issuer is the JWT's iss; "" where it has none.
 	Issuer string
-	// Claims are all claims of the JWT, numbers as json.Number. Not to be changed: they may be shared.
-	Claims map[string]any
 
-	token presented
+	token  presented
+	claims map[string]any // of a token that has just been read; else nil
+	known  *known         // nil: no Bridge has authenticated the member
+}
+
+// Claims are all claims of the JWT, numbers as json.Number; nil where no Bridge has authenticated the member. They are read from the
+// token, which takes microseconds. Not to be changed: they may be shared.
+func (m Member) Claims() map[string]any {
+	if m.claims != nil {
+		return m.claims
+	}
+	parts := strings.SplitN(m.token.raw.Reveal(), ".", 3)
+	if len(parts) != 3 {
+		return nil
+	}
+	claims, _ := decodeObject(parts[1]) // was read before
+	return claims
+}
+
+// Share is where the member's requests are counted; nil where no Bridge has authenticated the member.
+func (m Member) Share() *fleet.Share {
+	if m.known == nil {
+		return nil
+	}
+	return &m.known.share
 }
 
 // presented is the token that a Member came with. It doesn't print itself.
@@ -125,11 +148,4 @@ func numericDate(claims map[string]any, name string) (at time.Time, ok bool, err
 	}
 	whole, fraction := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(fraction*1e9)), true, nil
-}
-
-// member is who the token speaks of; to be called once the token is believed.
-func (t memberToken) member() Member {
-	subject, _ := t.claims["sub"].(string)
-	issuer, _ := t.claims["iss"].(string)
-	return Member{Subject: subject, Issuer: issuer, Claims: t.claims, token: presented{tokencache.NewSecret(t.raw), t.digest}}
 }

@@ -14,9 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
+	"roomgate/internal/lru"
 	"roomgate/internal/tokencache"
 	"roomgate/internal/upstream"
 )
@@ -40,19 +40,20 @@ type vault interface {
 // said is what Glory has said of one member token. The zero value is nothing.
 type said[T any] struct {
 	what    T
-	given   time.Time
-	fresh   time.Time // until then it counts
-	end     time.Time // until then it counts while Glory can't be asked
-	recheck time.Time // Glory can't be asked: no call before; zero: nobody has tried
+	given   moment
+	fresh   moment // until then it counts
+	end     moment // until then it counts while Glory can't be asked
+	recheck moment // Glory can't be asked: no call before; 0: nobody has tried
 }
 
 // exists reports whether Glory has said anything.
-func (s said[T]) exists() bool { return !s.given.IsZero() }
+func (s said[T]) exists() bool { return s.end != 0 }
 
 // inquiry is what is asked of Glory about one token.
 type inquiry[T any] struct {
 	digest [sha256.Size]byte
 	expiry time.Time // the token's; zero: it has none
+	blank  T         // what an answer of the fleet's memory is read into
 	// ask makes the call. Its error wraps ErrMemberToken where Glory denies the token, else an error of package upstream.
 	ask func(context.Context) (T, error)
 }
@@ -64,39 +65,36 @@ type memory[T any] struct {
 	timeout  time.Duration       // of one call, with the look in the fleet's memory before it
 	unknown  *semaphore.Weighted // places of calls about tokens that nothing is known of; nil: no bound
 	fleet    vault
-	kept     *lru.Cache[[sha256.Size]byte, said[T]]
+	clock    clock
+	kept     *digests[said[T]]
 	flights  flights[said[T]]
 	patience *semaphore.Weighted
 	runOut   atomic.Int64 // when something that has run out was used, in Unix nanoseconds; 0: Glory has answered since
 }
 
 // newMemory keeps size answers here.
-func newMemory[T any](kind string, size int, o Options) (*memory[T], error) {
-	kept, err := lru.New[[sha256.Size]byte, said[T]](size)
-	if err != nil {
-		return nil, fmt.Errorf("memory of %ss: %w", kind, err)
-	}
+func newMemory[T any](kind string, size int, o Options, c clock) *memory[T] {
 	return &memory[T]{
-		kind: kind, ttl: o.MemberCacheTTL, timeout: o.GloryTimeout, fleet: o.Verdicts, kept: kept,
-		patience: semaphore.NewWeighted(patient),
-	}, nil
+		kind: kind, ttl: o.MemberCacheTTL, timeout: o.GloryTimeout, fleet: o.Verdicts, clock: c,
+		kept: lru.New[[sha256.Size]byte, said[T]](size, nil), patience: semaphore.NewWeighted(patient),
+	}
 }
 
-// fresh returns what is in memory and counts.
-func (m *memory[T]) fresh(digest [sha256.Size]byte) (said[T], bool) {
+// fresh returns what is in memory and counts now.
+func (m *memory[T]) fresh(digest [sha256.Size]byte, now time.Time) (said[T], bool) {
 	s, ok := m.kept.Get(digest)
-	return s, ok && time.Now().Before(s.fresh)
+	return s, ok && m.clock.of(now) < s.fresh
 }
 
 // of returns what Glory says, from memory where that is fresh. What has run out counts while Glory can't be asked. The error is
 // that of q.ask, or ctx's, or ErrBusy where too many tokens are asked about that nothing is known of.
 func (m *memory[T]) of(ctx context.Context, q inquiry[T]) (said[T], error) {
 	known, ok := m.kept.Get(q.digest)
-	now := time.Now()
+	now := m.clock.now()
 	switch {
-	case ok && now.Before(known.fresh):
+	case ok && now < known.fresh:
 		return known, nil
-	case ok && now.Before(known.end):
+	case ok && now < known.end:
 		return m.refresh(ctx, q, known)
 	}
 	return m.join(ctx, q, said[T]{})
@@ -105,7 +103,7 @@ func (m *memory[T]) of(ctx context.Context, q inquiry[T]) (said[T], error) {
 // refresh replaces known, which has run out. Glory gets a moment to answer, and none while it can't be asked, or while many wait
 // for it: then known counts on for this caller, and what comes of the call for the next one.
 func (m *memory[T]) refresh(ctx context.Context, q inquiry[T], known said[T]) (said[T], error) {
-	if time.Now().Before(known.recheck) {
+	if m.clock.now() < known.recheck {
 		m.noteRunOut()
 		return known, nil
 	}
@@ -139,7 +137,7 @@ func (m *memory[T]) find(ctx context.Context, q inquiry[T], known said[T]) (said
 		defer m.unknown.Release(1)
 	}
 	s := m.shared(ctx, q, known)
-	if time.Now().Before(s.fresh) {
+	if m.clock.now() < s.fresh {
 		return s, nil
 	}
 	what, err := q.ask(ctx)
@@ -152,9 +150,7 @@ func (m *memory[T]) find(ctx context.Context, q inquiry[T], known said[T]) (said
 		m.forget(ctx, q.digest, s)
 	case s.exists() && unasked(err):
 		m.noteRunOut()
-		if s.recheck = time.Now().Add(recheckEvery); s.recheck.After(s.end) {
-			s.recheck = s.end
-		}
+		s.recheck = min(m.clock.now()+moment(recheckEvery), s.end)
 		m.kept.Add(q.digest, s)
 		return s, nil
 	}
@@ -168,21 +164,19 @@ func unasked(err error) bool {
 }
 
 // given makes an answer that counts for the TTL, and never past the token's expiry.
-func (m *memory[T]) given(q inquiry[T], what T, at time.Time) said[T] {
-	s := said[T]{what: what, given: at, fresh: at.Add(m.ttl), end: at.Add(runOutShare * m.ttl)}
-	if !q.expiry.IsZero() && s.fresh.After(q.expiry) {
-		s.fresh = q.expiry
-	}
-	if !q.expiry.IsZero() && s.end.After(q.expiry) {
-		s.end = q.expiry
+func (m *memory[T]) given(q inquiry[T], what T, at moment) said[T] {
+	s := said[T]{what: what, given: at, fresh: at + moment(m.ttl), end: at + runOutShare*moment(m.ttl)}
+	if left := time.Until(q.expiry); !q.expiry.IsZero() && left < runOutShare*m.ttl {
+		last := m.clock.now() + moment(left)
+		s.fresh, s.end = min(s.fresh, last), min(s.end, last)
 	}
 	return s
 }
 
 // remember keeps an answer, here and for the fleet.
 func (m *memory[T]) remember(ctx context.Context, q inquiry[T], what T) said[T] {
-	s := m.given(q, what, time.Now())
-	life := s.end.Sub(s.given)
+	s := m.given(q, what, m.clock.now())
+	life := time.Duration(s.end - s.given)
 	if life <= 0 {
 		return s
 	}
@@ -197,7 +191,7 @@ func (m *memory[T]) remember(ctx context.Context, q inquiry[T], what T) said[T] 
 func (m *memory[T]) forget(ctx context.Context, digest [sha256.Size]byte, old said[T]) {
 	m.kept.Remove(digest)
 	if old.exists() {
-		m.fleet.Save(ctx, m.name(digest), lifeText(0), time.Until(old.end))
+		m.fleet.Save(ctx, m.name(digest), lifeText(0), time.Duration(old.end-m.clock.now()))
 	}
 }
 
@@ -216,12 +210,12 @@ func (m *memory[T]) shared(ctx context.Context, q inquiry[T], known said[T]) sai
 		m.kept.Remove(q.digest)
 		return said[T]{}
 	}
-	var what T
+	what := q.blank
 	if json.Unmarshal(text[lifeLength:], &what) != nil {
 		return known
 	}
-	s := m.given(q, what, time.Now().Add(-max(0, life-left)))
-	if !time.Now().Before(s.end) || s.given.Before(known.given) {
+	s := m.given(q, what, m.clock.now()-moment(max(0, life-left)))
+	if m.clock.now() >= s.end || known.exists() && s.given < known.given {
 		return known
 	}
 	m.kept.Add(q.digest, s)

@@ -30,30 +30,22 @@ type profiles struct {
 	kept  *memory[Profile]
 }
 
-func newProfiles(o Options) (*profiles, error) {
-	kept, err := newMemory[Profile]("member profile", maxProfiles, o)
-	if err != nil {
-		return nil, err
-	}
-	return &profiles{o.Glory, kept}, nil
+func newProfiles(o Options, c clock) *profiles {
+	return &profiles{o.Glory, newMemory[Profile]("member profile", maxProfiles, o, c)}
 }
 
 // of returns the member's profile, and until when a decision by it counts. It is kept by the member token, of which a member
 // may have several: a profile never reaches anybody who has not presented that very token. The error wraps ErrMemberToken or an
 // error of package upstream, or is ctx's.
-func (p *profiles) of(ctx context.Context, m Member) (Profile, time.Time, error) {
-	expiry, _, err := numericDate(m.Claims, "exp")
-	if err != nil {
-		return Profile{}, time.Time{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
-	}
-	s, err := p.kept.of(ctx, inquiry[Profile]{m.token.digest, expiry, func(ctx context.Context) (Profile, error) {
+func (p *profiles) of(ctx context.Context, m Member) (Profile, moment, error) {
+	q := inquiry[Profile]{digest: m.token.digest, ask: func(ctx context.Context) (Profile, error) {
 		return p.ask(ctx, m.token.raw.Reveal())
-	}})
-	until := s.fresh
-	if s.recheck.After(until) {
-		until = s.recheck
+	}}
+	if m.known != nil {
+		q.expiry = time.Unix(0, m.known.expiry)
 	}
-	return s.what, until, err
+	s, err := p.kept.of(ctx, q)
+	return s.what, max(s.fresh, s.recheck), err
 }
 
 // ProfilesRunOut reports whether rules judge members by profiles that have run out, because Glory can't be asked.

@@ -9,53 +9,45 @@ import (
 	"fmt"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/semaphore"
 
+	"roomgate/internal/lru"
 	"roomgate/internal/upstream"
 )
 
 const (
-	maxVerdicts    = 100_000         // in memory; about 300 bytes each
 	maxDenials     = 4_096           // apart: strangers can make as many as they like
 	denialTTL      = 5 * time.Second // a member who has just logged in must not wait longer
 	leastStrangers = 8               // places; a small gateway serves new members too
 )
 
-// admission is all that a verdict says: only admissions are kept as such.
-type admission struct{}
+// admission is all that a verdict says: only admissions are kept as such. To the fleet it says no more than that.
+type admission struct{ known *known }
 
 // remote verifies by Glory's check_login. It is safe for concurrent use.
 type remote struct {
 	glory    sender
 	leeway   time.Duration
 	verdicts *memory[admission]
-	denials  *lru.Cache[[sha256.Size]byte, time.Time] // their ends
-	known    *verified                                // members with a verdict, so that their tokens needn't be read again
+	denials  *digests[time.Time] // their ends
 }
 
-func newRemote(o Options) (*remote, error) {
-	verdicts, err := newMemory[admission]("verdict", maxVerdicts, o)
-	if err != nil {
-		return nil, err
-	}
+func newRemote(o Options, c clock) *remote {
+	verdicts := newMemory[admission]("verdict", maxKnown, o, c)
 	verdicts.unknown = semaphore.NewWeighted(int64(max(leastStrangers, o.Strangers)))
-	denials, err := lru.New[[sha256.Size]byte, time.Time](maxDenials)
-	if err != nil {
-		return nil, fmt.Errorf("denials: %w", err)
-	}
 	return &remote{
-		glory: o.Glory, leeway: o.Local.Leeway, verdicts: verdicts, denials: denials, known: newVerified(o.Local.Leeway),
-	}, nil
+		glory: o.Glory, leeway: o.Local.Leeway, verdicts: verdicts, denials: lru.New[[sha256.Size]byte, time.Time](maxDenials, nil),
+	}
 }
 
 // recall returns the member of a token whose verdict is fresh in memory.
 func (r *remote) recall(raw string) (Member, bool) {
-	member, ok := r.known.get(raw)
-	if ok {
-		_, ok = r.verdicts.fresh(member.token.digest)
+	digest, now := digestOf(raw), time.Now()
+	verdict, ok := r.verdicts.fresh(digest, now)
+	if !ok || verdict.what.known.expired(now, r.leeway) {
+		return Member{}, false
 	}
-	return member, ok
+	return verdict.what.known.member(raw, digest), true
 }
 
 // verify admits the member whose token Glory accepts. The error wraps ErrMemberToken or an error of
@@ -72,21 +64,18 @@ func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	if end, ok := r.denials.Get(t.digest); ok && now.Before(end) {
 		return Member{}, errDeniedByGlory
 	}
-	_, err = r.verdicts.of(ctx, inquiry[admission]{t.digest, expiry, func(ctx context.Context) (admission, error) {
+	found := admission{newKnown(t, expiry)}
+	verdict, err := r.verdicts.of(ctx, inquiry[admission]{t.digest, expiry, found, func(ctx context.Context) (admission, error) {
 		err := r.ask(ctx, t.raw)
 		if errors.Is(err, ErrMemberToken) {
 			r.denials.Add(t.digest, time.Now().Add(denialTTL))
 		}
-		return admission{}, err
+		return found, err
 	}})
 	if err != nil {
 		return Member{}, err
 	}
-	member := t.member()
-	if !expiry.IsZero() {
-		r.known.add(member, expiry)
-	}
-	return member, nil
+	return verdict.what.known.first(t), nil
 }
 
 // VerdictsRunOut reports whether members are let in by verdicts of Glory that have run out, because Glory can't be asked. It is

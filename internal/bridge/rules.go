@@ -37,6 +37,7 @@ type rule struct {
 	program cel.Program
 	always  *bool // its value, where it is a mere true or false
 	member  bool  // it mentions the member
+	claims  bool  // it needs the member's claims
 	profile bool  // it needs the member's profile
 	request bool  // it mentions the request
 }
@@ -86,10 +87,12 @@ func (r *rule) inspect(root ast.NavigableExpr) {
 			continue
 		}
 		r.member = true
-		// The whole member, as in member == member, holds the profile too.
-		if parent, ok := name.Parent(); !ok || parent.Kind() != ast.SelectKind || parent.AsSelect().FieldName() == "profile" {
-			r.profile = true
+		field := "" // the whole member, as in member == member
+		if parent, ok := name.Parent(); ok && parent.Kind() == ast.SelectKind {
+			field = parent.AsSelect().FieldName()
 		}
+		r.claims = r.claims || field == "claims" || field == ""
+		r.profile = r.profile || field == "profile" || field == ""
 	}
 }
 

@@ -298,7 +298,7 @@ func TestDenialsPushNoVerdictOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if verdicts, denials := b.remote.verdicts.kept.Len(), b.remote.denials.Len(); verdicts != 1 || denials != maxDenials {
+	if verdicts, denials := b.remote.verdicts.kept.Len(), b.remote.denials.Len(); verdicts != 1 || denials > maxDenials || denials < maxDenials*3/4 {
 		t.Errorf("%d verdicts, %d denials", verdicts, denials)
 	}
 }

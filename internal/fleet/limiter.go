@@ -69,12 +69,15 @@ const evicted = -1
 type Share struct{ bucket atomic.Pointer[bucket] }
 
 // Take counts one request of key. The error is a *LimitError. It doesn't block.
-func (l *LocalLimiter) Take(key string) error { return l.TakeShare(key, &Share{}) }
+func (l *LocalLimiter) Take(key string) error { return l.TakeShare(key, nil) }
 
-// TakeShare is Take for one who keeps the key's share. All shares of one key have one count.
+// TakeShare is Take for one who keeps the key's share; nil: it is looked up. All shares of one key have one count.
 func (l *LocalLimiter) TakeShare(key string, share *Share) error {
 	if l.limit.Burst == 0 {
 		return nil
+	}
+	if share == nil {
+		share = new(Share)
 	}
 	wait, counts := time.Duration(0), false
 	for b, now := share.bucket.Load(), time.Since(l.start); !counts; {

@@ -29,7 +29,7 @@ func (a *admission) admit(ctx context.Context, c *call, authorization []string) 
 		return err
 	}
 	c.subject = member.Subject
-	if err := a.limit.Take(member.Subject); err != nil {
+	if err := a.limit.TakeShare(member.Subject, member.Share()); err != nil {
 		return err
 	}
 	c.grant, err = a.authorizer.Authorize(ctx, member, bridge.Request{Method: c.method, Path: c.target.path, Room: c.room})

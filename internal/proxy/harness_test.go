@@ -200,10 +200,7 @@ func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limiters, err := newLimiters(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	limiters := newLimiters(o)
 	glory, room := newGloryHandler(o, limiters), newRoomHandler(o, limiters.member, tracing{}, p.metrics)
 	glory.reverse.Transport, room.reverse.Transport.(*fetcher).interwater = rt, asking{rt, o.Interwater.Base()}
 	p.routes.glory.serve, p.routes.room.serve = glory.serve, room.serve
