@@ -143,7 +143,7 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 	now := b.secrets.Load()
 	d, known := now.decided(m, b.clock)
 	if !known {
-		e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
+		e := evaluation{bridge: b, from: m, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}, again: now.request}
 		var err error
 		if d, err = e.decide(ctx, now.licenses); err != nil {
 			return Grant{}, err
@@ -171,6 +171,7 @@ type evaluation struct {
 	request *ruleRequest
 	member  *ruleMember // nil until a rule needs it
 	profile bool        // it has been got
+	again   bool        // the member's next request will be judged anew
 	until   moment      // the profile's end; 0: it hasn't been got
 }
 
@@ -199,7 +200,7 @@ func (e *evaluation) holds(ctx context.Context, r *rule) (bool, error) {
 		e.member = &ruleMember{Sub: e.from.Subject, Iss: e.from.Issuer}
 	}
 	if r.claims && e.member.Claims == nil {
-		e.member.Claims, _ = celNumbers(e.from.Claims()).(map[string]any)
+		e.member.Claims = e.from.ruleClaims(e.again)
 	}
 	if r.profile && !e.profile {
 		var err error

@@ -20,14 +20,16 @@ const maxKnown = 1 << 17
 // digests is a memory by the hash of a token: it keeps no token.
 type digests[V any] = lru.Cache[[sha256.Size]byte, V]
 
-// known is all that is remembered of a good token, without the token and its claims, so that a request needs one look-up. In
-// local mode it goes with the set of secrets; in remote mode it is part of the verdict. It is safe for concurrent use.
+// known is all that is remembered of a good token, without the token, so that a request needs one look-up. In local mode it goes
+// with the set of secrets; in remote mode it is part of the verdict. It is safe for concurrent use.
 type known struct {
 	subject  string
 	issuer   unique.Handle[string]
 	expiry   int64                    // the token's, as instant gives it
 	decision atomic.Pointer[decision] // nil: none yet
 	share    fleet.Share
+	// claims are those for rules, where some look at the request too: without them each request would read the token anew. Else nil.
+	claims atomic.Pointer[map[string]any]
 }
 
 // decision is what the licenses' rules come to for a member. It is never changed.
@@ -55,6 +57,20 @@ func (k *known) first(t memberToken) Member {
 	m := k.member(t.raw, t.digest)
 	m.claims = t.claims
 	return m
+}
+
+// ruleClaims are the member's claims as rules see them. keep tells whether the next request will need them too.
+func (m Member) ruleClaims(keep bool) map[string]any {
+	if m.known != nil {
+		if kept := m.known.claims.Load(); kept != nil {
+			return *kept
+		}
+	}
+	claims, _ := celNumbers(m.Claims()).(map[string]any)
+	if keep && m.known != nil {
+		m.known.claims.Store(&claims)
+	}
+	return claims
 }
 
 // member is who presents raw.
