@@ -35,6 +35,19 @@ func TestLeastRecentlyUsedLeavesFirst(t *testing.T) {
 	}
 }
 
+func TestNewValueTakesThePlaceOfTheOldOne(t *testing.T) {
+	var left []int
+	c := New(16, func(_ string, value int) { left = append(left, value) })
+	c.Add("a", 1)
+	c.Add("a", 2)
+	if v, ok := c.Get("a"); !ok || v != 2 || c.Len() != 1 || len(left) != 1 || left[0] != 1 {
+		t.Errorf("%d, %t; %d are kept, %v have left", v, ok, c.Len(), left)
+	}
+	if v := c.GetOrAdd("a", 3); v != 2 {
+		t.Errorf("%d", v)
+	}
+}
+
 func TestAllWhoComeAtOnceGetOneValue(t *testing.T) {
 	c := New[string, *int](10, nil)
 	var got [100]*int
