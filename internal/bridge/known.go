@@ -14,7 +14,7 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// maxKnown bounds the tokens that are remembered, at up to half a KiB each with the member's count.
+// maxKnown bounds the tokens that are remembered, at some 0.3 KiB each with the count of the member.
 const maxKnown = 1 << 17
 
 // digests is a memory by the hash of a token: it keeps no token.

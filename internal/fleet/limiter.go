@@ -15,7 +15,7 @@ import (
 	"roomgate/internal/lru"
 )
 
-// maxLimited bounds the keys of one limit in memory, at about 150 bytes each. An evicted key starts with a full burst.
+// maxLimited bounds the keys of one limit in memory, at about 130 bytes each. An evicted key starts with a full burst.
 const maxLimited = 1 << 17
 
 // Limit is a burst, refilled at Burst per Per (GCRA). A Burst of 0 is no limit.
