@@ -237,7 +237,8 @@ func isTimeout(err error) bool {
 
 // The deadlines that the server has set for a connection's first request begin with that request.
 func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
-	const short = 500 * time.Millisecond
+	t.Parallel()
+	const short = 2 * time.Second
 	addr, _ := serveLane(t, mine, func(o *Options, s *http.Server) {
 		s.ReadHeaderTimeout, s.ReadTimeout = short, short
 	})

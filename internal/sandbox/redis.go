@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -54,13 +55,21 @@ func StartRedis(args ...string) (*RedisServer, error) {
 	return r, nil
 }
 
+// lastPort counts the ports that this process has tried: in turn, so that no two of its tests get the same one. Other processes begin
+// elsewhere.
+var lastPort = func() *atomic.Uint32 {
+	n := new(atomic.Uint32)
+	n.Store(rand.Uint32N(12000))
+	return n
+}()
+
 // FreePort is a port that nobody listens on at the host: 0.0.0.0 stands for all. It is below those that the kernel gives to
 // whoever asks for any, so it stays free until it is used, and while a server that had it is away.
 func FreePort(host string) (string, error) {
 	var config net.ListenConfig
 	var err error
 	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
+		port := strconv.Itoa(20000 + int(lastPort.Add(1)%12000))
 		var free net.Listener
 		if free, err = config.Listen(context.Background(), "tcp", net.JoinHostPort(host, port)); err == nil {
 			return port, free.Close()

@@ -57,7 +57,7 @@ func TestTheConstantsAreTheCaches(t *testing.T) {
 			fmt.Sprintf("advisoryShare, advisoryMost   = %d, %d * time.Minute", advisoryShare, int(advisoryMost.Minutes())),
 			"spread := window / 5\n\tif window < 5*time.Second {\n\t\tspread = window / 20", "return window - spread + rand.N(2*spread+1)",
 		},
-		"fleet/circuit.go": {"return d/2 + rand.N(d/2+1)"},
+		"fleet/wait.go": {"return d/2 + rand.N(d/2+1)"},
 	} {
 		text := readText(t, internal+file)
 		for _, line := range lines {
