@@ -1,15 +1,17 @@
 package lane
 
-// Whatever bytes come, net/http reads what the lane hands over as the lane has read it: the same request from exactly the same
-// bytes. The bytes come in pieces of every size, and the server reads with buffers of every size.
+// Whatever bytes come, net/http reads what the lane takes and what it hands over as the lane has read it: the same request from
+// exactly the same bytes. The bytes come in pieces of every size, and the server reads with buffers of every size.
 
 import (
 	"bufio"
 	"bytes"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +34,7 @@ func (c *pieces) Read(p []byte) (int, error) {
 	return n, nil
 }
 func (c *pieces) Write(p []byte) (int, error)     { return c.written.Write(p) }
+func (c *pieces) Close() error                    { return nil }
 func (c *pieces) SetDeadline(time.Time) error     { return nil }
 func (c *pieces) SetReadDeadline(time.Time) error { return nil }
 func (c *pieces) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
@@ -57,44 +60,141 @@ func handed(t *testing.T, c *Conn, buffer int) []byte {
 	return nil
 }
 
-func FuzzLaneReadsAsNetHTTP(f *testing.F) {
-	for _, one := range slices.Concat(good, refused) {
-		f.Add([]byte(one), uint16(4095), uint16(4095))
-		f.Add([]byte(one+one), uint16(6), uint16(63))
+// answers is an Options.Answer that takes the plain requests whose bits are set, in turn, and keeps them.
+type answers struct {
+	take  uint8
+	asked int
+	taken []Request // since the last look
+	all   int       // of them
+}
+
+func (a *answers) answer(w *Writer, r *Request) string {
+	a.asked++
+	if a.take>>((a.asked-1)%8)&1 == 0 {
+		return "other"
 	}
-	f.Fuzz(func(t *testing.T, in []byte, size, buffer uint16) {
-		inner := &pieces{in: in, size: int(size) + 1}
-		var refusals []Refusal
-		c := newConn(inner, newConns(&Options{MaxHeaderBytes: 8 << 10, Refused: func(r Refusal) { refusals = append(refusals, r) }}))
-		rest := in
-		for range 20 {
-			got := handed(t, c, int(buffer)+1)
-			if len(refusals) > 0 {
-				if len(got) > 0 || len(refusals) > 1 || !isAnswer(&inner.written) {
-					t.Fatalf("refused %d times, handed over %q, answered %q", len(refusals), got, inner.written.String())
-				}
-				return
-			}
-			for len(got) > 0 && bytes.HasPrefix(rest, []byte("\r\n")) {
-				rest = rest[2:]
-			}
-			if c.body.wrong != nil {
-				if !bytes.HasPrefix(rest, bytes.TrimSuffix(got, longestPoison(got))) || !failsInBody(got) {
-					t.Fatalf("malformed body isn't one to net/http: %q", got)
-				}
-				return
-			}
-			if !bytes.HasPrefix(rest, got) {
-				t.Fatalf("handed over %q of %q", got, rest)
-			}
-			rest = rest[len(got):]
-			if !c.body.done() || c.due { // the input ends within the request
-				return
-			}
-			readsAlike(t, c, got)
-			c.next()
+	one := *r
+	one.Fields = slices.Clone(r.Fields)
+	a.taken = append(a.taken, one)
+	a.all++
+	w.Begin(http.StatusOK)
+	_ = w.Whole([]byte(strconv.Itoa(a.all)))
+	return ""
+}
+
+func FuzzLaneReadsAsNetHTTP(f *testing.F) {
+	for i, one := range slices.Concat(good, refused) {
+		f.Add([]byte(one), uint16(4095), uint16(4095), uint8(i))
+		f.Add([]byte(one+one), uint16(6), uint16(63), uint8(0x5a))
+		f.Add([]byte(get+"\r\n"+one+get+"Pragma: no-cache\r\nConnection:close\r\n\r\n"), uint16(40), uint16(4095), uint8(0xff))
+	}
+	f.Fuzz(readsAsNetHTTP)
+}
+
+// readsAsNetHTTP reads in, which comes in pieces of one size, with a server's buffer of another. take says which plain requests are
+// the lane's.
+func readsAsNetHTTP(t *testing.T, in []byte, size, buffer uint16, take uint8) {
+	inner := &pieces{in: in, size: int(size) + 1}
+	var refusals []Refusal
+	mine := answers{take: take}
+	all := newConns(&Options{MaxHeaderBytes: 8 << 10, Answer: mine.answer, Refused: func(r Refusal) { refusals = append(refusals, r) }})
+	all.runs = true // nothing here takes time: nobody watches
+	c := newConn(inner, all)
+	rest := in
+	for range 20 {
+		got := handed(t, c, int(buffer)+1)
+		for len(mine.taken) > 0 {
+			rest = takesAlike(t, &mine.taken[0], rest)
+			mine.taken = mine.taken[1:]
 		}
-	})
+		if len(refusals) > 0 {
+			if len(got) > 0 || len(refusals) > 1 || !inner.answers(mine.all) || !isAnswer(&inner.written) {
+				t.Fatalf("refused %d times, handed over %q, answered %q", len(refusals), got, inner.written.String())
+			}
+			return
+		}
+		for len(got) > 0 && bytes.HasPrefix(rest, []byte("\r\n")) {
+			rest = rest[2:]
+		}
+		if c.body.wrong != nil {
+			if !bytes.HasPrefix(rest, bytes.TrimSuffix(got, longestPoison(got))) || !failsInBody(got) {
+				t.Fatalf("malformed body isn't one to net/http: %q", got)
+			}
+			return
+		}
+		if !bytes.HasPrefix(rest, got) {
+			t.Fatalf("handed over %q of %q", got, rest)
+		}
+		rest = rest[len(got):]
+		if !c.body.done() || c.due { // the input ends within the request, or the client has asked for the end
+			if !inner.answers(mine.all) || inner.written.Len() > 0 {
+				t.Fatalf("%d requests taken, and afterwards %q", mine.all, inner.written.String())
+			}
+			return
+		}
+		readsAlike(t, c, got)
+		c.next()
+	}
+}
+
+// answers reads n answers of the lane's, in their order, from what was written.
+func (c *pieces) answers(n int) bool {
+	in := bufio.NewReader(bytes.NewReader(c.written.Bytes()))
+	for i := range n {
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return false
+		}
+		if body, err := io.ReadAll(answer.Body); err != nil || string(body) != strconv.Itoa(i+1) {
+			return false
+		}
+	}
+	left, _ := io.ReadAll(in)
+	c.written.Next(c.written.Len() - len(left))
+	return true
+}
+
+// takesAlike wants net/http to read the request that the lane has taken at the beginning of in, and returns what comes after it.
+func takesAlike(t *testing.T, taken *Request, in []byte) (rest []byte) {
+	t.Helper()
+	for bytes.HasPrefix(in, []byte("\r\n")) {
+		in = in[2:]
+	}
+	reader := bufio.NewReader(bytes.NewReader(in))
+	r, err := http.ReadRequest(reader)
+	if err != nil {
+		t.Fatalf("taken %q, net/http: %v", in, err)
+	}
+	if body, err := io.ReadAll(r.Body); len(body) > 0 || err != nil || r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		t.Errorf("taken %q, with a body", in)
+	}
+	rest, _ = io.ReadAll(reader)
+	if head := in[:len(in)-len(rest)]; bytes.Count(head, []byte("\r\n\r\n")) != 1 || !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		t.Errorf("taken %q, net/http reads %q", in, head)
+	}
+	if r.Method != http.MethodGet || r.RequestURI != taken.Target || r.Host != taken.Host || r.Close != taken.close || r.Proto != "HTTP/1.1" {
+		t.Errorf("taken %+v, net/http reads %+v", taken, r)
+	}
+	fields := http.Header{}
+	for _, field := range taken.Fields {
+		fields.Add(field.Name, field.Value)
+	}
+	if len(fields["Host"]) != 1 || fields["Host"][0] != r.Host {
+		t.Errorf("%q, net/http reads %q", fields["Host"], r.Host)
+	}
+	delete(fields, "Host")
+	if !maps.EqualFunc(asSent(r.Header, fields), fields, slices.Equal[[]string]) {
+		t.Errorf("taken %q, net/http reads %q", fields, r.Header)
+	}
+	return rest
+}
+
+// asSent takes out what net/http makes of Pragma for caches of the last century.
+func asSent(read, sent http.Header) http.Header {
+	if len(sent["Cache-Control"]) == 0 && len(sent["Pragma"]) > 0 && sent["Pragma"][0] == "no-cache" {
+		delete(read, "Cache-Control")
+	}
+	return read
 }
 
 // longestPoison is what stands at the end of got in place of a malformed chunk: a small buffer may cut it.
@@ -148,7 +248,7 @@ func readsAlike(t *testing.T, c *Conn, got []byte) {
 	if r.Host != "" && !ValidHost(r.Host) {
 		t.Errorf("host %q", r.Host)
 	}
-	for name, values := range r.Header {
+	for name, values := range asSent(r.Header, fields) {
 		if strings.Join(fields[name], "\n") != strings.Join(values, "\n") {
 			t.Errorf("%s: %q, net/http reads %q", name, fields[name], values)
 		}

@@ -16,7 +16,7 @@ const (
 // Why a request is the server's, where the lane itself decides so.
 const (
 	notGet        = "method"
-	notPlainForm  = "target"     // not in origin-form, or HTTP/1.0
+	notPlainForm  = "target"     // not in origin-form, or another version than HTTP/1.1
 	notPlainField = "field"      // bytes beyond ASCII, or a header about more than the request
 	hasBody       = "body"       // its head says something about a body
 	tooLarge      = "size"       // of the head, in bytes or lines
@@ -96,7 +96,7 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	switch method, target := h.method.of(in), h.target.of(in); {
 	case string(method) != "GET":
 		return notGet
-	case h.old || target[0] != '/':
+	case target[0] != '/' || in[h.target.to+len(" HTTP/1.")] != '1':
 		return notPlainForm
 	case h.lengths > 0 || h.codings > 0:
 		return hasBody
