@@ -10,6 +10,8 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +90,24 @@ func FuzzLaneReadsAsNetHTTP(f *testing.F) {
 		f.Add([]byte(one+one), uint16(6), uint16(63), uint8(0x5a))
 		f.Add([]byte(get+"\r\n"+one+get+"Pragma: no-cache\r\nConnection:close\r\n\r\n"), uint16(40), uint16(4095), uint8(0xff))
 	}
+	for _, head := range clients(f) {
+		f.Add([]byte(head+head), uint16(1499), uint16(4095), uint8(0x0d))
+	}
 	f.Fuzz(readsAsNetHTTP)
+}
+
+// clients are heads as real clients send them. The rule that the lane takes them is package proxy's.
+func clients(f *testing.F) (heads []string) {
+	f.Helper()
+	files, _ := filepath.Glob("testdata/clients/*.http")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		heads = append(heads, strings.ReplaceAll(string(text), "\n", "\r\n"))
+	}
+	return heads
 }
 
 // readsAsNetHTTP reads in, which comes in pieces of one size, with a server's buffer of another. take says which plain requests are

@@ -127,6 +127,10 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 			if connections > 1 || !r.close && !strings.EqualFold(f.Value, "keep-alive") {
 				return badConnection
 			}
+		case theTrailers:
+			if !strings.EqualFold(f.Value, "trailers") { // Firefox says so; it doesn't matter to an answer that has none
+				return notPlainField
+			}
 		}
 	}
 	return ""
@@ -139,6 +143,7 @@ const (
 	theRequest subject = iota
 	theHost
 	theConnection
+	theTrailers // TE
 	moreThanRequest
 )
 
@@ -154,8 +159,12 @@ func about(name string) subject {
 		if strings.EqualFold(name, "connection") {
 			return theConnection
 		}
-	case len("te"), len("expect"), len("trailer"):
-		for _, other := range [...]string{"te", "expect", "trailer", "upgrade"} {
+	case len("te"):
+		if strings.EqualFold(name, "te") {
+			return theTrailers
+		}
+	case len("expect"), len("trailer"):
+		for _, other := range [...]string{"expect", "trailer", "upgrade"} {
 			if strings.EqualFold(name, other) {
 				return moreThanRequest
 			}

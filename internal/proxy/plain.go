@@ -128,6 +128,9 @@ func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason strin
 				return forgedField
 			}
 			continue
+		case c.there[row] && row == forwardedForRow: // HAProxy adds a line to the client's. They are one list
+			c.values[row] += "," + f.Value
+			continue
 		case c.there[row]:
 			return twiceField
 		}
