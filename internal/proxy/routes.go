@@ -47,8 +47,8 @@ type routeTable struct {
 type plainRoute struct {
 	guardRoute
 	pattern string
-	wild    int // the segment that is {room_name}; -1: none is
-	page    bool
+	wild    int  // the segment that is {room_name}; -1: none is
+	other   bool // lookup has to tell: a page, or a name of several segments
 }
 
 // newRouteTable takes the room routes as ServeMux patterns, and the gateway's own pages. A pattern that ServeMux refuses,
@@ -66,9 +66,23 @@ func newRouteTable(
 			return nil, err
 		}
 		_, page := pages[pattern]
-		table.plain = append(table.plain, plainRoute{readRoute(pattern), pattern, roomSegment(pattern), page})
+		table.plain = append(table.plain, newPlainRoute(pattern, page))
 	}
 	return table, nil
+}
+
+// newPlainRoute takes a pattern apart. ServeMux decodes patterns' literal segments.
+func newPlainRoute(pattern string, page bool) plainRoute {
+	route := plainRoute{readRoute(pattern), pattern, roomSegment(pattern), page || strings.Contains(pattern, "...}")}
+	for _, literal := range route.segments {
+		if literal == nil {
+			continue
+		}
+		if decoded, err := url.PathUnescape(*literal); err == nil {
+			*literal = decoded
+		}
+	}
+	return route
 }
 
 // roomSegment is which segment of a pattern is {room_name}, or -1.
@@ -91,7 +105,7 @@ func (t *routeTable) plainRoom(path string) (pattern, room string) {
 	var found *plainRoute
 	for i := range t.plain {
 		if route := &t.plain[i]; route.takes(http.MethodGet, segments) {
-			if found != nil || route.page {
+			if found != nil || route.other {
 				return "", ""
 			}
 			found = route
