@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,6 +138,21 @@ func (r *replica) await(t *testing.T) {
 	t.Helper()
 	line := r.log.wait(t, "serving")
 	r.url, r.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
+}
+
+// metric is what the gateway has counted in the series, which must be there.
+func (r *replica) metric(t *testing.T, client *http.Client, series string) int {
+	t.Helper()
+	text := get(t, client, r.admin+"/metrics", "").want(t, http.StatusOK).body
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
+	if found == nil {
+		t.Fatal("no " + series)
+	}
+	count, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(count)
 }
 
 // logs keeps what a gateway prints.

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,16 +47,7 @@ func startPiped(t *testing.T, environ []string) (r *replica, out *os.File) {
 // linesDropped is what the metric has counted.
 func (r *replica) linesDropped(t *testing.T, client *http.Client) int {
 	t.Helper()
-	text := get(t, client, r.admin+"/metrics", "").want(t, http.StatusOK).body
-	found := regexp.MustCompile(`(?m)^roomgate_log_dropped_total (\S+)$`).FindStringSubmatch(text)
-	if found == nil {
-		t.Fatal("no roomgate_log_dropped_total")
-	}
-	count, err := strconv.ParseFloat(found[1], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(count)
+	return r.metric(t, client, "roomgate_log_dropped_total")
 }
 
 func TestUnreadStandardOutputNeitherDelaysRequestsNorEndsTheProcess(t *testing.T) {
