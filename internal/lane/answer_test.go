@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -255,6 +256,27 @@ func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
 	fmt.Fprint(conn, "POST /never HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
 	if status, _ := answered(t, in); status != 400 {
 		t.Errorf("a body that doesn't come: %d", status)
+	}
+}
+
+// The rest of the server would take an error of Read for a bad request, and say so: as the missing part of a body, say.
+func TestNothingFollowsAnAnswerThatBreaksOff(t *testing.T) {
+	addr, _ := serveLane(t, func(w *Writer, r *Request) string {
+		if r.Target == "/lane/none" {
+			return ""
+		}
+		w.Begin(200)
+		w.Line("Content-Length", "50")
+		_, _ = w.Stream([]byte("begun"), iotest.ErrReader(io.ErrUnexpectedEOF))
+		return ""
+	})
+	for target, want := range map[string]string{"/lane/none": "", "/lane/part": "begun"} {
+		conn, in := dial(t, addr)
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: g\r\n\r\nGET /1 HTTP/1.1\r\nHost: g\r\n\r\n", target)
+		got, err := io.ReadAll(in)
+		if _, body, _ := strings.Cut(string(got), "\r\n\r\n"); body != want || isTimeout(err) {
+			t.Errorf("%s: %q, %v", target, got, err)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func (c *Conn) NetConn() net.Conn { return c.Conn }
 // next is called when the server has answered a request.
 func (c *Conn) next() {
 	if c.read != c.own || !c.body.done() {
-		c.broken = io.ErrUnexpectedEOF // it didn't read to the end: whatever follows is no request
+		c.broken = io.EOF // it didn't read to the end: whatever follows is no request
 		return
 	}
 	c.due, c.first = true, false
@@ -219,13 +219,9 @@ func (c *Conn) answer(w *Writer, r *Request) (reason string, next []byte, err er
 			err = io.EOF
 		}
 	}()
-	err = errUnanswered // of a panic
-	switch reason = c.options.Answer(w, r); {
-	case reason != "":
-		err = nil
-	case w.answered && w.closing:
-		err = io.EOF
-	case w.answered:
+	// The server says nothing to io.EOF. To another error it would answer 400, and that would follow what has been written.
+	err = io.EOF
+	if reason = c.options.Answer(w, r); reason != "" || w.answered && !w.closing {
 		err = nil
 	}
 	return reason, next, err

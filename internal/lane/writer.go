@@ -3,7 +3,6 @@ package lane
 // This file writes answers as net/http's server would, byte for byte: head and body in one write where both are there.
 
 import (
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -17,9 +16,6 @@ const (
 	maxWhole  = 8 << 10  // a longer body isn't copied beside its head, in bytes
 	copyPiece = 64 << 10 // of a body that comes in pieces, in bytes
 )
-
-// errUnanswered is a plain request for which Options.Answer has written nothing. The connection is closed.
-var errUnanswered = errors.New("lane: no answer")
 
 // Writer writes the answer to one plain request: Begin, Line for each line of the header, then Whole or Stream.
 type Writer struct {
