@@ -38,6 +38,9 @@ test-all: ## run every test: needs redis-server, haproxy, nginx, chromium, promt
 test-race: ## run every test with the race detector
 	ROOMGATE_TESTS=all go test -race -parallel 4 -timeout 20m ./...
 
+test-nolane: ## run the tests of requests with FAST_LANE=false
+	go test ./internal/proxy ./cmd/gateway -fast-lane=false
+
 lint: ## run the linter with .golangci.yml
 	$(LINT) run
 	cd deploy/check && $(LINT) run -c ../../.golangci.yml
@@ -77,4 +80,4 @@ vuln: ## look for known vulnerabilities in what the code calls
 clean: ## remove what build and release left
 	rm -rf '$(OUT)' '$(DIST)'
 
-.PHONY: help build release release-check test test-all test-race lint fmt ci sandbox run-local fleet k6 pictures vuln clean
+.PHONY: help build release release-check test test-all test-race test-nolane lint fmt ci sandbox run-local fleet k6 pictures vuln clean

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // arena is a gateway with both upstreams, a member, and a host that nothing may ever be sent to.
@@ -39,11 +40,16 @@ func newArena(t *testing.T, own ...string) *arena {
 	return newArenaBefore(t, newStands(t), own...)
 }
 
-// bothModes plays with a gateway that verifies members by itself, and with one that asks Glory about them.
+// bothModes plays with a gateway that verifies members by itself, and with one that asks Glory about them; and without the fast lane.
 func bothModes(t *testing.T, play func(*testing.T, *arena)) {
-	t.Run("local", func(t *testing.T) { play(t, newArena(t)) })
 	// The member's verdict is known from the start, so that requests call Glory no more often than in local mode.
-	t.Run("remote", func(t *testing.T) { play(t, newArena(t, "GLORY_JWT_SECRETS=", "MEMBER_CACHE_TTL=1h")) })
+	remote := []string{"GLORY_JWT_SECRETS=", "MEMBER_CACHE_TTL=1h"}
+	t.Run("local", func(t *testing.T) { play(t, newArena(t)) })
+	t.Run("remote", func(t *testing.T) { play(t, newArena(t, remote...)) })
+	t.Run("local, no lane", func(t *testing.T) { play(t, newArena(t, noLane)) })
+	if tests.Whole() {
+		t.Run("remote, no lane", func(t *testing.T) { play(t, newArena(t, append(remote, noLane)...)) })
+	}
 }
 
 // newArenaBefore is newArena with upstreams that the test has started already.

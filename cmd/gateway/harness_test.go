@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,6 +29,12 @@ import (
 
 // patience is how long a test waits for what must come: beyond what a slow machine takes.
 const patience = time.Minute
+
+// noLane is the setting that has net/http answer everything.
+const noLane = "FAST_LANE=false"
+
+// fastLane is false for a run of all tests with noLane.
+var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, where a test doesn't say otherwise")
 
 // asProgram makes this test binary the gateway itself: processes to be killed are real ones, built as the tests are.
 const asProgram = "ROOMGATE_TEST_AS_PROGRAM=1"
@@ -85,7 +92,7 @@ func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string
 		"GLORY_URL=" + stands.GloryURL, "GLORY_JWT_SECRETS=" + stands.Glory.Secret(),
 		"INTERWATER_URL=" + stands.InterwaterURL,
 		"INTERWATER_ACCESS_KEY=" + license.AccessKey, "INTERWATER_SECRET_KEY=" + license.SecretKey,
-		"REDIS_URL=redis://" + redisAddr, "REDIS_TIMEOUT=5s",
+		"REDIS_URL=redis://" + redisAddr, "REDIS_TIMEOUT=5s", fmt.Sprint("FAST_LANE=", *fastLane),
 	}, own...)
 }
 

@@ -165,9 +165,15 @@ func probedGlory(w http.ResponseWriter, r *http.Request) {
 
 func TestRequestsAreTakenAndRefusedAsHttp11ProbeWants(t *testing.T) {
 	t.Parallel()
+	for _, lane := range []string{"FAST_LANE=true", noLane} {
+		t.Run(lane, func(t *testing.T) { playProbes(t, lane) })
+	}
+}
+
+func playProbes(t *testing.T, lane string) {
 	glory := httptest.NewServer(http.HandlerFunc(probedGlory))
 	defer glory.Close()
-	s := newArena(t, "GLORY_URL="+glory.URL)
+	s := newArena(t, "GLORY_URL="+glory.URL, lane)
 	passed, all := 0, probeCases()
 	for _, c := range all {
 		if c.warns == "" {

@@ -240,7 +240,7 @@ func TestMixedTraffic(t *testing.T) {
 	stands := newStands(t)
 	echo := newEcho(t, stands)
 	f := startFleet(t, 3, settings(stands, newRedis(t).Addr, "GLORY_URL="+echo, "INTERWATER_URL="+echo, "TRUSTED_PROXIES=127.0.0.0/8",
-		"LOGIN_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0", "MEMBER_RATE_LIMIT=0", "IDLE_TIMEOUT=5m"))
+		"LOGIN_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0", "MEMBER_RATE_LIMIT=0", "IDLE_TIMEOUT=5m", "FAST_LANE=true"))
 	for _, way := range []string{"straight", "haproxy", "nginx"} {
 		t.Run(way, func(t *testing.T) {
 			m := mixer{addr: strings.TrimPrefix(f.replicas[0].url, "http://"), token: stands.Glory.MintToken("1", time.Hour)}

@@ -39,8 +39,8 @@ func TestRealClientsRequestsAreTaken(t *testing.T) {
 			o.Bridge.(*fakeBridge).issue = func() string { return "a.b.c-tok" }
 			o.CORSOrigins = []string{"https://app.example"}
 			o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("172.64.0.0/13")}
-			if i == 1 {
-				o.lane, o.Metrics = true, registry
+			if o.lane = i == 1; o.lane {
+				o.Metrics = registry
 			}
 		})
 		sides[i] = s

@@ -146,7 +146,7 @@ func TestAnyOriginMayBeLetIn(t *testing.T) {
 }
 
 func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
-	g := start(t, withCORS, func(o *setup) {
+	g := start(t, unread, withCORS, func(o *setup) {
 		o.AccountLimit, o.MemberLimit, o.MaxBodyBytes = fleet.Limit{Burst: 1, Per: time.Hour}, fleet.Limit{Burst: 9, Per: time.Hour}, 20
 	})
 	post := func(path, body string) string { return post(path, body, false, asMember, "Origin: "+app) }

@@ -36,7 +36,7 @@ const (
 	asMember = "Authorization: Bearer good"
 )
 
-var fastLane = flag.Bool("fast-lane", true, "run the gateway with FAST_LANE")
+var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, where a test doesn't say otherwise")
 
 // fakeBridge is a bridge without cryptography: it knows one member, and takes access tokens from issue, each until it is
 // rejected. What is set before a request is what that step answers.
@@ -126,8 +126,11 @@ func (g *fakeBridge) Reject(_ context.Context, c, before bridge.Credential) erro
 type setup struct {
 	Options
 	Glory, Interwater *url.URL
-	lane              bool // plain requests are answered by the lane
+	lane              bool // plain requests are answered by the lane; -fast-lane unless the test says otherwise
 }
+
+// unread has net/http read requests that the lane would refuse, for rules of which it knows nothing or which hold in HTTP/2 too.
+func unread(s *setup) { s.lane = false }
 
 // connected is the setup's Options with the upstreams made. The test closes their connections.
 func (s setup) connected(t testing.TB) Options {
@@ -226,7 +229,7 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	t.Cleanup(func() { upstreams.Close() })
 	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}}
 	g.issue = func() string { return issueToken(t, upstreams) }
-	o := setup{Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL), Options: Options{
+	o := setup{Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL), lane: *fastLane, Options: Options{
 		GloryTimeout: patience, InterwaterTimeout: patience,
 		RoomRoutes:     []string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"},
 		RejectStatuses: []int{401, 403},
@@ -240,7 +243,8 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	server := httptest.NewUnstartedServer(handler)
 	if g.handler = handler; o.lane {
 		server.Listener = lane.Listen(server.Listener, lane.Options{
-			MaxHeaderBytes: o.MaxHeaderBytes, Answer: handler.AnswerPlain, HandedOver: handler.HandedOver, WriteTimeout: handler.WriteTimeout(),
+			MaxHeaderBytes: o.MaxHeaderBytes, Answer: handler.AnswerPlain, HandedOver: handler.HandedOver, Refused: handler.Refused,
+			WriteTimeout: handler.WriteTimeout(),
 		})
 		server.Config.ConnState = lane.ConnState
 	}

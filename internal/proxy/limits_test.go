@@ -32,7 +32,7 @@ func (b *bodies) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func withBodies(t *testing.T) (*bodies, *gateway) {
 	b := &bodies{whole: make(chan string, 100)}
 	upstream := scripted(t, b.ServeHTTP)
-	return b, start(t, func(o *setup) {
+	return b, start(t, unread, func(o *setup) {
 		o.Glory, o.Interwater, o.MaxBodyBytes = upstream, upstream, 10
 		o.RoomRoutes = append(o.RoomRoutes, "POST /v1/rooms")
 	})
@@ -180,7 +180,7 @@ func TestMoreThan100HeaderLinesAre431(t *testing.T) {
 
 func TestMoreHeaderBytesThanAllowedAre431(t *testing.T) {
 	t.Parallel()
-	g := start(t)
+	g := start(t, unread)
 	fixed := len("Host: gateway.test\r\n") + len(asMember) + len("\r\nX: \r\n")
 	for _, tt := range []struct{ bytes, status int }{
 		{16<<10 - 1, 200}, {16 << 10, 200}, {16<<10 + 1, 431}, {17 << 10, 431}, {25 << 10, 431}, {64 << 10, 431},

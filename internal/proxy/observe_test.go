@@ -22,7 +22,7 @@ var eventFields = []string{
 }
 
 func TestAccessEventHasAllFields(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	for _, tt := range []struct {
 		method, target string
 		lines          []string

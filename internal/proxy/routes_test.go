@@ -43,7 +43,7 @@ func TestHeadOfARoomHasTheHeadersOfItsGet(t *testing.T) {
 }
 
 func TestAuthIsNeverForwarded(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	body := `{"accessKey":"a","secretKey":"b"}`
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "FOO"} {
 		for _, target := range []string{
@@ -95,7 +95,7 @@ func TestRoomRouteWithAnotherMethodIs405(t *testing.T) {
 }
 
 func TestConnectAndTraceAre405OnGloryRoutes(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	for _, target := range []string{"/api/v1/profile", "/public-api/v1/login", "/api/", "http://h/api/v1/profile"} {
 		for _, method := range []string{"TRACE", "CONNECT"} {
 			if method == "CONNECT" && target[0] != '/' {
@@ -112,7 +112,7 @@ func TestConnectAndTraceAre405OnGloryRoutes(t *testing.T) {
 }
 
 func TestConnectAndTraceAre405Everywhere(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	for _, line := range [][2]string{
 		{"CONNECT", "gateway.test:443"}, {"CONNECT", "evil.test:80"}, {"CONNECT", "/nowhere"}, {"CONNECT", "/v1/auth"},
 		{"TRACE", "/nowhere"}, {"TRACE", "/v1/auth"}, {"TRACE", "/"}, {"TRACE", "*"},
@@ -141,7 +141,7 @@ func TestTraceIs405OnARouteWithoutMethod(t *testing.T) {
 }
 
 func TestOptionsOfEverythingIs404(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	for _, method := range []string{"OPTIONS", "GET", "POST"} {
 		g.do(t, method, "*").wantError(t, http.StatusNotFound)
 	}

@@ -285,7 +285,7 @@ func TestAbsoluteFormIsReadAsItsPath(t *testing.T) {
 
 // Two readers must not find two paths in one target: net/http would route the first by its own reading.
 func TestAbsoluteFormHasOnePath(t *testing.T) {
-	g := start(t)
+	g := start(t, unread)
 	for _, target := range []string{
 		"http:/v1/auth?x=://h/v1/info", "http:/nowhere#://h/v1/info", "http:/v1/auth/://h/v1/info",
 		"http://h//v1/auth", "http://h/v1/../v1/auth", "http://h/v1/sessions/..%2fauth", "http://h?/v1/info", "http:v1/info", "h:80",

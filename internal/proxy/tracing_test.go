@@ -237,7 +237,7 @@ func TestTraceHoldsNoSecretAndNoHeader(t *testing.T) {
 
 // OTLP is protocol buffers, whose strings are UTF-8: one that isn't loses all spans that are sent with it.
 func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
-	g, spans := newTraced(t)
+	g, spans := newTraced(t, unread)
 	for _, request := range []string{
 		"GET /%ff HTTP/1.1\r\nHost: h\r\n", "GET /\xff HTTP/1.1\r\nHost: h\r\n", "GET http://%ff/v1/info HTTP/1.1\r\nHost: h\r\n",
 		"GET /v1/info HTTP/1.1\r\nHost: h\r\nUser-Agent: \xff\r\nX-Forwarded-For: fe80::1%\xff\r\nX-Request-Id: \xff\r\n",
