@@ -3,10 +3,13 @@ package main
 // How the program starts, drains and ends, as a process among others sees it.
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -73,6 +76,45 @@ func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 	}
 	if err := r.ended(); err != nil {
 		t.Errorf("exit: %v", err)
+	}
+}
+
+// Connections on which the lane alone has answered serve until DRAIN_DELAY is over, and hold nothing up then.
+func TestIdleConnectionsAreClosedWhenTheDrainEnds(t *testing.T) {
+	t.Parallel()
+	stands := newStands(t)
+	r, process := startProcess(t, settings(stands, newRedis(t).Addr, "DRAIN_DELAY=1s", "SHUTDOWN_TIMEOUT=3s"))
+	request := message("GET", "/v1/info", "Authorization: Bearer "+stands.Glory.MintToken("1", time.Hour))
+	var readers []*bufio.Reader
+	for i := range 2 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		in := bufio.NewReader(conn)
+		readers = append(readers, in)
+		_, _ = io.WriteString(conn, request)
+		if got, _ := readReply(in, "GET"); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+		if i == 1 {
+			process.Signal(syscall.SIGTERM)
+			r.log.wait(t, "draining")
+			_, _ = io.WriteString(conn, request)
+			if got, _ := readReply(in, "GET"); got.status != 200 {
+				t.Errorf("while draining: %+v", got)
+			}
+		}
+	}
+	for i, in := range readers {
+		if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	if err := r.ended(); err != nil || len(r.log.events("requests cut off")) > 0 {
+		t.Errorf("exit: %v\n%s", err, r.log)
 	}
 }
 

@@ -67,7 +67,7 @@ type mixer struct {
 	number                        atomic.Int64
 	right, left, mismatch, failed atomic.Int64
 	mu                            sync.Mutex
-	first                         string // of what went wrong
+	wrong                         []string // the first of it
 }
 
 // question is a request, and what is right for it.
@@ -212,8 +212,8 @@ func (m *mixer) play(d time.Duration, rate int) {
 				if err := m.converse(random); err != nil {
 					m.failed.Add(1)
 					m.mu.Lock()
-					if m.first == "" {
-						m.first = err.Error()
+					if len(m.wrong) < 20 {
+						m.wrong = append(m.wrong, time.Now().Format("15:04:05.000 ")+err.Error())
 					}
 					m.mu.Unlock()
 				}
@@ -258,7 +258,7 @@ func TestMixedTraffic(t *testing.T) {
 			t.Logf("%d right answers, %d requests whose client left, %d mismatched, %d connections failed; the lane took %v",
 				m.right.Load(), m.left.Load(), m.mismatch.Load(), m.failed.Load(), f.laneTook(t)-before)
 			if m.failed.Load() > 0 || m.right.Load() == 0 || f.laneTook(t) == before {
-				t.Errorf("the first failure: %s", m.first)
+				t.Errorf("the first failures:\n%s\n%s", strings.Join(m.wrong, "\n"), f.eventsOf(m.wrong))
 			}
 		})
 	}
@@ -272,4 +272,23 @@ func (f *gateways) laneTook(t *testing.T) (sum int) {
 		sum += r.metric(t, client, `roomgate_lane_requests_total{reason="",result="taken"}`)
 	}
 	return sum
+}
+
+// eventsOf finds what the gateways have logged of requests whose ids stand in the texts.
+func (f *gateways) eventsOf(texts []string) string {
+	var found strings.Builder
+	for _, text := range texts {
+		_, id, ok := strings.Cut(text, `X-Request-Id: `)
+		if id, _, _ = strings.Cut(id, `\r`); !ok {
+			continue
+		}
+		for i, r := range f.replicas {
+			for line := range strings.Lines(r.log.String()) {
+				if strings.Contains(line, `"`+id+`"`) {
+					fmt.Fprintf(&found, "gateway %d: %s", i, line)
+				}
+			}
+		}
+	}
+	return found.String()
 }

@@ -301,6 +301,7 @@ func (g *gateway) drain(ctx context.Context, public *http.Server, connections *l
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.ShutdownTimeout)
 	defer cancel()
+	connections.CloseIdle()
 	if err := errors.Join(public.Shutdown(limit), connections.Wait(limit)); err != nil {
 		g.log.Warn("requests cut off", "after", g.cfg.ShutdownTimeout.String())
 		_ = public.Close()

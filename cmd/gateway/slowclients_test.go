@@ -114,7 +114,7 @@ func (s *arena) victim(t *testing.T) (stop func()) {
 func TestSlowSendersAreClosedAndHinderNobody(t *testing.T) {
 	t.Parallel() // mostly it waits
 	s := newArena(t, "READ_HEADER_TIMEOUT=1s", "READ_TIMEOUT=2s", "IDLE_TIMEOUT=2s")
-	const each = 40 // of the five kinds: 200 in all
+	const each = 40 // of the six kinds: 240 in all
 	stop := s.victim(t)
 	var c crowd
 	defer c.leave()
@@ -126,6 +126,12 @@ func TestSlowSendersAreClosedAndHinderNobody(t *testing.T) {
 	for range each {                       // D10, one after the other: as many connections upstream would stay open for a minute
 		readReply(bufio.NewReader(c.join(t, 1, s.addr(), s.member("GET", "/v1/info"))[0]), http.MethodGet)
 	}
+	// D01 on connections on which the lane has answered.
+	late := c.join(t, each, s.addr(), s.member("GET", "/v1/info")+"GET /v1/info HTTP/1.1\r\nHost: g\r\nX-A: ")
+	for _, conn := range late {
+		readReply(bufio.NewReader(conn), http.MethodGet)
+	}
+	drip(t, late, 500*time.Millisecond)
 	closed(t, c.conns)
 	stop()
 	// Of D03 nothing reached Glory: a login is read whole before anything is sent.

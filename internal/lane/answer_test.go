@@ -198,6 +198,35 @@ func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 	}
 }
 
+// For the server a connection is new while it has had the lane's answers alone.
+func TestIdleConnectionsAreClosedAtTheEnd(t *testing.T) {
+	begun, let := make(chan struct{}), make(chan struct{})
+	addr, l := serveLane(t, func(w *Writer, r *Request) string {
+		if r.Target == "/lane/held" {
+			close(begun)
+			<-let
+		}
+		return mine(w, r)
+	})
+	idle, idleIn := dial(t, addr)
+	fmt.Fprint(idle, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+	answered(t, idleIn)
+	busy, busyIn := dial(t, addr)
+	fmt.Fprint(busy, "GET /lane/held HTTP/1.1\r\nHost: g\r\n\r\n")
+	<-begun
+	l.CloseIdle()
+	if _, err := idleIn.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("an idle connection: %v", err)
+	}
+	close(let)
+	if status, body := answered(t, busyIn); status != 200 || body != "lane /lane/held" {
+		t.Errorf("%d %q", status, body)
+	}
+	if _, err := busyIn.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("a connection that has become idle: %v", err)
+	}
+}
+
 func TestIdleAndSlowConnectionsAreClosed(t *testing.T) {
 	addr, l := serveLane(t, func(w *Writer, r *Request) string {
 		if r.Target != "/lane/big" {

@@ -214,7 +214,7 @@ func (c *Conn) answer(w *Writer, r *Request) (reason string, next []byte, err er
 		if next, left = c.unattend(); err == nil {
 			err = left
 		}
-		if c.leaving {
+		if c.leaving || after == idle && c.conns.ending.Load() {
 			_ = c.end()
 			err = io.EOF
 		}

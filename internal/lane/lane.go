@@ -59,6 +59,10 @@ func Listen(inner net.Listener, o Options) *Listener {
 	return &Listener{l, l.conns}
 }
 
+// CloseIdle closes the connections that wait for a next request after one that the lane has answered, from now on too. For
+// http.Server.Shutdown such a connection may be a new one, to which it gives five seconds: call CloseIdle before it.
+func (l *Listener) CloseIdle() { l.conns.closeIdle() }
+
 // Wait blocks until no connection is open on which the lane has answered, or ctx ends. For http.Server.Shutdown a connection is idle while the
 // lane answers: call Wait after it, and then Abort.
 func (l *Listener) Wait(ctx context.Context) error { return l.conns.wait(ctx) }

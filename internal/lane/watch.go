@@ -6,8 +6,11 @@ package lane
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +43,8 @@ const (
 type conns struct {
 	options *Options
 	began   time.Time
+
+	ending atomic.Bool // no connection waits for a next request
 
 	mu    sync.Mutex
 	all   map[*Conn]struct{}
@@ -92,17 +97,28 @@ func (s *conns) wait(ctx context.Context) error {
 	}
 }
 
+// closeIdle closes the connections that wait for a next request, from now on too.
+func (s *conns) closeIdle() {
+	s.ending.Store(true)
+	for _, c := range s.open() {
+		state := c.state.Load()
+		if phase(state&phaseBits) == idle && c.state.CompareAndSwap(state, state|closingMark) { // else it has gone on meanwhile
+			_ = c.end()
+		}
+	}
+}
+
 // closeAll closes all connections, those that are being answered too.
 func (s *conns) closeAll() {
-	s.mu.Lock()
-	open := make([]*Conn, 0, len(s.all))
-	for c := range s.all {
-		open = append(open, c)
-	}
-	s.mu.Unlock()
-	for _, c := range open {
+	for _, c := range s.open() {
 		_ = c.end()
 	}
+}
+
+func (s *conns) open() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.all))
 }
 
 // watch runs while there are connections.
