@@ -31,8 +31,7 @@ func Reasons() []string {
 // Field is a header line.
 type Field struct{ Name, Value string }
 
-// Request is a plain request: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host. Its header is visible ASCII,
-// space and tab, and says nothing about the connection but keep-alive or close. It may be used until Options.Answer returns; its
+// Request is a plain request, as the package doc has it: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host. It may be used until Options.Answer returns; its
 // strings are never changed.
 type Request struct {
 	Target string

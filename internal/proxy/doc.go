@@ -21,6 +21,18 @@
 //  9. upstream.Upstream sends the request to Interwater.
 //  10. ReverseProxy writes the answer through writer, and finish logs and counts it.
 //
+// # The plain way
+//
+// Package lane takes plain requests (its doc says which) and asks for their answers by Proxy.AnswerPlain. Those that are surely a room's skip what
+// net/http and ReverseProxy do, and nothing else:
+//
+//		recognise ─▶ begin ─▶ room ─▶ admit ─▶ fetch ─▶ finish
+//
+//	 1. recognise finds the headers that count and the route. Where it isn't sure, net/http gets the request, and it goes the way above.
+//	 2. beginPlain opens the call. MAX_IN_FLIGHT is the one bound that is left to check.
+//	 3. roomHandler.plain calls the same admit, ask and fetch.
+//	 4. headPlain writes the same lines in the same order, and finishPlain logs and counts.
+//
 // # Where the rules are
 //
 // Each rule exists once:
