@@ -35,6 +35,7 @@ func (g *gateway) status() ops.Status {
 			{Name: "interwater", URL: g.cfg.InterwaterURL.String(), Circuit: g.upstreams.circuits()["interwater"]},
 		},
 		Redis:    ops.Redis{State: "up"},
+		Lane:     ops.Lane{On: g.cfg.FastLane},
 		Degraded: []string{},
 	}
 	if down, reason := g.cache.RedisDown(); down {

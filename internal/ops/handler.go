@@ -18,7 +18,7 @@ import (
 type Options struct {
 	// Ready reports whether the replica should get traffic, and why not.
 	Ready func() (ready bool, reason string)
-	// Status is called for each /status and /readyz. Its Counters are filled in by the handler.
+	// Status is called for each /status and /readyz. Its Counters, and those of its Lane, are filled in by the handler.
 	Status   func() Status
 	Registry *prometheus.Registry
 	// Level is that of the log. PUT /loglevel changes it, until the process ends.
@@ -69,10 +69,13 @@ func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
 
 func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	s := o.Status()
-	var err error
-	if s.Counters, err = counters(o.Registry); err != nil {
+	families, err := o.Registry.Gather()
+	if err != nil {
 		s.Degraded = append(s.Degraded, "metrics")
+	} else {
+		s.Counters = counters(families)
 	}
+	s.Lane.Taken, s.Lane.HandedOver = laneCounts(families)
 	writeJSON(w, http.StatusOK, s)
 }
 

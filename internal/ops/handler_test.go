@@ -124,10 +124,23 @@ func TestStatusSumsCounters(t *testing.T) {
 	if counters, _ := json.Marshal(body["counters"]); string(counters) != `{"roomgate_things_total":5}` {
 		t.Errorf("counters %s", counters)
 	}
-	for _, field := range []string{"version", "uptime_seconds", "draining", "licenses", "upstreams", "redis", "degraded", "counters"} {
+	for _, field := range []string{"version", "uptime_seconds", "draining", "licenses", "upstreams", "redis", "lane", "degraded", "counters"} {
 		if _, ok := body[field]; !ok {
 			t.Errorf("no %s", field)
 		}
+	}
+}
+
+func TestStatusTellsWhereTheLanesRequestsGo(t *testing.T) {
+	l := newListener()
+	lane := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "roomgate_lane_requests_total", Help: "h"}, []string{"result", "reason"})
+	l.registry.MustRegister(lane)
+	lane.WithLabelValues("taken", "").Add(7)
+	lane.WithLabelValues("handed_over", "method").Add(2)
+	lane.WithLabelValues("handed_over", "path").Inc()
+	body := wantJSON(t, l.ask(t, "GET", "/status"), 200)
+	if got, _ := json.Marshal(body["lane"]); string(got) != `{"handed_over":{"method":2,"path":1},"on":false,"taken":7}` {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 	routes = iota
 	upstreams
 	refusals
+	lane // by the reason of a hand-over; "" is what was taken
 	kinds
 )
 
@@ -56,6 +57,7 @@ type History struct {
 // Past is what the last 15 minutes have shown. Metrics that don't exist leave their part empty.
 type Past struct {
 	Routes, Upstreams, Refusals []Series // by name
+	Lane                        []Series // by reason of hand-overs; "" is what the lane has taken
 	InFlight                    float64  // NaN: not known
 }
 
@@ -100,7 +102,7 @@ func (h *History) Past() Past {
 		}
 		slices.SortFunc(lists[kind], func(a, b Series) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	return Past{Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], InFlight: h.inFlight}
+	return Past{Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], Lane: lists[lane], InFlight: h.inFlight}
 }
 
 // look takes one reading of every series.
@@ -137,6 +139,8 @@ func readFamilies(families []*dto.MetricFamily) (seen byKind[*reading], inFlight
 			readFamily(seen[upstreams], f, "upstream")
 		case "roomgate_refusals_total":
 			readFamily(seen[refusals], f, "reason")
+		case laneMetric:
+			readFamily(seen[lane], f, "reason")
 		case "roomgate_requests_in_flight":
 			inFlight = 0
 			for _, m := range f.GetMetric() {

@@ -17,6 +17,7 @@ import (
 type gauged struct {
 	registry                 *prometheus.Registry
 	requests, calls, refused *prometheus.CounterVec
+	lane                     *prometheus.CounterVec
 	took, callTook           *prometheus.HistogramVec
 	inFlight                 prometheus.Gauge
 }
@@ -36,11 +37,12 @@ func newGauged() *gauged {
 		requests: counter("roomgate_requests_total", "route", "method", "code"),
 		calls:    counter("roomgate_upstream_requests_total", "upstream", "result"),
 		refused:  counter("roomgate_refusals_total", "reason"),
+		lane:     counter("roomgate_lane_requests_total", "result", "reason"),
 		took:     histogram("roomgate_request_duration_seconds", "route"),
 		callTook: histogram("roomgate_upstream_duration_seconds", "upstream"),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "roomgate_requests_in_flight"}),
 	}
-	g.registry.MustRegister(g.requests, g.calls, g.refused, g.took, g.callTook, g.inFlight)
+	g.registry.MustRegister(g.requests, g.calls, g.refused, g.lane, g.took, g.callTook, g.inFlight)
 	return g
 }
 

@@ -73,8 +73,8 @@ func newTextLog(w io.Writer) (*LogOutput, *slog.Logger) {
 func dropped(o *LogOutput) int {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(o.dropped)
-	all, _ := counters(registry) // one counter can be gathered
-	return int(all["roomgate_log_dropped_total"])
+	all, _ := registry.Gather() // one counter can be gathered
+	return int(counters(all)["roomgate_log_dropped_total"])
 }
 
 // messages are the msg of each line.

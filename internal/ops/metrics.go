@@ -3,15 +3,17 @@ package ops
 // This file makes the registry that every package's collectors go into, and sums it up for the status answer.
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 )
 
-// namespace begins the names of our own metrics.
-const namespace = "roomgate_"
+const (
+	namespace  = "roomgate_" // begins the names of our own metrics
+	laneMetric = "roomgate_lane_requests_total"
+)
 
 // NewRegistry returns a registry with the Go and process collectors and the build's labels in it.
 func NewRegistry(version, commit string) *prometheus.Registry {
@@ -26,12 +28,8 @@ func NewRegistry(version, commit string) *prometheus.Registry {
 	return registry
 }
 
-// counters sums each of our counters over its labels.
-func counters(from prometheus.Gatherer) (map[string]float64, error) {
-	families, err := from.Gather()
-	if err != nil {
-		return nil, fmt.Errorf("gather metrics: %w", err)
-	}
+// counters are the gateway's own, each summed over its labels.
+func counters(families []*dto.MetricFamily) map[string]float64 {
 	sums := make(map[string]float64)
 	for _, family := range families {
 		if !strings.HasPrefix(family.GetName(), namespace) {
@@ -43,5 +41,24 @@ func counters(from prometheus.Gatherer) (map[string]float64, error) {
 			}
 		}
 	}
-	return sums, nil
+	return sums
+}
+
+// laneCounts is what the lane has taken, and what it has handed over by reason.
+func laneCounts(families []*dto.MetricFamily) (taken float64, handedOver map[string]float64) {
+	byReason := make(map[string]*reading)
+	for _, family := range families {
+		if family.GetName() == laneMetric {
+			readFamily(byReason, family, "reason")
+		}
+	}
+	handedOver = make(map[string]float64)
+	for reason, r := range byReason {
+		if reason == "" { // none is needed
+			taken = r.events
+		} else {
+			handedOver[reason] = r.events
+		}
+	}
+	return taken, handedOver
 }

@@ -33,6 +33,7 @@ func troubled() Status {
 		},
 		Upstreams: []Upstream{{"glory", "http://g", "closed"}, {"interwater", "http://i", "open"}},
 		Redis:     Redis{State: "down", LastError: evil},
+		Lane:      Lane{On: true},
 		Limits:    []Limit{{"login_limit", "LOGIN_RATE_LIMIT", "0"}, {"overload", "MAX_IN_FLIGHT", "4096"}},
 		Replicas:  []Replica{{ID: "ABCDEFGH", Host: evil, Version: "v1", UptimeSeconds: 90061, Self: true}},
 		Degraded:  []string{"redis is down", "token", "circuit"}, Reasons: []string{"redis", "token", "circuit"},
@@ -46,6 +47,8 @@ func troubledHandler() http.Handler {
 	h.look(time.Now().Add(-time.Second))
 	g.request(evil, .1)
 	g.refused.WithLabelValues("bad_token").Inc()
+	g.lane.WithLabelValues("taken", "").Add(3)
+	g.lane.WithLabelValues("handed_over", "method").Inc()
 	h.look(time.Now())
 	return NewHandler(Options{
 		Ready: func() (bool, string) { return true, "" }, Status: troubled, Registry: g.registry, History: h,
@@ -65,9 +68,9 @@ func TestThePageSaysEverythingWithoutAScript(t *testing.T) {
 	h := troubledHandler()
 	for lang, want := range map[string][]string{
 		"en": {"Degraded", "Redis is down", "circuit open: interwater", "no new access token: ", "up 1h 02m", "1m 01s", "58m 59s",
-			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "<html lang=\"en\">"},
+			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "answered by the lane", "75 %", "not a GET", "<html lang=\"en\">"},
 		"ko": {"성능 저하", "Redis 연결 끊김", "서킷 열림: interwater", "가동 1시간 2분", "1분 1초", "58분 59초",
-			"라이선스 거부됨", "꺼짐", "4,096", "잘못된 멤버 토큰", "1일 1시간", "<html lang=\"ko\">"},
+			"라이선스 거부됨", "꺼짐", "4,096", "잘못된 멤버 토큰", "1일 1시간", "패스트 레인에서 응답", "<html lang=\"ko\">"},
 	} {
 		w := visit(h, "/?lang="+lang)
 		for _, text := range want {
@@ -237,7 +240,7 @@ func TestTheStreamSendsTheWholeViewEachSecond(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &v); err != nil {
 				t.Fatal(err)
 			}
-			if v.State.Text != "성능 저하" || len(v.Tables) != 7 || len(v.Problems) != 3 {
+			if v.State.Text != "성능 저하" || len(v.Tables) != 8 || len(v.Problems) != 3 {
 				t.Errorf("%+v", v)
 			}
 		}

@@ -10,6 +10,7 @@ type Status struct {
 	Licenses      []License          `json:"licenses"`
 	Upstreams     []Upstream         `json:"upstreams"`
 	Redis         Redis              `json:"redis"`
+	Lane          Lane               `json:"lane"`
 	Limits        []Limit            `json:"limits"`
 	Replicas      []Replica          `json:"replicas"` // seen in Redis; empty while it is down
 	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
@@ -55,6 +56,14 @@ type Upstream struct {
 	URL  string `json:"url"`
 	// Circuit is closed while calls are made, open while none are, and half-open when a few are tried.
 	Circuit string `json:"circuit"`
+}
+
+// Lane is how many requests the fast lane has answered, and how many it has left to net/http, since the start.
+type Lane struct {
+	On bool `json:"on"`
+	// Taken and HandedOver, by reason, are filled in by the handler. A reason that has never been given is missing.
+	Taken      float64            `json:"taken"`
+	HandedOver map[string]float64 `json:"handed_over"`
 }
 
 // Redis is the fleet's shared memory as this replica sees it.

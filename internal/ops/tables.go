@@ -92,6 +92,26 @@ func refusalTable(w words, list []Series) table {
 	return t
 }
 
+// laneTable is where HTTP/1 requests have gone, of which the lane has had the first look.
+func laneTable(w words, on bool, list []Series) table {
+	t := newTable(w, "lane", "t lane", "n count", "n share", "p rates")
+	if !on {
+		t.Empty = w.Say("lane off")
+		return t
+	}
+	all := 0.0
+	for _, s := range list {
+		all += s.Total
+	}
+	for _, s := range list {
+		if s.Total > 0 {
+			text := w.known("lane", or(s.Name, "taken"))
+			t.Rows = append(t.Rows, []cell{{Text: text, Note: s.Name}, {Text: w.count(s.Total)}, {Text: w.count(100*s.Total/all) + " %"}, {Plot: ratePlot(w, s.Points)}})
+		}
+	}
+	return t
+}
+
 func replicaTable(w words, list []Replica) table {
 	t := newTable(w, "replicas", "t replica", "t version", "n uptime", "n seen")
 	for _, r := range list {

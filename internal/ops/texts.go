@@ -75,6 +75,16 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"reason upstream":           {"upstream failed", "업스트림 실패"}, "reason timeout": {"upstream too slow", "업스트림 시간 초과"},
 		"reason internal": {"internal error", "내부 오류"},
 
+		"lane": {"Fast lane, 15 min", "패스트 레인, 15분"}, "none lane": {"No request yet.", "아직 요청이 없습니다."},
+		"lane off":    {"Off: FAST_LANE is false.", "꺼짐: FAST_LANE이 false입니다."},
+		"column lane": {"Requests", "요청"}, "column share": {"Share", "비율"},
+		"lane taken": {"answered by the lane", "패스트 레인에서 응답"}, "lane method": {"not a GET", "GET이 아님"},
+		"lane target": {"other form of target or version", "다른 대상 형식 또는 버전"}, "lane field": {"unusual header", "특수한 헤더"},
+		"lane body": {"with a body", "본문 있음"}, "lane size": {"long header", "긴 헤더"},
+		"lane connection": {"other Connection", "다른 Connection"}, "lane path": {"not a room", "룸이 아님"},
+		"lane authorization": {"no bearer token", "Bearer 토큰 없음"}, "lane credential": {"forged credential", "위조된 자격 증명"},
+		"lane repeated": {"repeated header", "반복된 헤더"}, "lane tracing": {"tracing is on", "추적 켜짐"},
+
 		"days hours": {"%dd %02dh", "%d일 %d시간"}, "hours minutes": {"%dh %02dm", "%d시간 %d분"},
 		"minutes seconds": {"%dm %02ds", "%d분 %d초"}, "seconds": {"%ds", "%d초"},
 	}

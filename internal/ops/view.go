@@ -68,6 +68,7 @@ func newView(w words, s Status, ready bool, past Past) view {
 		replicaTable(w, s.Replicas),
 		limitTable(w, s.Limits, past),
 		refusalTable(w, past.Refusals),
+		laneTable(w, s.Lane.On, past.Lane),
 	}
 	return v
 }
