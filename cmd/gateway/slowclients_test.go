@@ -141,8 +141,8 @@ func TestSlowSendersAreClosedAndHinderNobody(t *testing.T) {
 	s.retired(t)
 }
 
-// The catalogue's row D04. By default package proxy's TestAnswerThatIsNotReadIsCutOff has this rule; here it takes the time that
-// each write has.
+// The catalogue's row D04. By default package proxy's TestAnswerThatIsNotReadIsCutOff has this rule, and package lane's
+// TestIdleAndSlowConnectionsAreClosed; here it takes the time that each write has.
 func TestClientsThatDoNotReadAreClosedAndHinderNobody(t *testing.T) {
 	tests.Long(t)
 	t.Parallel() // mostly it waits

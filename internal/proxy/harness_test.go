@@ -217,6 +217,22 @@ type gateway struct {
 	addr    string
 	handler *Proxy
 	logs    *logs
+	lane    *sync.Map // a channel for each client's address, closed when the lane is through with its request
+}
+
+// answerPlain is Proxy.AnswerPlain for the lane.
+func (g *gateway) answerPlain(w *lane.Writer, r *lane.Request) string {
+	over := make(chan struct{})
+	defer close(over)
+	g.lane.Store(r.Peer.String(), over)
+	return g.handler.AnswerPlain(w, r)
+}
+
+// logged waits until the request of a client that has its answer is logged: the lane writes the one before the other.
+func (g *gateway) logged(conn net.Conn) {
+	if over, ok := g.lane.Load(conn.LocalAddr().String()); ok {
+		<-over.(chan struct{})
+	}
 }
 
 // start runs a gateway until the end of the test.
@@ -227,7 +243,7 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { upstreams.Close() })
-	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}}
+	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}, lane: new(sync.Map)}
 	g.issue = func() string { return issueToken(t, upstreams) }
 	o := setup{Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL), lane: *fastLane, Options: Options{
 		GloryTimeout: patience, InterwaterTimeout: patience,
@@ -243,7 +259,7 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	server := httptest.NewUnstartedServer(handler)
 	if g.handler = handler; o.lane {
 		server.Listener = lane.Listen(server.Listener, lane.Options{
-			MaxHeaderBytes: o.MaxHeaderBytes, Answer: handler.AnswerPlain, HandedOver: handler.HandedOver, Refused: handler.Refused,
+			MaxHeaderBytes: o.MaxHeaderBytes, Answer: g.answerPlain, HandedOver: handler.HandedOver, Refused: handler.Refused,
 			WriteTimeout: handler.WriteTimeout(),
 		})
 		server.Config.ConnState = lane.ConnState
@@ -348,7 +364,9 @@ func (g *gateway) raw(t *testing.T, request string) reply {
 	// Not all of it need be taken: some requests are refused by their first lines.
 	_, _ = io.WriteString(conn, request)
 	method, _, _ := strings.Cut(request, " ")
-	return read(t, conn, method)
+	got := read(t, conn, method)
+	g.logged(conn)
+	return got
 }
 
 func (g *gateway) dial(t *testing.T) net.Conn {
