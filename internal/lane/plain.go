@@ -31,8 +31,8 @@ func Reasons() []string {
 // Field is a header line.
 type Field struct{ Name, Value string }
 
-// Request is a plain request, as the package doc has it: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host. It may be used until Options.Answer returns; its
-// strings are never changed.
+// Request is a plain request, as the package doc has it: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host.
+// It may be used until Options.Answer returns; its strings are never changed.
 type Request struct {
 	Target string
 	Host   string
@@ -90,8 +90,8 @@ func (h *head) note(l span, colon int) {
 	h.plain[h.lines-1] = line{span{l.from, l.from + colon}, span{l.from + colon + 1, l.to}}
 }
 
-// read makes a plain request of the whole head that ends at end, or returns why it is none.
-func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
+// notPlain returns why the whole head that ends at end is no plain request's, as far as it is known without its lines.
+func (h *head) notPlain(in []byte, end int) (reason string) {
 	switch method, target := h.method.of(in), h.target.of(in); {
 	case string(method) != "GET":
 		return notGet
@@ -104,6 +104,14 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	case end-h.start > maxPlainHead:
 		return tooLarge
 	}
+	return ""
+}
+
+// read makes a plain request of the whole head that ends at end, or returns why it is none.
+func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
+	if reason := h.notPlain(in, end); reason != "" {
+		return reason
+	}
 	r := &s.request
 	*r = Request{Peer: c.peer, TLS: c.encrypted, conn: c, Fields: s.fields[:h.lines]}
 	text := string(in[h.start:end]) // one allocation: all strings are parts of it
@@ -114,7 +122,7 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 		l := &s.lines[i]
 		f := Field{part(l.name), strings.Trim(part(l.value), " \t")}
 		r.Fields[i] = f
-		switch about(f.Name) {
+		switch about(f.Name, f.Value) {
 		case theRequest:
 		case moreThanRequest:
 			return notPlainField
@@ -125,10 +133,6 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 			r.close = strings.EqualFold(f.Value, "close")
 			if connections > 1 || !r.close && !strings.EqualFold(f.Value, "keep-alive") {
 				return badConnection
-			}
-		case theTrailers:
-			if !strings.EqualFold(f.Value, "trailers") { // Firefox says so; it doesn't matter to an answer that has none
-				return notPlainField
 			}
 		}
 	}
@@ -142,12 +146,11 @@ const (
 	theRequest subject = iota
 	theHost
 	theConnection
-	theTrailers // TE
 	moreThanRequest
 )
 
-// about tells what a header of that name is about.
-func about(name string) subject {
+// about tells what a header is about.
+func about(name, value string) subject {
 	const proxy = "proxy-"
 	switch len(name) { // the names that count have five lengths
 	case len("host"):
@@ -159,8 +162,8 @@ func about(name string) subject {
 			return theConnection
 		}
 	case len("te"):
-		if strings.EqualFold(name, "te") {
-			return theTrailers
+		if strings.EqualFold(name, "te") && !strings.EqualFold(value, "trailers") { // Firefox sends that; an answer without any is right
+			return moreThanRequest
 		}
 	case len("expect"), len("trailer"):
 		for _, other := range [...]string{"expect", "trailer", "upgrade"} {
