@@ -34,6 +34,9 @@ var good = []string{
 	post + "transfer-encoding:Chunked\r\nTrailer: X-Sum\r\n\r\n0\r\nX-Sum:\r\n\r\n",
 	get + "Origin: null\r\nCookie: " + strings.Repeat("a=b; ", 1300) + "\r\n\r\n",
 	get + strings.Repeat("A: b\r\n", 99) + "\r\n",
+	// GETs that aren't plain.
+	get + "Content-Length: 5\r\n\r\nGET /", get + "Content-Length: 0\r\n\r\n", get + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+	get + "X-A: \xed\x95\x9c\r\n\r\n", get + "TE: gzip\r\n\r\n", get + "Connection: close, te\r\n\r\n", get + "Expect: 100-continue\r\n\r\n",
 }
 
 // refused are requests that reach no server, by their heads or by the beginnings of their bodies.
