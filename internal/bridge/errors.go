@@ -18,6 +18,8 @@ var (
 	ErrNoMemberToken = errors.New("no member token")
 	// ErrMemberToken: the member token is malformed, forged, expired, or not accepted by Glory.
 	ErrMemberToken = errors.New("member token not accepted")
+	// ErrExpired: the member token is expired, and nothing else about it is known to be wrong. It wraps ErrMemberToken.
+	ErrExpired = fmt.Errorf("%w: expired", ErrMemberToken)
 	// ErrForbidden: the member is known, but no license admits the request.
 	ErrForbidden = errors.New("no license admits the member")
 	// ErrDenied: the member is on the deny list. It wraps ErrForbidden.

@@ -5,6 +5,7 @@ package bridge
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +57,8 @@ func newLocal(v LocalVerification) *local {
 // verify admits the member of a token that is good in every respect, and remembers it. The error wraps ErrMemberToken.
 func (l *local) verify(t memberToken) (Member, error) {
 	_, err := l.parser.ParseWithClaims(t.raw, jwt.MapClaims{}, func(*jwt.Token) (any, error) { return l.keys, nil })
-	if err != nil {
+	expired := isExpiredAlone(err)
+	if err != nil && !expired {
 		return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 	}
 	// The library takes any number for a time and lets the type of sub pass.
@@ -70,6 +72,9 @@ func (l *local) verify(t memberToken) (Member, error) {
 	if k.subject == "" {
 		return Member{}, fmt.Errorf("%w: no sub", ErrMemberToken)
 	}
+	if expired {
+		return Member{}, ErrExpired
+	}
 	l.known.Add(t.digest, k)
 	return k.first(t), nil
 }
@@ -82,4 +87,20 @@ func (l *local) recall(raw string) (Member, bool) {
 		return Member{}, false
 	}
 	return k.member(raw, digest), true
+}
+
+// isExpiredAlone reports whether the parser has found nothing wrong but the end of the token. The signature is checked before the
+// claims are.
+func isExpiredAlone(err error) bool {
+	if !errors.Is(err, jwt.ErrTokenExpired) {
+		return false
+	}
+	for _, other := range []error{
+		jwt.ErrTokenNotValidYet, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenRequiredClaimMissing, jwt.ErrInvalidType,
+	} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return true
 }

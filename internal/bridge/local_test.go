@@ -183,6 +183,38 @@ func TestLeewayIsExact(t *testing.T) {
 	})
 }
 
+// An app renews what is expired, and logs out what is anything else.
+func TestExpiredIsToldWhereThatAloneIsWrong(t *testing.T) {
+	b := localBridge(t)
+	past, future := `1600000000`, `4102444800`
+	for text, expired := range map[string]bool{
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","exp":`+past+`}`):                    true,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","iat":1500000000,"exp":`+past+`}`):   true,
+		signed(secretB, hs384, `{"sub":"2","iss":"com.smarth","exp":`+past+`}`):                    false,
+		signed(secretA, hs384, `{"sub":"2","iss":"other","exp":`+past+`}`):                         false,
+		signed(secretA, hs384, `{"iss":"com.smarth","exp":`+past+`}`):                              false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","nbf":`+future+`,"exp":`+past+`}`):   false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","iat":`+future+`,"exp":`+past+`}`):   false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","nbf":"x","exp":`+past+`}`):          false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","exp":-1}`):                          false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth"}`):                                   false,
+		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","nbf":`+future+`,"exp":`+future+`}`): false,
+	} {
+		for range 2 { // nothing of it is remembered
+			if _, err := ask(b, text); !errors.Is(err, ErrMemberToken) || errors.Is(err, ErrExpired) != expired {
+				t.Errorf("%s: %v", decoded(strings.Split(text, ".")[1]), err)
+			}
+		}
+	}
+	remote := remoteBridge(t, func(string) (int, error) {
+		t.Error("Glory was called")
+		return 200, nil
+	})
+	if _, err := ask(remote, signed(secretB, hs384, `{"sub":"2","exp":`+past+`}`)); !errors.Is(err, ErrExpired) {
+		t.Errorf("where Glory is asked: %v", err)
+	}
+}
+
 func TestLeewayMayBeNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := localBridge(t, func(v *LocalVerification) { v.Leeway = 0 })

@@ -59,7 +59,7 @@ func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	}
 	now := time.Now()
 	if !expiry.IsZero() && !now.Before(expiry.Add(r.leeway)) {
-		return Member{}, fmt.Errorf("%w: expired", ErrMemberToken)
+		return Member{}, ErrExpired
 	}
 	if end, ok := r.denials.Get(t.digest); ok && now.Before(end) {
 		return Member{}, errDeniedByGlory

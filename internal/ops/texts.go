@@ -63,6 +63,7 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"reason malformed": {"malformed request", "잘못된 요청"},
 		"reason body":      {"body too large or unreadable", "본문 초과 또는 읽기 불가"},
 		"reason header":    {"header too large", "헤더 초과"}, "reason no_route": {"no such route", "없는 경로"},
+		"reason origin": {"preflight of another origin", "허용되지 않은 출처의 사전 요청"},
 		"reason method": {"method not allowed", "허용되지 않는 메서드"}, "reason no_token": {"no member token", "멤버 토큰 없음"},
 		"reason bad_token": {"invalid member token", "잘못된 멤버 토큰"},
 		"reason forbidden": {"no license admits the member", "허용하는 라이선스 없음"},

@@ -45,16 +45,17 @@ func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) 
 	if host := singular(a.claimedHost); host != "" {
 		f.host = host
 	}
-	if proto := strings.ToLower(singular(a.claimedProto)); proto == "http" || proto == "https" {
+	// Of a list the first counts: it is what the client spoke, the others are hops between proxies.
+	first, _, _ := strings.Cut(strings.Join(a.claimedProto, ","), ",")
+	if proto := strings.ToLower(strings.TrimSpace(first)); proto == "http" || proto == "https" {
 		f.proto = proto
 	}
 	hops := strings.Split(strings.Join(a.claimedFor, ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		address, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
+		address := hopAddress(strings.TrimSpace(hop))
+		if !address.IsValid() {
 			break
 		}
-		address = address.Unmap()
 		client = address.String()
 		f.chain = client + ", " + f.chain
 		if !isTrusted(address, trusted) {
@@ -62,6 +63,24 @@ func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) 
 		}
 	}
 	return client, f
+}
+
+// hopAddress is the address of one element of X-Forwarded-For, without the port and brackets that some proxies write; the zero
+// Addr where it has none.
+func hopAddress(hop string) netip.Addr {
+	if at := peerAddress(hop); at.IsValid() {
+		return at
+	}
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		if hop, ok = strings.CutSuffix(inner, "]"); !ok || !strings.Contains(hop, ":") {
+			return netip.Addr{}
+		}
+	}
+	address, err := netip.ParseAddr(hop)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return plainAddress(address)
 }
 
 // peerAddress is the address of a RemoteAddr; the zero Addr where it has none.

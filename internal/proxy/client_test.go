@@ -52,7 +52,17 @@ func TestForwardedHeadersOfTrustedProxiesCount(t *testing.T) {
 		{"an address that breaks logs", []string{"X-Forwarded-For: 5.6.7.8\" x=\""}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
 		{"host and scheme", []string{"X-Forwarded-Host: app.test", "X-Forwarded-Proto: HTTPS"}, "127.0.0.1", "127.0.0.1", "app.test", "https"},
 		{"no scheme of ours", []string{"X-Forwarded-Proto: javascript"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
-		{"two hosts are none", []string{"X-Forwarded-Host: a", "X-Forwarded-Host: b", "X-Forwarded-Proto: https", "X-Forwarded-Proto: http"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
+		{"two hosts are none", []string{"X-Forwarded-Host: a", "X-Forwarded-Host: b"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
+		{"of schemes the first counts", []string{"X-Forwarded-Proto: https,http"}, "127.0.0.1", "127.0.0.1", "gateway.test", "https"},
+		{"of schemes with spaces too", []string{"X-Forwarded-Proto: http , https"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
+		{"two lines of schemes are one list", []string{"X-Forwarded-Proto: https", "X-Forwarded-Proto: http"}, "127.0.0.1", "127.0.0.1", "gateway.test", "https"},
+		{"address and port", []string{"X-Forwarded-For: 203.0.113.7:4711"}, "203.0.113.7", "203.0.113.7, 127.0.0.1", "gateway.test", "http"},
+		{"IPv6 in brackets and port", []string{"X-Forwarded-For: [2001:db8::1]:80"}, "2001:db8::1", "2001:db8::1, 127.0.0.1", "gateway.test", "http"},
+		{"IPv6 in brackets", []string{"X-Forwarded-For: [2001:db8::1]"}, "2001:db8::1", "2001:db8::1, 127.0.0.1", "gateway.test", "http"},
+		{"a trusted hop with its port", []string{"X-Forwarded-For: 5.6.7.8:1, 10.1.1.1:2, [fd00::1]:3"}, "5.6.7.8", "5.6.7.8, 10.1.1.1, fd00::1, 127.0.0.1", "gateway.test", "http"},
+		{"no port of a number", []string{"X-Forwarded-For: 5.6.7.8:x"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
+		{"IPv4 has no brackets", []string{"X-Forwarded-For: [5.6.7.8]"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
+		{"half of the brackets", []string{"X-Forwarded-For: [2001:db8::1"}, "127.0.0.1", "127.0.0.1", "gateway.test", "http"},
 	} {
 		g.do(t, "GET", "/public-api/v1/health", tt.lines...)
 		h := g.Glory.LastRequest().Header

@@ -4,6 +4,7 @@ package proxy
 // declared routes and their methods; and the same permission on every answer, errors among them.
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rs/cors"
+	"golang.org/x/net/http/httpguts"
 
 	"roomgate/internal/upstream"
 )
@@ -29,8 +31,8 @@ func newCrossOrigin(origins []string) *crossOrigin {
 	c := &crossOrigin{known: make(map[string]fields), rules: cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: gloryMethods(), // of all routes; the route table knows each one's
-		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept", "Accept-Language", "X-Request-Id", "traceparent"},
-		ExposedHeaders: []string{"X-Request-Id", "Retry-After", "RateLimit", "RateLimit-Policy"},
+		AllowedHeaders: []string{"*"},  // whatever is asked for is named in the answer; what goes upstream is decided in headers.go
+		ExposedHeaders: []string{"X-Request-Id", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy"},
 		MaxAge:         int((10 * time.Minute).Seconds()),
 	})}
 	c.known[""] = c.ask(nil)
@@ -45,8 +47,28 @@ func (c *crossOrigin) isPreflight(r *http.Request) bool {
 	return c != nil && r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers one whose route is known.
-func (c *crossOrigin) preflight(w *writer, r *http.Request) { c.rules.HandlerFunc(w, r) }
+// preflight answers one whose route is known. What is refused has no permission in its answer, and its reason in the call: a
+// browser tells its page nothing, so log and metrics must.
+func (c *crossOrigin) preflight(w *writer, r *http.Request) {
+	if !areFieldNames(r.Header["Access-Control-Request-Headers"]) {
+		w.fail(fmt.Errorf("preflight: %w", errFieldNames))
+		return
+	}
+	if !c.rules.OriginAllowed(r) {
+		w.call.failure, w.call.refusal = errOrigin, explain(errOrigin).reason
+	}
+	c.rules.HandlerFunc(w, r)
+}
+
+// areFieldNames reports whether the values are lists of names of header fields (RFC 9110 §5.1), or empty.
+func areFieldNames(values []string) bool {
+	for name := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if name = strings.Trim(name, " \t"); name != "" && !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+	}
+	return true
+}
 
 // permit sets on an answer's header what lets the page that asked read it, in place of whatever an upstream has set. origin is
 // the request's Origin.

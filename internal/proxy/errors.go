@@ -9,7 +9,10 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"golang.org/x/text/language"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/fleet"
@@ -20,6 +23,8 @@ import (
 var (
 	errTarget      = errors.New("malformed request target")
 	errOrigins     = errors.New("more than one Origin")
+	errOrigin      = errors.New("preflight: the origin is not in CORS_ALLOWED_ORIGINS")
+	errFieldNames  = errors.New("no names of headers")
 	errHost        = errors.New("malformed host")
 	errBody        = errors.New("request body can't be read")
 	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
@@ -48,17 +53,39 @@ type refusal struct {
 	status     int
 	reason     string        // in metrics and audit events; one of a fixed set
 	body       []byte        // Glory's envelope
+	korean     []byte        // the same in Korean
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
 }
 
+// message is what the client is told, in both languages.
+type message struct{ english, korean string }
+
 // refuse makes a line of the table.
-func refuse(status int, reason, message string) *refusal {
+func refuse(status int, reason string, m message) *refusal {
+	return &refusal{status: status, reason: reason, body: envelope(status, m.english), korean: envelope(status, m.korean)}
+}
+
+// envelope is Glory's form of an error.
+func envelope(status int, message string) []byte {
 	body, _ := json.Marshal(struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}{strconv.Itoa(status), message}) // two strings: can't fail
-	return &refusal{status: status, reason: reason, body: body}
+	return body
+}
+
+// languages are those of the messages; the first is for who prefers neither.
+var languages = language.NewMatcher([]language.Tag{language.English, language.Korean})
+
+// prefersKorean reports whether Accept-Language puts Korean before English.
+func prefersKorean(accepted []string) bool {
+	list := strings.Join(accepted, ",")
+	if !strings.Contains(strings.ToLower(list), "ko") {
+		return false // most requests; the rest is slower
+	}
+	_, i := language.MatchStrings(languages, list)
+	return i == 1
 }
 
 // after sets when asking again may help.
@@ -75,21 +102,35 @@ func (r *refusal) challenging(challenge string) *refusal {
 	return &with
 }
 
-const (
-	unauthorized   = "Full authentication is required to access this resource"
-	refusedGateway = "Room service refused the gateway"
-	tooLate        = "Upstream did not answer in time"
+// inKorean is the same with the other body.
+func (r *refusal) inKorean() *refusal {
+	with := *r
+	with.body = r.korean
+	return &with
+}
+
+// The messages that several lines share.
+var (
+	unauthorized   = message{"Full authentication is required to access this resource", "이 리소스에 접근하려면 인증이 필요합니다"}
+	notAdmitted    = message{"Not admitted", "접근 권한이 없습니다"}
+	notFound       = message{"Not found", "찾을 수 없습니다"}
+	malformed      = message{"Malformed request", "잘못된 형식의 요청입니다"}
+	unreadableBody = message{"Request body can't be read", "요청 본문을 읽을 수 없습니다"}
+	tooMany        = message{"Too many requests", "요청이 너무 많습니다"}
+	tooManyAtOnce  = message{"Too many requests at once", "동시 요청이 너무 많습니다"}
+	refusedGateway = message{"Room service refused the gateway", "룸 서비스가 게이트웨이를 거부했습니다"}
+	tooLate        = message{"Upstream did not answer in time", "업스트림이 제시간에 응답하지 않았습니다"}
 )
 
 // The lines that no sentinel names. The others are in refusals.
 var (
-	refuseMethod      = refuse(405, "method", "Method not allowed")
-	refuseUpstream    = refuse(502, "upstream", "Upstream failed")
+	refuseMethod      = refuse(405, "method", message{"Method not allowed", "허용되지 않는 메서드입니다"})
+	refuseUpstream    = refuse(502, "upstream", message{"Upstream failed", "업스트림 요청이 실패했습니다"})
 	refuseLicense     = refuse(502, "refused_credential", refusedGateway)
-	refuseNoAccess    = refuse(503, "no_credential", "Room service is not available right now")
-	refuseLoginRate   = refuse(429, "login_limit", "Too many requests")
-	refuseAccountRate = refuse(429, "account_limit", "Too many requests")
-	refuseMemberRate  = refuse(429, "member_limit", "Too many requests")
+	refuseNoAccess    = refuse(503, "no_credential", message{"Room service is not available right now", "지금은 룸 서비스를 이용할 수 없습니다"})
+	refuseLoginRate   = refuse(429, "login_limit", tooMany)
+	refuseAccountRate = refuse(429, "account_limit", tooMany)
+	refuseMemberRate  = refuse(429, "member_limit", tooMany)
 )
 
 // refusals is the table. The first line that fits counts.
@@ -97,28 +138,31 @@ var refusals = []struct {
 	err error
 	*refusal
 }{
-	{errTarget, refuse(400, "malformed", "Malformed request path or query")},
-	{errHost, refuse(400, "malformed", "Malformed host")},
-	{errOrigins, refuse(400, "malformed", "Malformed request")},
-	{errRoomBody, refuse(400, "malformed", "A room request has no body")},
-	{errBodySize, refuse(413, "body", "Request body too large")},
-	{errBody, refuse(400, "body", "Request body can't be read")},
-	{errHeaderSize, refuse(431, "header", "Request header too large")},
-	{errNotFound, refuse(404, "no_route", "Not found")},
+	{errTarget, refuse(400, "malformed", message{"Malformed request path or query", "요청 경로 또는 쿼리의 형식이 잘못되었습니다"})},
+	{errHost, refuse(400, "malformed", message{"Malformed host", "호스트의 형식이 잘못되었습니다"})},
+	{errOrigins, refuse(400, "malformed", malformed)},
+	{errOrigin, refuse(204, "origin", message{})}, // without permission, which is all that a browser looks at
+	{errFieldNames, refuse(400, "malformed", malformed)},
+	{errRoomBody, refuse(400, "malformed", message{"A room request has no body", "룸 요청에는 본문을 넣을 수 없습니다"})},
+	{errBodySize, refuse(413, "body", message{"Request body too large", "요청 본문이 너무 큽니다"})},
+	{errBody, refuse(400, "body", unreadableBody)},
+	{errHeaderSize, refuse(431, "header", message{"Request header too large", "요청 헤더가 너무 큽니다"})},
+	{errNotFound, refuse(404, "no_route", notFound)},
 	{bridge.ErrNoMemberToken, refuse(401, "no_token", unauthorized).challenging("Bearer")},
+	{bridge.ErrExpired, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token", error_description="expired"`)},
 	{bridge.ErrMemberToken, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token"`)},
-	{bridge.ErrDenied, refuse(403, "denied", "Not admitted")},
-	{bridge.ErrForbidden, refuse(403, "forbidden", "Not admitted")},
-	{errOverloaded, refuse(503, "overload", "Too many requests at once").after(time.Second)},
-	{upstream.ErrBusy, refuse(503, "overload", "Too many requests at once").after(time.Second)},
-	{upstream.ErrCircuit, refuse(503, "circuit", "Upstream is not available right now").after(upstream.CircuitPause)},
-	{errUnreadable, refuse(502, "upstream", "Upstream's answer can't be read")},
-	{errGuard, refuse(404, "internal", "Not found")},
-	{errPanic, refuse(500, "internal", "Internal error")},
+	{bridge.ErrDenied, refuse(403, "denied", notAdmitted)},
+	{bridge.ErrForbidden, refuse(403, "forbidden", notAdmitted)},
+	{errOverloaded, refuse(503, "overload", tooManyAtOnce).after(time.Second)},
+	{upstream.ErrBusy, refuse(503, "overload", tooManyAtOnce).after(time.Second)},
+	{upstream.ErrCircuit, refuse(503, "circuit", message{"Upstream is not available right now", "지금은 업스트림을 이용할 수 없습니다"}).after(upstream.CircuitPause)},
+	{errUnreadable, refuse(502, "upstream", message{"Upstream's answer can't be read", "업스트림의 응답을 읽을 수 없습니다"})},
+	{errGuard, refuse(404, "internal", notFound)},
+	{errPanic, refuse(500, "internal", message{"Internal error", "내부 오류가 발생했습니다"})},
 	{errRejectedTwo, refuse(502, "refused_credential", refusedGateway).after(time.Second)},
 	{upstream.ErrTimeout, refuse(504, "timeout", tooLate)},
-	{upstream.ErrBody, refuse(400, "body", "Request body can't be read")},
-	{context.Canceled, refuse(statusClientGone, "client_gone", "")},
+	{upstream.ErrBody, refuse(400, "body", unreadableBody)},
+	{context.Canceled, refuse(statusClientGone, "client_gone", message{})},
 	{context.DeadlineExceeded, refuse(504, "timeout", tooLate)},
 }
 
@@ -155,14 +199,17 @@ func rateRefusal(e *fleet.LimitError) *refusal {
 	return refuseMemberRate
 }
 
-// refuse notes in the call that it is answered with err, and returns the answer.
-func (c *call) refuse(err error) (*refusal, fields) {
+// refuse notes in the call that it is answered with err, and returns the answer, in the language that the client prefers.
+func (c *call) refuse(err error, acceptLanguage []string) (*refusal, fields) {
 	refusal := explain(err)
 	c.failure, c.refusal = err, refusal.reason
-	lines := fields{
-		{Name: "Cache-Control", Value: "no-store"}, {Name: "Content-Length", Value: strconv.Itoa(len(refusal.body))},
-		{Name: "Content-Type", Value: "application/json; charset=utf-8"},
+	lines := fields{{Name: "Cache-Control", Value: "no-store"}}
+	if prefersKorean(acceptLanguage) {
+		refusal = refusal.inKorean()
+		lines = append(lines, upstream.Field{Name: "Content-Language", Value: "ko"})
 	}
+	lines = append(lines, upstream.Field{Name: "Content-Length", Value: strconv.Itoa(len(refusal.body))},
+		upstream.Field{Name: "Content-Type", Value: "application/json; charset=utf-8"})
 	if e, ok := errors.AsType[*methodError](err); ok {
 		lines = append(lines, upstream.Field{Name: "Allow", Value: e.allow})
 	}
@@ -181,7 +228,7 @@ func (c *call) refuse(err error) (*refusal, fields) {
 // fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left, or
 // too many clients don't take such answers.
 func (w *writer) fail(err error) {
-	refusal, lines := w.call.refuse(err)
+	refusal, lines := w.call.refuse(err, w.request.Header["Accept-Language"])
 	if refusal.status == statusClientGone || !w.mayAnswer() {
 		panic(http.ErrAbortHandler) // nobody is there to read an answer
 	}

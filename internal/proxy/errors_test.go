@@ -4,6 +4,7 @@ package proxy
 // nothing in it that tells of the inside.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ func TestEveryErrorOverTheWire(t *testing.T) {
 		{"query", nil, "/v1/info?;", nil, 400, "Malformed request path or query", ""},
 		{"no member token", nil, "/v1/info", []string{"Accept: */*"}, 401, unauthorized, "Www-Authenticate: Bearer"},
 		{"bad member token", nil, "/v1/info", []string{"Authorization: Bearer x"}, 401, unauthorized, `Www-Authenticate: Bearer error="invalid_token"`},
+		{"expired", func(g *gateway) { g.authenticate = always(bridge.ErrExpired) }, "/v1/info", nil, 401, unauthorized, `Www-Authenticate: Bearer error="invalid_token", error_description="expired"`},
 		{"two member tokens", nil, "/v1/info", []string{asMember, asMember}, 401, unauthorized, `Www-Authenticate: Bearer error="invalid_token"`},
 		{"no license", func(g *gateway) { g.authorize = always(bridge.ErrForbidden) }, "/v1/info", nil, 403, "Not admitted", ""},
 		{"unknown path", nil, "/v1/auth", nil, 404, "Not found", ""},
@@ -161,5 +163,34 @@ func TestAllCausesOfA401HaveOneBody(t *testing.T) {
 	g.wantNoCalls(t)
 	if got := g.asked("credential"); len(got) > 0 {
 		t.Error("a token was fetched for nobody")
+	}
+}
+
+// Glory's own messages are Korean.
+func TestErrorsAreKoreanForWhoPrefersIt(t *testing.T) {
+	const english, korean = "Not admitted", "접근 권한이 없습니다"
+	g := start(t)
+	g.authorize = always(bridge.ErrForbidden)
+	for accepted, want := range map[string]string{
+		"ko": korean, "ko-KR,ko;q=0.9,en-US;q=0.8": korean, "KO": korean, "fr, ko;q=0.5": korean, "en;q=0.5, ko;q=0.9": korean,
+		"en-US,ko;q=0.9": english, "en": english, "": english, "*": english, "kok": english, "ko;q=0": english, "ko;q=x": english,
+		strings.Repeat("ko-", 2000): english,
+	} {
+		answer := g.get(t, "/v1/info", "Accept-Language: "+accepted)
+		language := answer.header.Get("Content-Language")
+		if body := `{"code":"403","message":"` + want + `"}`; answer.body != body || (language == "ko") != (want == korean) {
+			t.Errorf("%.40q: %s in %q", accepted, answer.body, language)
+		}
+	}
+	g.authorize = nil
+	for target, want := range map[string]string{"/nowhere": "찾을 수 없습니다", "/v1/..": "요청 경로 또는 쿼리의 형식이 잘못되었습니다"} {
+		if answer := g.do(t, "GET", target, "Accept-Language: ko-KR"); !strings.Contains(answer.body, want) {
+			t.Errorf("%s: %s", target, answer.body)
+		}
+	}
+	for _, line := range refusals {
+		if line.status >= 400 && line.status != statusClientGone && (len(line.korean) == 0 || bytes.Equal(line.body, line.korean)) {
+			t.Errorf("%v: %s", line.err, line.korean)
+		}
 	}
 }

@@ -56,7 +56,7 @@ func newMetrics(exemplars bool) *metrics {
 		}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_refusals_total",
-			Help: "Requests that the gateway answered with an error of its own, by reason (malformed, body, header, no_route, method, no_token, " +
+			Help: "Requests that the gateway answered with an error of its own, or a preflight without permission, by reason (malformed, body, header, origin: a preflight's, no_route, method, no_token, " +
 				"bad_token, forbidden, denied, login_limit, account_limit, member_limit, overload, circuit, no_credential, " +
 				"refused_credential, upstream, timeout, client_gone, internal).",
 		}, []string{"reason"}),

@@ -237,7 +237,7 @@ func (h *roomHandler) plain(ctx context.Context, c *plainCall) (*answer, error) 
 
 // failPlain answers with err, or not at all where the client has left.
 func (p *Proxy) failPlain(c *plainCall, w *lane.Writer, r *lane.Request, err error) {
-	refusal, lines := c.refuse(err)
+	refusal, lines := c.refuse(err, c.of(rowOf("Accept-Language")))
 	if c.status = refusal.status; c.status == statusClientGone {
 		return
 	}

@@ -138,7 +138,7 @@ func (t *routeTable) route(r *http.Request, c *call) (*endpoint, error) {
 		return t.lookup(r, r.Method, c)
 	}
 	if _, err := t.lookup(r, r.Header.Get("Access-Control-Request-Method"), c); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("preflight: %w", err)
 	}
 	c.preflight = true
 	return &endpoint{serve: t.origins.preflight}, nil
