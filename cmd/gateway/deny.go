@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,28 +20,55 @@ import (
 
 func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	flags := newFlags("deny SUB|token:HASH [-for 24h]", stderr)
-	ttl := flags.Duration("for", 0, "how long, such as 24h (default until allowed)")
+	var ttl denial
+	flags.Var(&ttl, "for", "how long, such as 24h or 30d (default until allowed)")
 	name, done, err := parseDenied(flags, args)
 	if done || err != nil {
 		return err
-	}
-	if *ttl < 0 {
-		return usageError("-for must not be negative")
 	}
 	if !bridge.CanBeDenied(name) {
 		return usageError("token: wants the SHA-256 of a member JWT, 64 hexadecimal digits")
 	}
 	return withDenyList(ctx, environ, func(list *fleet.DenyList) error {
-		if err := list.Deny(ctx, name, *ttl); err != nil {
+		if err := list.Deny(ctx, name, time.Duration(ttl)); err != nil {
 			return err
 		}
 		until := "until allowed"
-		if *ttl > 0 {
+		if ttl > 0 {
 			until = "for " + ttl.String()
 		}
 		_, err := fmt.Fprintf(stdout, "%s is denied %s; every replica knows within %s\n", bridge.DeniedLabel(name), until, fleet.DenyDelay)
 		return err
 	})
+}
+
+// denial is how long a denial lasts; 0: until allowed.
+type denial time.Duration
+
+// String implements flag.Value.
+func (d *denial) String() string { return time.Duration(*d).String() }
+
+// Set implements flag.Value. It takes a duration in Go's form, with days before it: 24h, 30d, 1d12h.
+func (d *denial) Set(text string) error {
+	days, rest, found := strings.Cut(text, "d")
+	if !found {
+		days, rest = "0", text
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	if err != nil {
+		return errors.New("write it like 24h, 30d or 1d12h")
+	}
+	var more time.Duration
+	if rest != "" {
+		if more, err = time.ParseDuration(rest); err != nil {
+			return errors.New("write it like 24h, 30d or 1d12h")
+		}
+	}
+	if more < 0 || rest == "" && !found {
+		return errors.New("must not be negative or empty")
+	}
+	*d = denial(time.Duration(n)*24*time.Hour + more)
+	return nil
 }
 
 func runAllow(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -102,7 +132,7 @@ func openRedis(cfg *config.Config, timeout time.Duration) (*fleet.Redis, error) 
 
 // withDenyList opens the Redis of the settings for one change or look.
 func withDenyList(ctx context.Context, environ []string, use func(*fleet.DenyList) error) error {
-	cfg, err := config.Load(environ)
+	cfg, err := config.Redis(environ)
 	if err != nil {
 		return err
 	}

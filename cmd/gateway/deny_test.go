@@ -93,9 +93,61 @@ func TestDenyOneTokenAndForAWhile(t *testing.T) {
 	if out, _ := explainFor(t, environ, stands.Glory.MintToken("9", time.Hour), "GET", "/v1/info"); !strings.Contains(out, "result   403: on the deny list") {
 		t.Error(out)
 	}
-	for _, args := range [][]string{{"deny"}, {"deny", "7", "8"}, {"deny", "7", "-for", "x"}, {"deny", "7", "-for", "-1s"}, {"deny", "token:7"}, {"allow"}, {"denied", "7"}} {
+	for _, args := range [][]string{{"deny"}, {"deny", "7", "8"}, {"deny", "7", "-for", "x"}, {"deny", "7", "-for", "-1s"}, {"deny", "7", "-for", "-1d"}, {"deny", "7", "-for", "1d-1h"}, {"deny", "7", "-for", "d"}, {"deny", "7", "-for", "99999d"}, {"deny", "token:7"}, {"allow"}, {"denied", "7"}} {
 		if _, _, status := program(t, environ, args...); status != 2 {
 			t.Errorf("%v: exit status %d, want 2", args, status)
 		}
 	}
+}
+
+// Whoever turns a member away in a hurry has no other setting at hand.
+func TestTheDenyListNeedsRedisSettingsAlone(t *testing.T) {
+	t.Parallel()
+	environ := []string{"REDIS_URL=redis://" + newRedis(t).Addr}
+	for length, want := range map[string]string{"30d": "720h0m0s", "1d12h": "36h0m0s", "90m": "1h30m0s"} {
+		stdout, stderr, status := program(t, environ, "deny", "7", "-for", length)
+		if status != 0 || !strings.Contains(stdout, "7 is denied for "+want) {
+			t.Fatalf("%s: %d %s%s", length, status, stdout, stderr)
+		}
+	}
+	if stdout, stderr, status := program(t, environ, "denied"); status != 0 || !strings.HasPrefix(stdout, "7  20") {
+		t.Errorf("%d %s%s", status, stdout, stderr)
+	}
+	if _, stderr, status := program(t, environ, "allow", "7"); status != 0 {
+		t.Errorf("%d %s", status, stderr)
+	}
+	if _, stderr, status := program(t, nil, "denied"); status != 2 || !strings.Contains(stderr, "REDIS_URL: required") || strings.Contains(stderr, "GLORY") {
+		t.Errorf("without any: %d %s", status, stderr)
+	}
+}
+
+// The token is good, and Glory would say so.
+func TestDeniedMembersDoNotReachGlorysAPIEither(t *testing.T) {
+	t.Parallel()
+	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
+	environ := settings(stands, redisServer.Addr)
+	r := startReplica(t, environ)
+	banned, other := stands.Glory.MintToken("7", time.Hour), stands.Glory.MintToken("8", time.Hour)
+	const api = "/api/v1/check_login"
+	get(t, client, r.url+api, banned).want(t, 200)
+	if _, stderr, status := program(t, environ, "deny", "7"); status != 0 {
+		t.Fatal(stderr)
+	}
+	eventually(t, "the member is denied", func() bool { return get(t, client, r.url+api, banned).status == 403 })
+	before := len(stands.Glory.Requests())
+	if body := get(t, client, r.url+api, banned).want(t, 403).body; body != `{"code":"403","message":"Not admitted"}` {
+		t.Errorf("%s", body)
+	}
+	if got := len(stands.Glory.Requests()); got != before {
+		t.Errorf("Glory saw %d requests", got-before)
+	}
+	get(t, client, r.url+api, other).want(t, 200)
+	get(t, client, r.url+"/public-api/v1/health", banned).want(t, 200)
+
+	digest := sha256.Sum256([]byte(other))
+	if _, stderr, status := program(t, environ, "deny", "token:"+hex.EncodeToString(digest[:])); status != 0 {
+		t.Fatal(stderr)
+	}
+	eventually(t, "the token is denied", func() bool { return get(t, client, r.url+api, other).status == 403 })
+	get(t, client, r.url+api, stands.Glory.MintToken("8", 2*time.Hour)).want(t, 200)
 }

@@ -133,8 +133,22 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.history = ops.NewHistory(registry)
-	g.ops = ops.NewHandler(ops.Options{Ready: g.ready, Status: g.status, Registry: registry, Level: level, History: g.history})
-	return g, g.listen(ctx)
+	if err := g.listen(ctx); err != nil {
+		return nil, err
+	}
+	g.ops = ops.NewHandler(ops.Options{
+		Ready: g.ready, Status: g.status, Registry: registry, Level: level, History: g.history, Loopback: onLoopback(g.admin),
+	})
+	return g, nil
+}
+
+// onLoopback reports whether a listener can be reached from this machine alone. A nil one can't.
+func onLoopback(l net.Listener) bool {
+	if l == nil {
+		return false
+	}
+	at, ok := l.Addr().(*net.TCPAddr)
+	return ok && at.IP.IsLoopback()
 }
 
 // proxyOptions translates settings for the public handler.
@@ -272,6 +286,9 @@ func (g *gateway) serve(ctx context.Context) error {
 	// The operations listener answers to the end, or nobody could see how the drain goes.
 	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}
 	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
+	for _, u := range config.Unknowns(g.environ) {
+		g.log.Warn("no such setting", "name", u.Name, "did_you_mean", u.Meant)
+	}
 
 	group, failed := errgroup.WithContext(ctx)
 	connections := g.lane()

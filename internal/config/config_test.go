@@ -355,3 +355,17 @@ func TestTLSPair(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+func TestRedisAloneIsRead(t *testing.T) {
+	c, err := Redis([]string{"REDIS_URL=redis://r:6379", "REDIS_TIMEOUT=1s", "REDIS_KEY_PREFIX=x:", "GLORY_URL=nonsense", "DRAIN_DELAY=soon"})
+	if err != nil || c.RedisURL.Reveal() != "redis://r:6379" || c.RedisTimeout != time.Second || c.RedisKeyPrefix != "x:" || c.RedisMode != "single" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	_, err = Redis([]string{"REDIS_TIMEOUT=soon", "REDIS_MODE=twin", "GLORY_URL=nonsense"})
+	if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), "REDIS_URL: required") || strings.Contains(err.Error(), "GLORY") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Redis([]string{"REDIS_URL=http://r:6379"}); err == nil || !strings.Contains(err.Error(), "not a Redis URL") {
+		t.Errorf("%v", err)
+	}
+}

@@ -14,8 +14,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Options configures the operations listener. All fields are required.
+// Options configures the operations listener. Fields are required unless said otherwise.
 type Options struct {
+	// Loopback tells that the listener is on a loopback address: then requests for other sites' names are refused. False: they are
+	// answered, as names inside a cluster are many.
+	Loopback bool
 	// Ready reports whether the replica should get traffic, and why not.
 	Ready func() (ready bool, reason string)
 	// Status is called for each /status and /readyz. Its Counters, and those of its Lane, are filled in by the handler.
@@ -38,18 +41,29 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.HandleFunc("GET /status", o.status)
 	mux.HandleFunc("GET /loglevel", o.level)
-	mux.HandleFunc("PUT /loglevel", o.setLevel) // no form and no link can send a PUT from a page of somebody else's
+	mux.Handle("PUT /loglevel", fromThisMachine(http.HandlerFunc(o.setLevel)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // would show arguments
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/debug/pprof/", fromThisMachine(profiles()))
+	var all http.Handler = mux
+	if o.Loopback {
+		all = forThisMachine(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		mux.ServeHTTP(w, r)
+		all.ServeHTTP(w, r)
 	})
+}
+
+// profiles are net/http/pprof's, less the one that would show arguments.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 // readiness is the answer of /readyz.

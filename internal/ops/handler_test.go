@@ -40,6 +40,7 @@ func newListener() *listener {
 func (l *listener) ask(t *testing.T, method, target string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r, w := httptest.NewRequestWithContext(t.Context(), method, target, nil), httptest.NewRecorder()
+	r.RemoteAddr, r.Host = "127.0.0.1:5", "127.0.0.1:9090"
 	for _, line := range headers {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Set(name, value)
@@ -239,6 +240,55 @@ func TestLogFormats(t *testing.T) {
 		output.Close()
 		if !strings.Contains(out.String(), want) || strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("%s: %q", format, out.String())
+		}
+	}
+}
+
+// A page of another site can point its own name at a loopback address, and would read the answers.
+func TestLoopbackListenerAnswersForNoSite(t *testing.T) {
+	for _, loopback := range []bool{true, false} {
+		h := NewHandler(Options{
+			Ready: func() (bool, string) { return true, "" }, Status: func() Status { return Status{} },
+			Registry: NewRegistry("v1", "abc"), Level: new(slog.LevelVar), Loopback: loopback,
+		})
+		for host, local := range map[string]bool{
+			"127.0.0.1:9090": true, "127.0.0.1": true, "[::1]:9090": true, "[::1]": true, "localhost:9090": true, "LOCALHOST": true, "localhost.": true, "10.1.2.3:9": true,
+			"": true, "evil.example": false, "evil.example:9090": false, "localhost.evil.example": false, "127.0.0.1.evil.example": false, "a.localhost": false, "roomgate": false,
+		} {
+			for path, method := range map[string]string{"/status": "GET", "/livez": "GET", "/debug/pprof/symbol": "GET", "/loglevel?level=info": "PUT"} {
+				r, w := httptest.NewRequestWithContext(t.Context(), method, path, nil), httptest.NewRecorder()
+				r.Host, r.RemoteAddr = host, "[::1]:5"
+				h.ServeHTTP(w, r)
+				want := 200
+				if !local && (loopback || method == "PUT" || strings.HasPrefix(path, "/debug")) {
+					want = 403
+				}
+				if w.Code != want {
+					t.Errorf("%s %s for %q, loopback %v: %d, want %d", method, path, host, loopback, w.Code, want)
+				}
+			}
+		}
+	}
+}
+
+func TestProfilesAndChangesAreForPeersOnLoopback(t *testing.T) {
+	l := newListener()
+	for peer, local := range map[string]bool{
+		"127.0.0.1:5": true, "127.3.2.1:5": true, "[::1]:5": true, "[::ffff:127.0.0.1]:5": true, "10.0.0.1:5": false, "[fe80::1%eth0]:5": false, "[::ffff:10.0.0.1]:5": false, "@": false,
+	} {
+		for path, method := range map[string]string{
+			"/debug/pprof/": "GET", "/debug/pprof/symbol": "POST", "/loglevel?level=info": "PUT", "/loglevel": "GET", "/metrics": "GET", "/status": "GET",
+		} {
+			r, w := httptest.NewRequestWithContext(t.Context(), method, path, nil), httptest.NewRecorder()
+			r.RemoteAddr, r.Host = peer, "10.0.0.2:9090"
+			l.ServeHTTP(w, r)
+			want := 200
+			if !local && (method == "PUT" || strings.HasPrefix(path, "/debug")) {
+				want = 403
+			}
+			if w.Code != want {
+				t.Errorf("%s %s from %s: %d, want %d", method, path, peer, w.Code, want)
+			}
 		}
 	}
 }

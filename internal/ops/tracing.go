@@ -34,15 +34,20 @@ func NewTracing(ctx context.Context, environ []string, version string, log *slog
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_…: %w", err)
 	}
-	return newProvider(ctx, sdktrace.WithBatcher(exporter), version)
+	return newProvider(ctx, sdktrace.WithBatcher(exporter), version, log)
 }
 
-// newProvider says who makes the spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
-func newProvider(ctx context.Context, exporter sdktrace.TracerProviderOption, version string) (*sdktrace.TracerProvider, error) {
+// newProvider says who makes the spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win. Of a list of attributes that can't be
+// read the rest is taken, and log is told.
+func newProvider(
+	ctx context.Context, exporter sdktrace.TracerProviderOption, version string, log *slog.Logger,
+) (*sdktrace.TracerProvider, error) {
 	itself, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(attribute.String("service.name", "roomgate"), attribute.String("service.version", version)), resource.WithFromEnv())
-	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	if errors.Is(err, resource.ErrPartialResource) {
+		log.Warn("tracing", "error", "OTEL_RESOURCE_ATTRIBUTES: write name=value,name=value; what can't be read is left out")
+	} else if err != nil {
+		return nil, fmt.Errorf("describe this process: %w", err)
 	}
 	return sdktrace.NewTracerProvider(exporter, sdktrace.WithResource(itself)), nil
 }

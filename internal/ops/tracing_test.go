@@ -64,7 +64,7 @@ func TestSpansSayWhoMakesThem(t *testing.T) {
 	for environ, want := range map[string]string{"": "roomgate", "rooms": "rooms"} {
 		t.Setenv("OTEL_SERVICE_NAME", environ)
 		exported := tracetest.NewInMemoryExporter()
-		provider, err := newProvider(t.Context(), sdktrace.WithSyncer(exported), "v1")
+		provider, err := newProvider(t.Context(), sdktrace.WithSyncer(exported), "v1", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,5 +116,26 @@ func TestVariableThatCannotBeReadIsNotRepeated(t *testing.T) {
 	}
 	if strings.Contains(text, "hidden") {
 		t.Errorf("%q", text)
+	}
+}
+
+func TestAttributesThatCannotBeReadDoNotStopTheStart(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "zone=b,hidden,")
+	var out bytes.Buffer
+	output, exported := NewLogOutput(&out, prometheus.NewRegistry()), tracetest.NewInMemoryExporter()
+	provider, err := newProvider(t.Context(), sdktrace.WithSyncer(exported), "v1", NewLogger(output, "json", slog.LevelInfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := provider.Tracer("t").Start(t.Context(), "s")
+	span.End()
+	output.Close()
+	if text := out.String(); !strings.Contains(text, "OTEL_RESOURCE_ATTRIBUTES: write") || strings.Contains(text, "hidden") {
+		t.Errorf("%q", text)
+	}
+	zone, _ := exported.GetSpans()[0].Resource.Set().Value("zone")
+	service, _ := exported.GetSpans()[0].Resource.Set().Value("service.name")
+	if zone.String() != "b" || service.String() != "roomgate" {
+		t.Errorf("zone %v, service %v", zone, service)
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"sync/atomic"
+
+	"roomgate/internal/bridge"
 )
 
 const (
@@ -19,9 +20,15 @@ const (
 	maxWaitingBodies = 16 << 20
 )
 
+// denier knows who is on the deny list. *bridge.Bridge is one.
+type denier interface {
+	DeniesBearer(authorization []string) bool
+}
+
 // gloryHandler holds back who tries too often, and everything else passes.
 type gloryHandler struct {
 	limiters *limiters
+	denier   denier
 	bodies   atomic.Int64 // bytes of bodies that are being read or held
 	base     *url.URL
 	reverse  *httputil.ReverseProxy
@@ -29,7 +36,7 @@ type gloryHandler struct {
 
 // newGloryHandler passes requests on as they came, but for what belongs to this connection or to the other upstream.
 func newGloryHandler(o Options, limiters *limiters) *gloryHandler {
-	h := &gloryHandler{limiters: limiters, base: o.Glory.Base()}
+	h := &gloryHandler{limiters: limiters, denier: o.Bridge, base: o.Glory.Base()}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        h.rewrite,
 		ModifyResponse: modifyGloryAnswer,
@@ -51,6 +58,10 @@ func (h *gloryHandler) serve(w *writer, r *http.Request) {
 			w.fail(err)
 			return
 		}
+	}
+	if c.route == apiPrefix && h.denier.DeniesBearer(r.Header["Authorization"]) {
+		w.fail(bridge.ErrDenied)
+		return
 	}
 	c.upstream = upstreamGlory
 	h.reverse.ServeHTTP(w, withCall(r, c))
@@ -133,7 +144,7 @@ func readWhole(answer *http.Response) error {
 // keepPrivate marks what Glory answers to one member, where Glory says nothing about it: there are shared caches (nginx for
 // one) that give an answer to whoever asks next, though the request had an Authorization (RFC 9111 §3.5).
 func keepPrivate(answer *http.Response, c *call) {
-	personal := strings.HasPrefix(c.target.path, "/api/") || len(answer.Request.Header["Authorization"]) > 0
+	personal := c.route == apiPrefix || len(answer.Request.Header["Authorization"]) > 0
 	if personal && len(answer.Header["Cache-Control"]) == 0 {
 		answer.Header["Cache-Control"] = []string{"private"}
 	}

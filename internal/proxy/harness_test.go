@@ -78,6 +78,10 @@ func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (br
 	return bridge.Member{Subject: "7"}, nil
 }
 
+func (g *fakeBridge) DeniesBearer(authorization []string) bool {
+	return slices.Equal(authorization, []string{"Bearer denied"})
+}
+
 func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member, _ bridge.Request) (bridge.Grant, error) {
 	g.step("authorize %s", m.Subject)
 	if g.authorize != nil {

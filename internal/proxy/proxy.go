@@ -72,6 +72,7 @@ type Options struct {
 type gatekeeper interface {
 	authorizer
 	credentials
+	denier
 }
 
 // Proxy is the handler of the public listener.

@@ -12,8 +12,11 @@ import (
 	"sync"
 )
 
+// apiPrefix begins Glory's paths for members.
+const apiPrefix = "/api/"
+
 // gloryPrefixes lead to Glory. They are their own patterns in logs and metrics.
-func gloryPrefixes() []string { return []string{"/public-api/", "/api/"} }
+func gloryPrefixes() []string { return []string{"/public-api/", apiPrefix} }
 
 // gloryMethods are the methods that Glory routes take.
 func gloryMethods() []string {
