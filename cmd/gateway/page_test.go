@@ -39,7 +39,7 @@ const (
 	pageRoute = `[...document.querySelectorAll("#routes tbody tr")].find(r => r.textContent.includes("/v1/info"))?`
 	pageRate  = `parseFloat(` + pageRoute + `.children[1].querySelector("b").textContent)`
 	// The median in milliseconds; a dash, which is no number, while nothing was measured.
-	pageP50      = `parseFloat(` + pageRoute + `.children[3].querySelector("b").textContent)`
+	pageP50      = `parseFloat(` + pageRoute + `.children[5].querySelector("b").textContent)`
 	pageIsLive   = `document.body.className === "live"`
 	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
 )
@@ -58,7 +58,7 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	first := look[float64](t, b, pageRate)
 	seen(t, b, "the rate moves", fmt.Sprintf("%s !== %v", pageRate, first))
 	seen(t, b, "the latency is measured", pageP50+" > 0")
-	if heading := look[string](t, b, `document.querySelectorAll("#routes thead th")[3].textContent`); heading != "p50" {
+	if heading := look[string](t, b, `document.querySelectorAll("#routes thead th")[5].textContent`); heading != "p50" {
 		t.Errorf("what was read stands below %q", heading)
 	}
 	stands.Interwater.SetFaults(slowly("/v1/info", 100*time.Millisecond))

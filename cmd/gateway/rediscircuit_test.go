@@ -23,7 +23,15 @@ type redisState struct {
 	Redis struct {
 		State string
 	}
-	Degraded []string
+	Degraded []struct{ Text, Level, Since string }
+}
+
+// told is what is degraded, in words.
+func (s redisState) told() (text string) {
+	for _, d := range s.Degraded {
+		text += d.Text + "\n"
+	}
+	return text
 }
 
 func redisStatus(t *testing.T, r *replica) (s redisState) {
@@ -71,7 +79,7 @@ func TestARefusedDenyListOrRosterLeavesTokensShared(t *testing.T) {
 			replicas := []*replica{startReplica(t, environ), startReplica(t, environ)}
 			for _, r := range replicas {
 				eventually(t, "the refusal is seen", func() bool {
-					told := strings.Join(redisStatus(t, r).Degraded, "\n")
+					told := redisStatus(t, r).told()
 					return !slices.ContainsFunc(tt.degraded, func(text string) bool { return !strings.Contains(told, text) })
 				})
 				get(t, client, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour)).want(t, 200)

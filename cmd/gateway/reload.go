@@ -113,6 +113,8 @@ func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 		return reloadRetry, false
 	}
 	g.reloads.WithLabelValues("ok").Inc()
+	now := time.Now()
+	g.reloaded.Store(&now)
 	g.reloadFailed.Store(false)
 	g.log.Info("secrets were read again")
 	return 0, true

@@ -71,7 +71,9 @@ type gateway struct {
 	hangups      chan os.Signal
 	redisURL     atomic.Pointer[config.Secret]
 	reloads      *prometheus.CounterVec
-	reloadFailed atomic.Bool // the secrets in use are not those in the files
+	reloadFailed atomic.Bool               // the secrets in use are not those in the files
+	reloaded     atomic.Pointer[time.Time] // when secrets were taken over last; nil: not yet
+	troubles     troubles
 }
 
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller

@@ -3,14 +3,10 @@ package main
 // This file gathers what the operations listener tells of the gateway.
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
@@ -36,13 +32,11 @@ func (g *gateway) status() ops.Status {
 		},
 		Redis:    ops.Redis{State: "up"},
 		Lane:     ops.Lane{On: g.cfg.FastLane},
-		Degraded: []string{},
+		Degraded: g.degraded(),
+		Facts:    g.facts(),
 	}
 	if down, reason := g.cache.RedisDown(); down {
 		s.Redis = ops.Redis{State: "down", LastError: reason}
-	}
-	for _, d := range g.degraded() {
-		s.Degraded, s.Reasons = append(s.Degraded, d.text), append(s.Reasons, d.reason)
 	}
 	for _, t := range append(g.tokens(), g.unasked()...) {
 		s.Licenses = append(s.Licenses, ops.License{
@@ -52,84 +46,6 @@ func (g *gateway) status() ops.Status {
 	}
 	s.Limits, s.Replicas = g.limits(), g.replicas()
 	return s
-}
-
-// degradation is something that isn't as it should be, though requests go on.
-type degradation struct {
-	reason string // redis, redis_part, secrets, circuit, verdicts, token, refused_token or log
-	text   string
-}
-
-func (g *gateway) degraded() (all []degradation) {
-	all = append(all, g.redisDegraded()...)
-	if g.reloadFailed.Load() {
-		all = append(all, degradation{"secrets", "changed secrets are not used"})
-	}
-	circuits := g.upstreams.circuits()
-	for _, upstream := range slices.Sorted(maps.Keys(circuits)) {
-		if circuits[upstream] == "open" {
-			all = append(all, degradation{"circuit", upstream + " is failing; its circuit is open"})
-		}
-	}
-	if g.members.VerdictsRunOut() {
-		all = append(all, degradation{"verdicts", "members are let in by verdicts that have run out; Glory can't be asked"})
-	}
-	if g.members.ProfilesRunOut() {
-		all = append(all, degradation{"verdicts", "licenses are chosen by members' profiles that have run out; Glory can't be asked"})
-	}
-	for _, t := range g.tokens() {
-		switch {
-		case t.LastError != "":
-			all = append(all, degradation{"token", fmt.Sprintf("license %s (%s): no new access token: %s", t.license, t.role, t.LastError)})
-		case t.Refused:
-			all = append(all, degradation{"refused_token", fmt.Sprintf("license %s (%s): access token refused", t.license, t.role)})
-		}
-	}
-	if g.output.Dropping() {
-		all = append(all, degradation{"log", "log lines are dropped"})
-	}
-	return all
-}
-
-// redisDegraded tells what Redis doesn't do. Redis is down if it is for tokens: then the rest goes without saying.
-func (g *gateway) redisDegraded() (all []degradation) {
-	down, _ := g.cache.RedisDown()
-	if down {
-		all = append(all, degradation{"redis", "redis is down"})
-	}
-	for _, use := range g.redis.Uses() {
-		if err := use.Refusal(); err != nil {
-			all = append(all, degradation{"redis_part", fmt.Sprintf("redis refuses the %s: %v", use.Name(), err)})
-		} else if err := use.Outage(); err != nil && !down {
-			all = append(all, degradation{"redis_part", fmt.Sprintf("redis fails the %s: %v", use.Name(), err)})
-		}
-	}
-	return all
-}
-
-// degradations reports them as a metric.
-type degradations struct{ of *gateway }
-
-// Describe implements prometheus.Collector.
-func (degradations) Describe(ch chan<- *prometheus.Desc) { ch <- degradedDesc() }
-
-// Collect implements prometheus.Collector.
-func (d degradations) Collect(ch chan<- prometheus.Metric) {
-	counts := map[string]float64{"redis": 0, "redis_part": 0, "secrets": 0, "circuit": 0, "verdicts": 0, "token": 0, "refused_token": 0, "log": 0}
-	for _, found := range d.of.degraded() {
-		counts[found.reason]++
-	}
-	for reason, count := range counts {
-		ch <- prometheus.MustNewConstMetric(degradedDesc(), prometheus.GaugeValue, min(1, count), reason)
-	}
-}
-
-func degradedDesc() *prometheus.Desc {
-	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (redis: it is down, redis_part: it "+
-		"fails or refuses the deny list or something else, secrets: "+
-		"changed ones are not used, circuit: one is open, verdicts: members are let in by "+
-		"verdicts or profiles that have run out, token: a license gets none, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
-		[]string{"reason"}, nil)
 }
 
 // limits is what keeps clients within bounds, by the reason that metrics give for their refusals.
@@ -165,7 +81,26 @@ func (g *gateway) replicas() []ops.Replica {
 			UptimeSeconds: max(0, time.Since(r.Started).Seconds()), SeenSecondsAgo: max(0, time.Since(r.Seen).Seconds()),
 		})
 	}
+	if !slices.ContainsFunc(list, func(r ops.Replica) bool { return r.Self }) { // Redis is down, or knows nothing of it yet
+		self := g.self()
+		list = slices.Insert(list, 0, ops.Replica{
+			Host: self.Host, Version: self.Version, Self: true, UptimeSeconds: max(0, time.Since(self.Started).Seconds()),
+		})
+	}
 	return list
+}
+
+// facts answers what else is asked of a replica.
+func (g *gateway) facts() ops.Facts {
+	f := ops.Facts{Verification: "remote", LastReload: g.reloaded.Load()}
+	if len(g.cfg.GloryJWTSecrets) > 0 {
+		f.Verification = "local"
+	}
+	if g.tls != nil {
+		end := g.tls.Expires()
+		f.TLSExpires = &end
+	}
+	return f
 }
 
 // tokenStatus is where the access token of one license and role stands.

@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -68,12 +69,15 @@ func profiles() http.Handler {
 
 // readiness is the answer of /readyz.
 type readiness struct {
-	Status   string   `json:"status"` // ready, or why not
-	Degraded []string `json:"degraded"`
+	Status   string   `json:"status"`   // ready, or why not
+	Degraded []string `json:"degraded"` // in words; /status tells more
 }
 
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
-	answer := readiness{Status: "ready", Degraded: o.Status().Degraded}
+	answer := readiness{Status: "ready", Degraded: []string{}}
+	for _, d := range o.Status().Degraded {
+		answer.Degraded = append(answer.Degraded, d.Text)
+	}
 	status := http.StatusOK
 	if ready, reason := o.Ready(); !ready {
 		status, answer.Status = http.StatusServiceUnavailable, reason
@@ -85,7 +89,7 @@ func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	s := o.Status()
 	families, err := o.Registry.Gather()
 	if err != nil {
-		s.Degraded = append(s.Degraded, "metrics")
+		s.Degraded = append(s.Degraded, Degradation{Reason: "metrics", Text: "metrics can't be gathered", Level: LevelRisk, Since: time.Now()})
 	} else {
 		s.Counters = counters(families)
 	}

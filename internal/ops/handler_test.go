@@ -19,13 +19,15 @@ import (
 type listener struct {
 	http.Handler
 	reason   string // why it isn't ready; "" is ready
-	degraded []string
+	degraded []Degradation
 	level    *slog.LevelVar
 	registry *prometheus.Registry
 }
 
+var redisIsDown = []Degradation{{Reason: "redis", Text: "redis is down", Level: LevelRisk}}
+
 func newListener() *listener {
-	l := &listener{level: new(slog.LevelVar), registry: NewRegistry("v1", "abc"), degraded: []string{}}
+	l := &listener{level: new(slog.LevelVar), registry: NewRegistry("v1", "abc"), degraded: []Degradation{}}
 	l.Handler = NewHandler(Options{
 		Ready: func() (bool, string) { return l.reason == "", l.reason },
 		Status: func() Status {
@@ -86,7 +88,7 @@ func TestNoAnswerIsKeptOrGuessedAt(t *testing.T) {
 
 func TestLivenessAsksNobody(t *testing.T) {
 	l := newListener()
-	l.reason, l.degraded = "draining", []string{"redis is down"}
+	l.reason, l.degraded = "draining", redisIsDown
 	if body := wantJSON(t, l.ask(t, "GET", "/livez"), 200); body["status"] != "alive" {
 		t.Errorf("%v", body)
 	}
@@ -96,14 +98,14 @@ func TestReadinessTellsTheReasonAndWhatIsDegraded(t *testing.T) {
 	l := newListener()
 	for _, tt := range []struct {
 		reason   string
-		degraded []string
+		degraded []Degradation
 		status   int
 		want     string
 	}{
-		{"", []string{}, 200, `{"degraded":[],"status":"ready"}`},
-		{"", []string{"redis is down"}, 200, `{"degraded":["redis is down"],"status":"ready"}`},
-		{"draining", []string{}, 503, `{"degraded":[],"status":"draining"}`},
-		{"draining", []string{"redis is down"}, 503, `{"degraded":["redis is down"],"status":"draining"}`},
+		{"", nil, 200, `{"degraded":[],"status":"ready"}`},
+		{"", redisIsDown, 200, `{"degraded":["redis is down"],"status":"ready"}`},
+		{"draining", nil, 503, `{"degraded":[],"status":"draining"}`},
+		{"draining", redisIsDown, 503, `{"degraded":["redis is down"],"status":"draining"}`},
 	} {
 		l.reason, l.degraded = tt.reason, tt.degraded
 		body, _ := json.Marshal(wantJSON(t, l.ask(t, "GET", "/readyz"), tt.status))
@@ -157,7 +159,7 @@ func TestStatusAnswersWithoutMetrics(t *testing.T) {
 	l := newListener()
 	l.registry.MustRegister(broken{prometheus.NewDesc("roomgate_broken", "h", nil, nil)})
 	body := wantJSON(t, l.ask(t, "GET", "/status"), 200)
-	if degraded, _ := json.Marshal(body["degraded"]); string(degraded) != `["metrics"]` {
+	if degraded, _ := json.Marshal(body["degraded"]); !strings.Contains(string(degraded), `"reason":"metrics"`) || !strings.Contains(string(degraded), `"level":"risk"`) {
 		t.Errorf("degraded %s", degraded)
 	}
 }

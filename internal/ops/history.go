@@ -52,6 +52,7 @@ type History struct {
 	looks    int
 	kinds    byKind[*track]
 	inFlight float64
+	dropped  float64
 }
 
 // Past is what the last 15 minutes have shown. Metrics that don't exist leave their part empty.
@@ -59,6 +60,7 @@ type Past struct {
 	Routes, Upstreams, Refusals []Series // by name
 	Lane                        []Series // by reason of hand-overs; "" is what the lane has taken
 	InFlight                    float64  // NaN: not known
+	LogDropped                  float64  // lines, since the start
 }
 
 // Series is one name's 15 minutes.
@@ -67,10 +69,13 @@ type Series struct {
 	Now    Point   // over the last 10 s
 	Points []Point // 5 s apart, the oldest first; at most 180
 	Total  float64 // events of the 15 minutes
+	// Minute and Five are the failed answers of the last minute and the last five. Of refusals they mean nothing.
+	Minute, Five Share
 }
 
-// Point is 10 s of a series. Its quantiles are in seconds; NaN where nothing was measured.
-type Point struct{ Rate, P50, P95, P99 float64 }
+// Point is 10 s of a series. Its quantiles are in seconds; NaN where nothing was measured. Failed is the share of failed answers in
+// the minute before; NaN without an answer.
+type Point struct{ Rate, P50, P95, P99, Failed float64 }
 
 // NewHistory returns an empty one. Run fills it.
 func NewHistory(from prometheus.Gatherer) *History {
@@ -102,7 +107,10 @@ func (h *History) Past() Past {
 		}
 		slices.SortFunc(lists[kind], func(a, b Series) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	return Past{Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], Lane: lists[lane], InFlight: h.inFlight}
+	return Past{
+		Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], Lane: lists[lane],
+		InFlight: h.inFlight, LogDropped: h.dropped,
+	}
 }
 
 // look takes one reading of every series.
@@ -113,6 +121,7 @@ func (h *History) look(now time.Time) {
 	defer h.mu.Unlock()
 	h.looks++
 	h.inFlight = inFlight
+	h.dropped = readDropped(families)
 	for kind, readings := range seen {
 		for _, name := range slices.Sorted(maps.Keys(readings)) {
 			t := h.kinds[kind][name]
@@ -151,6 +160,18 @@ func readFamilies(families []*dto.MetricFamily) (seen byKind[*reading], inFlight
 	return seen, inFlight
 }
 
+// readDropped is how many lines of the log were dropped since the start.
+func readDropped(families []*dto.MetricFamily) (dropped float64) {
+	for _, f := range families {
+		if f.GetName() == "roomgate_log_dropped_total" {
+			for _, m := range f.GetMetric() {
+				dropped += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return dropped
+}
+
 // readFamily adds a counter's or a histogram's values to the readings by label.
 func readFamily(into map[string]*reading, f *dto.MetricFamily, label string) {
 	for _, m := range f.GetMetric() {
@@ -169,6 +190,7 @@ func readFamily(into map[string]*reading, f *dto.MetricFamily, label string) {
 // track is one series as it goes on.
 type track struct {
 	recent []reading // of the window, the oldest first
+	tallies
 	points []Point
 	totals []float64 // events counted up to each point
 	base   float64   // events counted before the first point
@@ -180,7 +202,8 @@ func newTrack(first bool, r *reading, now time.Time) *track {
 	if first {
 		return &track{base: r.events}
 	}
-	return &track{recent: []reading{{at: now.Add(-historyEvery)}}}
+	begin := now.Add(-historyEvery)
+	return &track{recent: []reading{{at: begin}}, tallies: tallies{{at: begin}}}
 }
 
 // take adds a reading, and a point if one is due.
@@ -190,6 +213,7 @@ func (t *track) take(r *reading, now time.Time, due bool) {
 		t.recent = slices.Delete(t.recent, 0, len(t.recent)-historyWindow)
 	}
 	t.recent = append(t.recent, *r)
+	t.tallies.add(r)
 	if !due {
 		return
 	}
@@ -203,7 +227,7 @@ func (t *track) take(r *reading, now time.Time, due bool) {
 // now is the point over the window.
 func (t *track) now() Point {
 	first, last := t.recent[0], t.recent[len(t.recent)-1]
-	p := Point{P50: quantile(.5, first, last), P95: quantile(.95, first, last), P99: quantile(.99, first, last)}
+	p := Point{P50: quantile(.5, first, last), P95: quantile(.95, first, last), P99: quantile(.99, first, last), Failed: t.over(shortWindow).Of()}
 	if took := last.at.Sub(first.at).Seconds(); took > 0 {
 		p.Rate = max(0, last.events-first.events) / took
 	}
@@ -212,5 +236,5 @@ func (t *track) now() Point {
 
 func (t *track) series(name string) Series {
 	last := t.recent[len(t.recent)-1]
-	return Series{Name: name, Now: t.now(), Points: slices.Clone(t.points), Total: max(0, last.events-t.base)}
+	return Series{Name: name, Now: t.now(), Points: slices.Clone(t.points), Total: max(0, last.events-t.base), Minute: t.over(shortWindow), Five: t.over(longWindow)}
 }

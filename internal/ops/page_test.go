@@ -23,6 +23,9 @@ import (
 // evil stands where a name or an error of somebody else's is shown.
 const evil = `<img src=x onerror="alert(1)">`
 
+// sinceThen is when everything began.
+var sinceThen = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
 // troubled is a status with something in every part of the page.
 func troubled() Status {
 	return Status{
@@ -36,7 +39,11 @@ func troubled() Status {
 		Lane:      Lane{On: true},
 		Limits:    []Limit{{"login_limit", "LOGIN_RATE_LIMIT", "0"}, {"overload", "MAX_IN_FLIGHT", "4096"}},
 		Replicas:  []Replica{{ID: "ABCDEFGH", Host: evil, Version: "v1", UptimeSeconds: 90061, Self: true}},
-		Degraded:  []string{"redis is down", "token", "circuit"}, Reasons: []string{"redis", "token", "circuit"},
+		Degraded: []Degradation{
+			{Reason: "circuit", Subject: "interwater", Text: "circuit", Level: LevelDown, Since: sinceThen},
+			{Reason: "token", Subject: evil, Text: "token", Level: LevelDown, Since: sinceThen},
+			{Reason: "redis", Text: "redis is down", Level: LevelRisk, Since: sinceThen},
+		},
 	}
 }
 
@@ -67,9 +74,9 @@ func visit(h http.Handler, path string, headers ...string) *httptest.ResponseRec
 func TestThePageSaysEverythingWithoutAScript(t *testing.T) {
 	h := troubledHandler()
 	for lang, want := range map[string][]string{
-		"en": {"Degraded", "Redis is down", "circuit open: interwater", "no new access token: ", "up 1h 02m", "1m 01s", "58m 59s",
+		"en": {"✕ Down: members get errors", "Redis is down (since 03:04:05 UTC)", "circuit open: interwater", "no new access token: ", "figures of this replica", "up 1h 02m", "1m 01s", "58m 59s",
 			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "answered by the lane", "75 %", "not a GET", "<html lang=\"en\">"},
-		"ko": {"성능 저하", "Redis 연결 끊김", "서킷 열림: interwater", "가동 1시간 2분", "1분 1초", "58분 59초",
+		"ko": {"✕ 장애: 회원 요청이 실패하고 있습니다", "03:04:05 UTC부터", "Redis 연결 끊김", "서킷 열림: interwater", "가동 1시간 2분", "1분 1초", "58분 59초",
 			"라이선스 거부됨", "꺼짐", "4,096", "잘못된 멤버 토큰", "1일 1시간", "패스트 레인에서 응답", "<html lang=\"ko\">"},
 	} {
 		w := visit(h, "/?lang="+lang)
@@ -240,7 +247,7 @@ func TestTheStreamSendsTheWholeViewEachSecond(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &v); err != nil {
 				t.Fatal(err)
 			}
-			if v.State.Text != "성능 저하" || len(v.Tables) != 8 || len(v.Problems) != 3 {
+			if v.State.Text != "✕ 장애: 회원 요청이 실패하고 있습니다" || len(v.Tables) != 9 || len(v.Problems) != 3 {
 				t.Errorf("%+v", v)
 			}
 		}

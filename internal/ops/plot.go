@@ -63,10 +63,11 @@ func most(points []Point, of func(Point) float64) float64 {
 	return top
 }
 
-func rateOf(p Point) float64 { return p.Rate }
-func p50Of(p Point) float64  { return p.P50 }
-func p95Of(p Point) float64  { return p.P95 }
-func p99Of(p Point) float64  { return p.P99 }
+func rateOf(p Point) float64   { return p.Rate }
+func failedOf(p Point) float64 { return p.Failed }
+func p50Of(p Point) float64    { return p.P50 }
+func p95Of(p Point) float64    { return p.P95 }
+func p99Of(p Point) float64    { return p.P99 }
 
 // ratePlot draws events per second.
 func ratePlot(w words, points []Point) *plot {
@@ -88,6 +89,16 @@ func latencyPlot(w words, points []Point) *plot {
 	}
 	if p.Lines[0] != "" {
 		p.Peak = w.latency(top)
+	}
+	return p
+}
+
+// errorPlot draws the share of failed answers; nothing where none has failed.
+func errorPlot(w words, points []Point) *plot {
+	top := most(points, failedOf)
+	p := &plot{Lines: []string{outline(points, failedOf, top)}, Label: w.Say("peak", w.Say("column errors"), w.percent(top))}
+	if top > 0 {
+		p.Peak = w.percent(top)
 	}
 	return p
 }

@@ -13,6 +13,7 @@ import (
 type reading struct {
 	at     time.Time
 	events float64 // of the counter
+	share  Share   // of them
 	// Observations of the histogram: how many up to each bound, and all.
 	bounds, upTo []float64
 	observed     float64
@@ -23,6 +24,7 @@ func (r *reading) add(m *dto.Metric) {
 	r.events += m.GetCounter().GetValue()
 	histogram := m.GetHistogram()
 	if histogram == nil {
+		r.share.count(m)
 		return
 	}
 	var bounds, upTo []float64

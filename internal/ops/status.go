@@ -2,6 +2,8 @@ package ops
 
 // This file is the shape of /status.
 
+import "time"
+
 // Status is the state of one replica.
 type Status struct {
 	Version       string             `json:"version"`
@@ -12,12 +14,37 @@ type Status struct {
 	Redis         Redis              `json:"redis"`
 	Lane          Lane               `json:"lane"`
 	Limits        []Limit            `json:"limits"`
-	Replicas      []Replica          `json:"replicas"` // seen in Redis; empty while it is down
-	Degraded      []string           `json:"degraded"` // reasons; empty when all is well
+	Replicas      []Replica          `json:"replicas"` // seen in Redis; this one alone while it is down
+	Degraded      []Degradation      `json:"degraded"` // empty when all is well
 	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
-	// Reasons are the kinds of what Degraded tells, for the status page, which has its own words for them: redis,
-	// redis_part, secrets, circuit, verdicts, token, refused_token or log.
-	Reasons []string `json:"-"`
+	Facts         Facts              `json:"facts"`
+}
+
+// The levels of a degradation.
+const (
+	LevelDown = "down" // members fail
+	LevelRisk = "risk" // members are served, but something is missing
+)
+
+// Degradation is something that isn't as it should be.
+type Degradation struct {
+	// Reason is its kind, as in roomgate_degraded: answers, calls, redis, redis_part, secrets, circuit, verdicts, token,
+	// refused_token, log or metrics.
+	Reason string `json:"reason"`
+	// Subject is what it is about, a route for one; "" where the reason says it all.
+	Subject string    `json:"subject,omitempty"`
+	Text    string    `json:"text"`
+	Level   string    `json:"level"` // LevelDown or LevelRisk
+	Since   time.Time `json:"since"`
+	// Share of the answers or calls that failed; 0 for other reasons.
+	Share float64 `json:"share,omitempty"`
+}
+
+// Facts is what else an operator asks of a replica.
+type Facts struct {
+	Verification string     `json:"verification"`          // of members: local or remote
+	TLSExpires   *time.Time `json:"tls_expires,omitempty"` // the end of the certificate that is served; nil without TLS
+	LastReload   *time.Time `json:"last_reload,omitempty"` // of secrets, when it went well; nil: none was due
 }
 
 // Limit is a limit of the public listener.

@@ -3,8 +3,12 @@ package ops
 // This file lays out the status page's tables.
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // newTable is one without rows. A column's kind is the letter before its name: t for text, n for numbers, p for plots.
@@ -19,14 +23,18 @@ func newTable(w words, id string, columns ...string) table {
 
 // traffic is rates and latencies by name.
 func traffic(w words, id, label string, list []Series) table {
-	t := newTable(w, id, "t "+label, "n rate", "p rates", "n p50", "n p95", "n p99", "p latencies")
+	t := newTable(w, id, "t "+label, "n rate", "p rates", "n errors", "p failures", "n p50", "n p95", "n p99", "p latencies")
 	for _, s := range list {
 		name := s.Name
 		if name == "none" {
 			name = w.Say("no route")
 		}
+		errors := errorCell(w, s.Minute)
+		if worst := most(s.Points, failedOf); worst > 0 {
+			errors.Note = w.Say("worst minute", w.percent(worst))
+		}
 		t.Rows = append(t.Rows, []cell{
-			{Text: name}, {Text: w.rate(s.Now.Rate)}, {Plot: ratePlot(w, s.Points)},
+			{Text: name}, {Text: w.rate(s.Now.Rate)}, {Plot: ratePlot(w, s.Points)}, errors, {Plot: errorPlot(w, s.Points)},
 			{Text: w.latency(s.Now.P50)}, {Text: w.latency(s.Now.P95)}, {Text: w.latency(s.Now.P99)}, {Plot: latencyPlot(w, s.Points)},
 		})
 	}
@@ -43,7 +51,11 @@ func licenseTable(w words, list []License) table {
 		if l.LastError != "" {
 			failure = cell{Text: w.known("error", l.LastError), Mood: "bad"}
 		}
-		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, state(w, l.State), age, expiry, failure})
+		standing := state(w, l.State)
+		if l.State == "failing" && l.ExpiresInSeconds > 0 {
+			standing.Mood = "warn" // the present token serves on
+		}
+		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, standing, age, expiry, failure})
 	}
 	return t
 }
@@ -125,6 +137,44 @@ func replicaTable(w words, list []Replica) table {
 	}
 	return t
 }
+
+// factTable answers what else an operator asks.
+func factTable(w words, s Status, past Past) table {
+	t := newTable(w, "facts", "t fact", "t value")
+	row := func(name string, value cell) { t.Rows = append(t.Rows, []cell{{Text: w.Say("fact " + name)}, value}) }
+	row("verification", cell{Text: w.known("verification", s.Facts.Verification)})
+	if end := s.Facts.TLSExpires; end != nil {
+		left := time.Until(*end)
+		c := cell{Text: end.UTC().Format(time.DateOnly), Note: w.span(left.Seconds())}
+		if left < certificateSoon {
+			c.Mood = "warn"
+		}
+		row("certificate", c)
+	}
+	reload := cell{Text: "–"}
+	if at := s.Facts.LastReload; at != nil {
+		reload.Text = w.Say("ago", w.span(time.Since(*at).Seconds()))
+	}
+	row("reload", reload)
+	dropped := cell{Text: w.count(past.LogDropped)}
+	if past.LogDropped > 0 {
+		dropped.Mood = "warn"
+	}
+	row("dropped", dropped)
+	versions := map[string]bool{s.Version: true}
+	for _, r := range s.Replicas {
+		versions[r.Version] = true
+	}
+	mix := cell{Text: strings.Join(slices.Sorted(maps.Keys(versions)), ", ")}
+	if len(versions) > 1 {
+		mix.Mood = "warn"
+	}
+	row("versions", mix)
+	return t
+}
+
+// certificateSoon is when there is still time to renew one.
+const certificateSoon = 14 * 24 * time.Hour
 
 // inFlight is the requests being served, where that is measured.
 func (w words) inFlight(past Past) string {

@@ -3,11 +3,7 @@ package ops
 // This file puts what the status page shows into words: the same value is rendered by the page's template at first, and
 // sent to its script from then on. So there is one place that formats, and a script that only sets texts.
 
-import (
-	"slices"
-	"strings"
-	"time"
-)
+import "time"
 
 // view is everything on the page that changes.
 type view struct {
@@ -51,14 +47,8 @@ type cell struct {
 // newView describes a moment.
 func newView(w words, s Status, ready bool, past Past) view {
 	v := view{About: about(w, s), AsOf: w.Say("as of", time.Now().UTC().Format(time.TimeOnly))}
-	v.State = cell{Text: w.Say("well"), Mood: "good"}
+	v.State = headline(w, s, ready)
 	v.Problems = problems(w, s)
-	switch {
-	case !ready:
-		v.State = cell{Text: w.Say("draining"), Mood: "warn"}
-	case len(s.Reasons) > 0:
-		v.State = cell{Text: w.Say("degraded"), Mood: "bad"}
-	}
 	v.Tiles = tiles(w, s, past)
 	v.Tables = []table{
 		traffic(w, "routes", "route", past.Routes),
@@ -66,6 +56,7 @@ func newView(w words, s Status, ready bool, past Past) view {
 		licenseTable(w, s.Licenses),
 		dependencyTable(w, s),
 		replicaTable(w, s.Replicas),
+		factTable(w, s, past),
 		limitTable(w, s.Limits, past),
 		refusalTable(w, past.Refusals),
 		laneTable(w, s.Lane.On, past.Lane),
@@ -73,33 +64,44 @@ func newView(w words, s Status, ready bool, past Past) view {
 	return v
 }
 
-// problems says what isn't as it should be, each once, with whom it concerns.
+// headline answers whether members are served. Each level has a mark and a word of its own beside its colour.
+func headline(w words, s Status, ready bool) cell {
+	c := cell{Text: w.Say("well"), Mood: "good"}
+	for _, d := range s.Degraded {
+		if d.Level == LevelDown {
+			c = cell{Text: w.Say("down"), Mood: "bad"}
+			break
+		}
+		c = cell{Text: w.Say("risk"), Mood: "warn"}
+	}
+	if !ready {
+		c.Text = w.Say("draining") + " · " + c.Text
+		if c.Mood == "good" {
+			c.Mood = "warn"
+		}
+	}
+	return c
+}
+
+// problems says what isn't as it should be, with whom it concerns and since when.
 func problems(w words, s Status) []string {
 	list := []string{}
-	for _, reason := range slices.Compact(slices.Sorted(slices.Values(s.Reasons))) {
-		var whom []string
-		for _, u := range s.Upstreams {
-			if reason == "circuit" && u.Circuit == "open" {
-				whom = append(whom, u.Name)
-			}
+	for _, d := range s.Degraded {
+		text := w.known("problem", d.Reason)
+		if d.Subject != "" {
+			text += ": " + w.known("subject", d.Subject)
 		}
-		for _, l := range s.Licenses {
-			if reason == "token" && l.LastError != "" && !slices.Contains(whom, l.Name) {
-				whom = append(whom, l.Name)
-			}
+		if d.Share > 0 {
+			text += " " + w.percent(d.Share)
 		}
-		text := w.known("problem", reason)
-		if len(whom) > 0 {
-			text += ": " + strings.Join(whom, ", ")
-		}
-		list = append(list, text)
+		list = append(list, text+" ("+w.Say("since", d.Since.UTC().Format(time.TimeOnly))+")")
 	}
 	return list
 }
 
-// about says which replica this is.
+// about says whose figures these are.
 func about(w words, s Status) string {
-	text := w.Say("version", s.Version) + " · " + w.Say("about", w.span(s.UptimeSeconds))
+	text := w.Say("one of", max(1, len(s.Replicas))) + " · " + w.Say("version", s.Version) + " · " + w.Say("about", w.span(s.UptimeSeconds))
 	for _, r := range s.Replicas {
 		if r.Self && r.Host != "" {
 			text = r.Host + " · " + text
@@ -109,9 +111,11 @@ func about(w words, s Status) string {
 }
 
 func tiles(w words, s Status, past Past) []tile {
-	rate, refused, closed, usable := 0.0, 0.0, 0, 0
+	rate, refused, closed := 0.0, 0.0, 0
+	var minute, five Share
 	for _, r := range past.Routes {
 		rate += r.Now.Rate
+		minute, five = minute.plus(r.Minute), five.plus(r.Five)
 	}
 	for _, r := range past.Refusals {
 		refused += r.Total
@@ -121,20 +125,44 @@ func tiles(w words, s Status, past Past) []tile {
 			closed++
 		}
 	}
-	for _, l := range s.Licenses {
-		if l.ExpiresInSeconds > 0 {
-			usable++
-		}
-	}
 	redis := state(w, s.Redis.State)
 	return []tile{
 		{w.Say("requests"), cell{Text: w.Say("per second", w.rate(rate))}, w.Say("in flight") + " " + w.inFlight(past)},
+		{w.Say("failed"), errorCell(w, minute), w.Say("five minutes", w.percent(five.Of()))},
 		{w.Say("refused"), cell{Text: w.count(refused)}, w.Say("15 minutes")},
-		{w.Say("tokens"), cell{Text: w.Say("of all", usable, len(s.Licenses))}, ""},
+		{w.Say("tokens"), tokensCell(w, s.Licenses), ""},
 		{w.Say("redis"), redis, s.Redis.LastError},
 		{w.Say("circuits"), state(w, worst(s.Upstreams)), w.Say("of all", closed, len(s.Upstreams)) + " " + w.Say("state closed")},
 		{w.Say("replicas"), cell{Text: w.count(float64(len(s.Replicas)))}, ""},
 	}
+}
+
+// tokensCell is how many licenses have a token, coloured where one fails.
+func tokensCell(w words, list []License) cell {
+	usable, mood := 0, ""
+	for _, l := range list {
+		switch {
+		case l.ExpiresInSeconds > 0:
+			usable++
+			if l.LastError != "" && mood == "" {
+				mood = "warn"
+			}
+		case l.LastError != "":
+			mood = "bad"
+		}
+	}
+	return cell{Text: w.Say("of all", usable, len(list)), Mood: mood}
+}
+
+// errorCell is a share of failed answers.
+func errorCell(w words, s Share) cell {
+	c := cell{Text: w.percent(s.Of())}
+	if s.Failed >= failingCount && s.Of() >= failingShare {
+		c.Mood = "bad"
+	} else if s.Failed > 0 {
+		c.Mood = "warn"
+	}
+	return c
 }
 
 // worst is open if some circuit is, and else not closed if some isn't.
@@ -154,9 +182,9 @@ func state(w words, name string) cell {
 	switch name {
 	case "fresh", "up", "closed":
 		c.Mood = "good"
-	case "due", "half-open":
+	case "due", "half-open", "down": // without Redis members are served
 		c.Mood = "warn"
-	case "failing", "down", "open":
+	case "failing", "open":
 		c.Mood = "bad"
 	}
 	return c

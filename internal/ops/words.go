@@ -62,6 +62,21 @@ func (w words) rate(n float64) string {
 	return w.numbers.Sprint(number.Decimal(n, number.MaxFractionDigits(digits), number.MinFractionDigits(digits)))
 }
 
+// percent writes a share, or a dash for none. What isn't nothing isn't written as 0.
+func (w words) percent(share float64) string {
+	digits := 0
+	switch {
+	case math.IsNaN(share):
+		return "–"
+	case share > 0 && share < .0995:
+		digits = 1
+	}
+	if share > 0 {
+		share = max(share, .001)
+	}
+	return w.numbers.Sprint(number.Decimal(share*100, number.MaxFractionDigits(digits))) + "%"
+}
+
 // latency writes seconds in milliseconds, or a dash for what wasn't measured.
 func (w words) latency(seconds float64) string {
 	if math.IsNaN(seconds) {

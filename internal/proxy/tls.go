@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Certificate is the TLS pair in use, from two PEM files. It is safe for concurrent use.
@@ -33,6 +34,9 @@ func (c *Certificate) Reload() error {
 	c.pair.Store(&pair)
 	return nil
 }
+
+// Expires is when the certificate in use ends.
+func (c *Certificate) Expires() time.Time { return c.pair.Load().Leaf.NotAfter } // LoadX509KeyPair sets Leaf
 
 // suites are what TLS 1.2 is spoken with: forward secret, and authenticated as they encrypt (AEAD). Go's default offers CBC to
 // the oldest clients too. TLS 1.3 has none but such.
