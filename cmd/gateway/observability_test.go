@@ -83,7 +83,7 @@ func everyMetric(t *testing.T) string {
 func TestEveryMetricOfAlertsAndDashboardExists(t *testing.T) {
 	t.Parallel()
 	kind := kinds(everyMetric(t))
-	for _, file := range []string{"alerts.yaml", "alerts_test.yaml", "dashboard.json"} {
+	for _, file := range []string{"alerts.yaml", "alerts_test.yaml", "objectives_test.yaml", "dashboard.json"} {
 		named := regexp.MustCompile(`\b(roomgate|go|process)_\w+`).FindAllString(readText(t, observability+file), -1)
 		slices.Sort(named)
 		for _, name := range slices.Compact(named) {
@@ -109,11 +109,11 @@ func TestMetricsPassPromtoolsCheck(t *testing.T) {
 func TestAlertsFireInTheirRuleTests(t *testing.T) {
 	t.Parallel()
 	promtool(t, "", "check", "config", "prometheus.yaml") // and its rules
-	promtool(t, "", "test", "rules", "alerts_test.yaml")
+	promtool(t, "", "test", "rules", "alerts_test.yaml", "objectives_test.yaml")
 }
 
 func TestEveryAlertHasAFiringAndAQuietCase(t *testing.T) {
-	cases := readText(t, observability+"alerts_test.yaml")
+	cases := readText(t, observability+"alerts_test.yaml") + readText(t, observability+"objectives_test.yaml")
 	for _, alert := range alerts(t) {
 		if !strings.Contains(cases, "alertname: "+alert+", exp_alerts: []") {
 			t.Errorf("no case in which %s is quiet", alert)
@@ -169,7 +169,7 @@ func TestEveryAlertHasItsSection(t *testing.T) {
 		if !slices.Contains(sections, alert) {
 			t.Errorf("docs/operations.md has no section %s", alert)
 		}
-		if link := "runbook_url: docs/operations.md#" + strings.ToLower(alert) + "\n"; !strings.Contains(rules, link) {
+		if link := `runbook_url: "{{ $externalLabels.runbooks }}docs/operations.md#` + strings.ToLower(alert) + "\"\n"; !strings.Contains(rules, link) {
 			t.Errorf("no %s", link)
 		}
 		for _, part := range []string{"**Means.**", "**Look.**", "**Do.**"} {
