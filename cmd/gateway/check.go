@@ -24,8 +24,9 @@ type probe struct {
 	run  func(ctx context.Context) []finding
 }
 
-func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	flags := newFlags("check [-json]", stderr)
+// runCheck reads a member JWT from stdin, if there is one.
+func runCheck(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
+	flags := newFlags("check [-json] [< member-jwt]", stderr)
 	asJSON := flags.Bool("json", false, "print JSON")
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
@@ -34,7 +35,8 @@ func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if err != nil {
 		return refuseSettings(err, environ, *asJSON, stdout, stderr)
 	}
-	findings := runProbes(ctx, probes(cfg, environ), newProgress(stderr))
+	token := firstLine(stdin)
+	findings := runProbes(ctx, probes(cfg, environ, token), newProgress(stderr))
 	veil(findings, cfg)
 	if *asJSON {
 		return reportJSON(stdout, findings)
@@ -42,8 +44,8 @@ func runCheck(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	return report(stdout, findings)
 }
 
-// probes are all, in the order of the table.
-func probes(cfg *config.Config, environ []string) []probe {
+// probes are all, in the order of the table. token is a member's; "" is none.
+func probes(cfg *config.Config, environ []string, token string) []probe {
 	one := func(check func(context.Context) finding) func(context.Context) []finding {
 		return func(ctx context.Context) []finding { return []finding{check(ctx)} }
 	}
@@ -65,6 +67,7 @@ func probes(cfg *config.Config, environ []string) []probe {
 	list = append(list,
 		probe{"redis", func(ctx context.Context) []finding { return checkRedis(ctx, cfg) }},
 		probe{"glory", glory.check},
+		probe{"member token", one(func(ctx context.Context) finding { return checkMember(ctx, cfg, token) })},
 		probe{"interwater", interwater.check})
 	for _, l := range licenses(cfg) {
 		list = append(list, probe{"license " + l.Name, one(func(ctx context.Context) finding { return checkLicense(ctx, cfg, l) })})

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -74,7 +75,7 @@ func TestCheckOfHealthyDependencies(t *testing.T) {
 	want(t, environ)
 	stdout, stderr, status := program(t, environ, "check")
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if strings.Join(strings.Fields(lines[0]), " ") != "CHECK RESULT TIME DETAIL" || len(lines) != 12 || status != 0 || stderr != "" {
+	if strings.Join(strings.Fields(lines[0]), " ") != "CHECK RESULT TIME DETAIL" || len(lines) != 13 || status != 0 || stderr != "" {
 		t.Errorf("%d, stderr %q:\n%s", status, stderr, stdout)
 	}
 	for _, line := range lines[1:] {
@@ -115,9 +116,11 @@ func TestCheckOfRedis(t *testing.T) {
 			{"redis eviction", warning, "allkeys-lru", "and the deny list may be dropped: set maxmemory-policy noeviction"}}},
 		"evicts what ends": {newRedis(t, "--maxmemory-policy", "volatile-ttl").Addr, nil, []expected{
 			{"redis eviction", warning, "volatile-ttl (maxmemory is not set", "access tokens and limits' counts may be dropped"}}},
-		"no CONFIG":       {acl("-config"), nil, nil},
-		"no CONFIG, INFO": {acl("-config", "-info"), nil, []expected{{"redis eviction", warning, "unknown", "where this Redis is managed"}}},
-		"no scripts":      {acl("-eval", "-evalsha"), nil, []expected{{"redis writes", failed, "NOPERM", "scripts"}}},
+		"no CONFIG":              {acl("-config"), nil, nil},
+		"no CONFIG, INFO":        {acl("-config", "-info"), nil, []expected{{"redis eviction", warning, "unknown", "where this Redis is managed"}}},
+		"no scripts":             {acl("-eval", "-evalsha"), nil, []expected{{"redis writes", failed, "NOPERM", "scripts"}}},
+		"no TLS":                 {"", []string{"REDIS_URL=rediss://" + newRedis(t).Addr, "REDIS_TIMEOUT=200ms"}, []expected{{"redis", failed, "", "should REDIS_URL begin with redis://"}}},
+		"no TLS, and a password": {"", []string{"REDIS_URL=rediss://:right@" + locked.Addr, "REDIS_TIMEOUT=200ms"}, []expected{{"redis", failed, "", "should REDIS_URL begin with redis://"}}},
 		"not a cluster": {newRedis(t).Addr, []string{"REDIS_MODE=cluster"}, []expected{
 			{"redis", failed, "", "the server is single: set REDIS_MODE=single"}}},
 		"no sentinel": {newRedis(t).Addr + "?master_name=m", []string{"REDIS_MODE=sentinel"}, []expected{
@@ -148,6 +151,59 @@ func TestCheckOfRedisesOfSeveralServers(t *testing.T) {
 	}
 	want(t, settings(stands, "", "REDIS_MODE=cluster", "REDIS_URL="+c.url()),
 		expected{"redis eviction", warning, "allkeys-random", "noeviction"})
+}
+
+// A wrong secret of member tokens shows in nothing else.
+func TestCheckTriesAMemberToken(t *testing.T) {
+	t.Parallel()
+	stands, redisServer := newStands(t), newRedis(t)
+	token := stands.Glory.MintToken("1", time.Hour)
+	wrong := "GLORY_JWT_SECRETS=" + strings.Repeat("x", 48)
+	for name, c := range map[string]struct {
+		own, stdin, want string
+		status           int
+	}{
+		"accepted":        {"", token, "accepted", 0},
+		"none":            {"", "", "not tried: none came on standard input", 0},
+		"another secret":  {wrong, token, "are GLORY_JWT_SECRETS", 1},
+		"another, none":   {wrong, "", "not tried", 0},
+		"Glory is asked":  {"GLORY_JWT_SECRETS=", token, "accepted", 0},
+		"Glory refuses":   {"GLORY_JWT_SECRETS=", token[:len(token)-4] + "AAAA", "does Glory accept it", 1},
+		"expired":         {"", stands.Glory.MintToken("1", -time.Hour), "expired", 1},
+		"with its scheme": {"", "Bearer " + token, "accepted", 0},
+	} {
+		stdout, stderr, status := programReading(t, c.stdin+"\n", settings(stands, redisServer.Addr, c.own), "check")
+		line := ""
+		for l := range strings.Lines(stdout) {
+			if strings.HasPrefix(l, "member token") {
+				line = l
+			}
+		}
+		if status != c.status || !strings.Contains(line, c.want) || strings.Contains(stdout+stderr, token) {
+			t.Errorf("%s: %d, %q, stderr %q", name, status, line, stderr)
+		}
+	}
+}
+
+func TestCheckTellsOfAnUpstreamWithoutTLS(t *testing.T) {
+	t.Parallel()
+	stands, redisServer := newStands(t), newRedis(t)
+	found, _ := checked(t, settings(stands, redisServer.Addr,
+		"GLORY_URL="+strings.Replace(stands.GloryURL, "http:", "https:", 1), "INTERWATER_URL="+strings.Replace(stands.InterwaterURL, "http:", "https:", 1)))
+	for name, hint := range map[string]string{"glory": "should GLORY_URL begin with http://", "interwater": "should INTERWATER_URL begin with http://"} {
+		if f := found[name]; f.Result != failed || !strings.Contains(f.Hint, hint) {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// A script's input may stay open without a word.
+func TestCheckDoesNotWaitForItsInput(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	if got := firstLine(r); got != "" {
+		t.Errorf("%q", got)
+	}
 }
 
 // oldRedis knows what a server of version 4 does, and repeats what it doesn't know, password and all.

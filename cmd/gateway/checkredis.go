@@ -180,10 +180,29 @@ func redisHint(ctx context.Context, cfg *config.Config, err error) string {
 			return hint
 		}
 	}
+	if speaksClear(ctx, cfg) {
+		return "it answers without TLS: should REDIS_URL begin with redis://, or name another port?"
+	}
 	if slow, isNet := errors.AsType[net.Error](err); isNet && slow.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		return "does it answer within REDIS_TIMEOUT (" + cfg.RedisTimeout.String() + "), and is REDIS_URL reachable from here?"
 	}
 	return "is REDIS_URL right, and reachable from here?"
+}
+
+// speaksClear reports whether REDIS_URL says rediss:// and the server answers in clear. It is sent no password.
+func speaksClear(ctx context.Context, cfg *config.Config) bool {
+	at, err := url.Parse(cfg.RedisURL.Reveal())
+	if err != nil || at.Scheme != "rediss" {
+		return false
+	}
+	client, err := fleet.Connect("single", (&url.URL{Scheme: "redis", Host: at.Host}).String(), cfg.RedisTimeout, nil)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = client.Close() }()
+	err = client.Ping(ctx).Err()
+	_, isAnswer := errors.AsType[redis.Error](err) // for one that it wants a password
+	return err == nil || isAnswer
 }
 
 // actualMode asks the first server of REDIS_URL, as one by itself, what it is: single, cluster or sentinel; "" if it doesn't

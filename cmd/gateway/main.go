@@ -69,7 +69,7 @@ func commands() []command {
 	return []command{
 		{"serve", "serve with the settings in the environment (the default)", runServe},
 		{"sandbox", "run everything embedded, to try it or to develop against", runSandbox},
-		{"check", "ask Redis, Glory and Interwater with the settings, and print a table", runCheck},
+		{"check", "ask Redis, Glory and Interwater with the settings, and print a table: check [-json] [< member-jwt]", checkFromStdin},
 		{"healthcheck", "ask this machine's gateway whether it is ready", runHealthcheck},
 		{"deny", "turn a member away on every replica: deny SUB [-for 24h]", runDeny},
 		{"allow", "take a member off the deny list: allow SUB", runAllow},

@@ -32,6 +32,8 @@ defaults
   # Longer than the gateway ever takes: it gives an upstream up 10 s after, and says so itself.
   timeout server 20s
   timeout check 400ms
+  # A connection that is opened ahead and never used gets no 408, which a client would take for the answer to its next request.
+  option http-ignore-probes
 
 frontend members
   bind %s
