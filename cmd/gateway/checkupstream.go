@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -84,7 +83,6 @@ func (u probed) whyNot(err error) string {
 	_, isOther := errors.AsType[x509.HostnameError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, isName := errors.AsType[*net.DNSError](err)
-	_, isClear := errors.AsType[tls.RecordHeaderError](err)
 	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
@@ -93,7 +91,7 @@ func (u probed) whyNot(err error) string {
 		return "is the host in " + u.setting + " the one that the certificate names?"
 	case isUnknown:
 		return "is its authority known here? SSL_CERT_FILE names a file with more roots"
-	case isClear, errors.Is(err, http.ErrSchemeMismatch):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		return "it answers without TLS: should " + u.setting + " begin with http://, or name another port?"
 	case isName:
 		return "is the host in " + u.setting + " spelt right, and known to the name server?"

@@ -52,6 +52,9 @@ func Plain(err error) error {
 	if cause, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return cause
 	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return http.ErrSchemeMismatch // as net/http's own transport calls it
+	}
 	for _, cause := range []error{
 		io.EOF, io.ErrUnexpectedEOF, context.Canceled, http.ErrSchemeMismatch,
 		ErrTimeout, ErrBusy, ErrCircuit, errElsewhere, errSwitch, errStatus, errBodyClosed, errRepeated,
