@@ -68,9 +68,9 @@ ADMIN    ?= http://127.0.0.1:9090
 CHROMIUM ?= chromium
 SHOOT = $(CHROMIUM) --headless --hide-scrollbars --timeout=4000
 pictures: ## take the pictures of a status page for docs/ (ADMIN, under load for a while; root wants CHROMIUM='chromium --no-sandbox')
-	$(SHOOT) --window-size=1200,1347 --screenshot=docs/status-light.png '$(ADMIN)/?lang=en'
-	$(SHOOT) --window-size=1200,1347 --force-dark-mode --screenshot=docs/status-dark.png '$(ADMIN)/?lang=en'
-	$(SHOOT) --window-size=400,1300 --screenshot=docs/status-narrow.png '$(ADMIN)/?lang=ko'
+	$(SHOOT) --window-size=1200,1290 --screenshot=docs/status-light.png '$(ADMIN)/?lang=en'
+	$(SHOOT) --window-size=1200,1290 --force-dark-mode --screenshot=docs/status-dark.png '$(ADMIN)/?lang=en'
+	$(SHOOT) --window-size=320,1400 --screenshot=docs/status-narrow.png '$(ADMIN)/?lang=ko'
 
 # Not in .ci/run, which has no internet but the module proxy: govulncheck asks
 # vuln.go.dev.

@@ -89,7 +89,7 @@ func (g *gateway) failing() []ops.Degradation {
 		if f.Upstream {
 			d.Reason = "calls"
 		}
-		during := "last 5 minutes, not now"
+		during := "last 5 minutes, under 1% in the last"
 		if f.Now {
 			during = "last minute"
 			membersFail = membersFail || !f.Upstream

@@ -86,6 +86,8 @@ func wantRefusals(t *testing.T, client *http.Client, gate, expired, good string)
 		challenge := `Bearer error="invalid_token"`
 		if token == "" {
 			challenge = "Bearer"
+		} else if name == "expired" {
+			challenge += `, error_description="expired"`
 		}
 		if got := a.header.Get("WWW-Authenticate"); got != challenge {
 			t.Errorf("%s: WWW-Authenticate: %s", name, got)

@@ -88,6 +88,9 @@ func problems(w words, s Status) []string {
 	list := []string{}
 	for _, d := range s.Degraded {
 		text := w.known("problem", d.Reason)
+		if d.Reason == "answers" && d.Level == LevelRisk {
+			text = w.Say("failed before")
+		}
 		if d.Subject != "" {
 			text += ": " + w.known("subject", d.Subject)
 		}

@@ -1,0 +1,38 @@
+package main
+
+// This file opens the two listeners.
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"roomgate/internal/proxy"
+)
+
+// listen opens both listeners.
+func (g *gateway) listen(ctx context.Context) (err error) {
+	var config net.ListenConfig
+	if g.public, err = config.Listen(ctx, "tcp", g.cfg.ListenAddr); err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	g.public = proxy.Listener(g.public, g.cfg.MaxConnections)
+	g.onClose(func() { _ = g.public.Close() })
+	if g.cfg.AdminAddr == "" {
+		return nil
+	}
+	if g.admin, err = config.Listen(ctx, "tcp", g.cfg.AdminAddr); err != nil {
+		return fmt.Errorf("ADMIN_ADDR: %w", err)
+	}
+	g.onClose(func() { _ = g.admin.Close() })
+	return nil
+}
+
+// onLoopback reports whether a listener can be reached from this machine alone. A nil one can't.
+func onLoopback(l net.Listener) bool {
+	if l == nil {
+		return false
+	}
+	at, ok := l.Addr().(*net.TCPAddr)
+	return ok && at.IP.IsLoopback()
+}
