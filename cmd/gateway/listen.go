@@ -5,10 +5,23 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 
+	"roomgate/internal/ops"
 	"roomgate/internal/proxy"
 )
+
+// open opens the listeners, and makes the handler of the one for operations, which depends on where it is.
+func (g *gateway) open(ctx context.Context, level *slog.LevelVar) error {
+	if err := g.listen(ctx); err != nil {
+		return err
+	}
+	g.ops = ops.NewHandler(ops.Options{
+		Ready: g.ready, Status: g.status, Registry: g.registry, Level: level, History: g.history, Loopback: onLoopback(g.admin),
+	})
+	return nil
+}
 
 // listen opens both listeners.
 func (g *gateway) listen(ctx context.Context) (err error) {

@@ -135,13 +135,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.history = ops.NewHistory(registry)
-	if err := g.listen(ctx); err != nil {
-		return nil, err
-	}
-	g.ops = ops.NewHandler(ops.Options{
-		Ready: g.ready, Status: g.status, Registry: registry, Level: level, History: g.history, Loopback: onLoopback(g.admin),
-	})
-	return g, nil
+	return g, g.open(ctx, level)
 }
 
 // proxyOptions translates settings for the public handler.
