@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
-	"roomgate/tests"
 )
 
 // arena is a gateway with both upstreams, a member, and a host that nothing may ever be sent to.
@@ -47,9 +46,6 @@ func bothModes(t *testing.T, play func(*testing.T, *arena)) {
 	t.Run("local", func(t *testing.T) { play(t, newArena(t)) })
 	t.Run("remote", func(t *testing.T) { play(t, newArena(t, remote...)) })
 	t.Run("local, no lane", func(t *testing.T) { play(t, newArena(t, noLane)) })
-	if tests.Whole() {
-		t.Run("remote, no lane", func(t *testing.T) { play(t, newArena(t, append(remote, noLane)...)) })
-	}
 }
 
 // newArenaBefore is newArena with upstreams that the test has started already.

@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	mixedTime = flag.Duration("mixed-time", 5*time.Second, "how long TestMixedTraffic sends by each way")
+	mixedTime = flag.Duration("mixed-time", 2*time.Second, "how long TestMixedTraffic sends by each way")
 	mixedRate = flag.Int("mixed-rate", 300, "requests a second of TestMixedTraffic")
 )
 

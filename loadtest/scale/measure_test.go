@@ -226,7 +226,7 @@ var shapes = map[kind]*regexp.Regexp{
 	lock:    regexp.MustCompile(`"2" "[^"]+:lock" "[^"]+:fence" `),
 	store:   regexp.MustCompile(`"3" "[^"]+:token" "[^"]+:lock" `),
 	release: regexp.MustCompile(`"2" "[^"]+:lock" "[^"]+:failure" `),
-	deny:    regexp.MustCompile(`"2" "[^"]+\{deny\}:names" `),
+	deny:    regexp.MustCompile(`"4" "[^"]+\{deny\}:names" `),
 	roster:  regexp.MustCompile(`"1" "[^"]+:replicas" `),
 }
 
