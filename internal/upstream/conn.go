@@ -18,17 +18,16 @@ import (
 
 // upstreamConn is a connection with its buffer. Between two requests it belongs to the pool.
 type upstreamConn struct {
-	conn     net.Conn // TLS, or socket itself
-	socket   *socket
-	in       *bufio.Reader // on this connection's Read
-	unread   int64         // how much more may be read
-	left     time.Duration // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
-	late     bool          // a Read ran into its deadline
-	deadline time.Time     // that is set for both directions; zero: another is
-	abort    func()        // closes the socket; may be called at any time
-	idle     time.Time     // since when it has been
-	until    time.Time     // for how long it may be used
-	one      [1]byte       // what quiet reads into
+	conn   net.Conn // TLS, or socket itself
+	socket *socket
+	in     *bufio.Reader // on this connection's Read
+	unread int64         // how much more may be read
+	left   time.Duration // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
+	late   bool          // a Read ran into its deadline
+	abort  func()        // closes the socket; may be called at any time
+	idle   time.Time     // since when it has been
+	until  time.Time     // for how long it may be used
+	one    [1]byte       // what quiet reads into
 }
 
 // newUpstreamConn takes over conn, which is TLS on s or s itself.
@@ -50,7 +49,6 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	var began time.Time
 	if c.left > 0 {
 		began = time.Now()
-		c.deadline = time.Time{}
 		_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
 	}
 	n, err := c.conn.Read(p)
@@ -130,16 +128,15 @@ func (c *upstreamConn) cause(err error) error {
 
 // limits are those of one answer.
 type limits struct {
-	deadline time.Time     // for its header
-	slack    time.Duration // how much later that may end
-	header   int64         // how long that may be, in bytes
+	deadline time.Time // for its header
+	header   int64     // how long that may be, in bytes
 }
 
 // converse writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here. alive tells
 // whether another request may follow.
 func (c *upstreamConn) converse(method string, head []byte, limits limits, a *directAnswer) (alive, answered bool, _ error) {
 	c.left = 0
-	c.limit(limits)
+	_ = c.conn.SetDeadline(limits.deadline) // closed: Write says so
 	if _, err := c.conn.Write(head); err != nil {
 		return false, false, err
 	}
@@ -163,16 +160,6 @@ func (c *upstreamConn) converse(method string, head []byte, limits limits, a *di
 			return alive, true, nil
 		}
 	}
-}
-
-// limit sets the deadline for an answer's header. To set it costs as much as to write a head, so one from an earlier answer stays that
-// is late by no more than a sixteenth of the time.
-func (c *upstreamConn) limit(limits limits) {
-	if late := c.deadline.Sub(limits.deadline); late >= 0 && late <= limits.slack {
-		return
-	}
-	c.deadline = limits.deadline.Add(limits.slack)
-	_ = c.conn.SetDeadline(c.deadline) // closed: Write says so
 }
 
 // connBody is an answer's body, which has the connection until its end. Close may be called while a Read is under way.

@@ -12,8 +12,7 @@
 //
 // # Time
 //
-// Options.Timeout bounds a call from its start to the header, with dialling, TLS and the request's body. A direct connection may take
-// a sixteenth longer. What is left of
+// Options.Timeout bounds a call from its start to the header, with dialling, TLS and the request's body. What is left of
 // it is for the answer's body, and runs only while a Read waits for the upstream: a reader may take its time. The request's
 // context ends a call at any time; the error is the context's own then.
 //
