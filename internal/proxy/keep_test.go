@@ -1,0 +1,70 @@
+package proxy
+
+// What is kept of answers for those who ask a little later.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestKeptAnswerIsRenewedByOneWhileOthersGetTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(time.Second)
+		expect := func(want string) {
+			t.Helper()
+			if got := <-o.ask(t.Context(), usual); got.body != want || got.status != 200 {
+				t.Errorf("%+v, want %s", got, want)
+			}
+		}
+		first := o.ask(t.Context(), usual)
+		o.let <- struct{}{}
+		<-first
+		time.Sleep(800*time.Millisecond - time.Nanosecond)
+		expect("answer 1") // and no call
+		time.Sleep(time.Nanosecond)
+		renewing := o.ask(t.Context(), usual)
+		synctest.Wait()
+		expect("answer 1")
+		time.Sleep(200*time.Millisecond - time.Nanosecond)
+		expect("answer 1")
+		time.Sleep(time.Nanosecond)
+		late := o.ask(t.Context(), usual) // the old one's time is over: waits with the one who renews
+		synctest.Wait()
+		o.let <- struct{}{}
+		if a, b := <-renewing, <-late; a.body != "answer 2" || b.body != "answer 2" {
+			t.Errorf("%+v, %+v", a, b)
+		}
+		expect("answer 2")
+		o.answer = func(int) (*answer, error) { return spoken(500, "broken"), nil }
+		time.Sleep(time.Second)
+		broken := o.ask(t.Context(), usual)
+		o.let <- struct{}{}
+		if got := <-broken; got.status != 500 {
+			t.Errorf("%+v", got)
+		}
+		again := o.ask(t.Context(), usual)
+		o.let <- struct{}{} // an error isn't kept: there is another call
+		<-again
+	})
+}
+
+func TestKeptAnswersAreBounded(t *testing.T) {
+	o := newOffice(time.Hour)
+	o.let = nil
+	o.answer = func(int) (*answer, error) { return spoken(200, strings.Repeat("x", maxShared)), nil }
+	for i := range 100 {
+		q := usual
+		q.path = fmt.Sprint("/v1/sessions/", i)
+		<-o.ask(t.Context(), q)
+	}
+	size, kept := 0, 0
+	for i := range o.shards {
+		size, kept = size+o.shards[i].size, kept+o.shards[i].kept.Len()
+	}
+	if size == 0 || size > maxKept || size != kept*maxShared {
+		t.Errorf("%d bytes in %d answers", size, kept)
+	}
+}
