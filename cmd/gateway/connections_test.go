@@ -40,18 +40,25 @@ func (s *arena) answers(t *testing.T, conn net.Conn, patient time.Duration) bool
 	return true
 }
 
-func TestConnectionsBeyondTheLimitWaitAndAreServedInTurn(t *testing.T) {
-	t.Parallel()
-	s := newArena(t, "MAX_CONNECTIONS=3")
-	var conns [4]net.Conn
+// dialed opens n connections, one after the other, until the end of the test.
+func (s *arena) dialed(t *testing.T, n int) []net.Conn {
+	t.Helper()
+	conns := make([]net.Conn, n)
 	for i := range conns {
 		conn, err := net.Dial("tcp", s.addr())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 		conns[i] = conn
 	}
+	return conns
+}
+
+func TestConnectionsBeyondTheLimitWaitAndAreServedInTurn(t *testing.T) {
+	t.Parallel()
+	s := newArena(t, "MAX_CONNECTIONS=3")
+	conns := s.dialed(t, 4)
 	for i, conn := range conns[:3] {
 		if !s.answered(t, conn, patience) {
 			t.Fatalf("connection %d of 3 isn't served", i+1)
@@ -92,15 +99,7 @@ func TestConnectionOfTLSGivesItsPlaceBack(t *testing.T) {
 func TestFullHouseEndsInOrder(t *testing.T) {
 	t.Parallel()
 	s := newArena(t, "MAX_CONNECTIONS=1", "DRAIN_DELAY=0s")
-	var conns [2]net.Conn
-	for i := range conns {
-		conn, err := net.Dial("tcp", s.addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conns[i] = conn
-	}
+	conns := s.dialed(t, 2)
 	if !s.answered(t, conns[0], patience) {
 		t.Fatal("the first isn't served")
 	}

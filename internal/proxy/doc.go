@@ -17,14 +17,14 @@
 //  5. and calls admit: authenticate, the member's limit, authorize.
 //  6. ask reads the question: all that the answer may depend on.
 //  7. ReverseProxy calls fetcher.RoundTrip, which looks for a kept or shared answer.
-//  8. fetcher.ask gets the access token, sends, and replaces a rejected token once.
+//  8. fetcher.ask gets the access token, sends, and replaces a rejected token.
 //  9. upstream.Upstream sends the request to Interwater.
 //  10. ReverseProxy writes the answer through writer, and finish logs and counts it.
 //
 // # The plain way
 //
-// Package lane takes plain requests (its doc says which) and asks for their answers by Proxy.AnswerPlain. Those that are surely a room's skip what
-// net/http and ReverseProxy do, and nothing else:
+// Package lane takes plain requests (its doc says which) and asks for their answers by Proxy.AnswerPlain. Those that are surely a
+// room's skip what net/http and ReverseProxy do, and nothing else:
 //
 //		recognise ─▶ begin ─▶ room ─▶ admit ─▶ fetch ─▶ finish
 //
