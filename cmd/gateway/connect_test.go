@@ -174,7 +174,7 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 				asked := s.names.questions()
 				for range 5 {
 					if got := s.say(t, s.request(name)); got.status != 200 {
-						t.Fatalf("%+v", got)
+						t.Fatalf("%+v\naccess events: %v", got, s.log.events("request"))
 					}
 				}
 				if s.names.questions() == asked {
