@@ -1,7 +1,5 @@
 package tokencache
 
-// This file is the way in: Options, New, the lookup with its fast path, and Close.
-
 import (
 	"context"
 	"fmt"
@@ -17,29 +15,31 @@ import (
 
 // Options configures a Cache. Every field may be left zero.
 type Options struct {
-	// Redis is shared by the fleet. Nil: this replica is the whole fleet. The cache doesn't close it. A lookup never waits
-	// for it longer than its timeout.
+	// Redis is shared by the fleet. Nil: this replica is the whole fleet. The cache doesn't close it. Each call waits for at
+	// most its timeout. So does a lookup in all, unless it has to wait for another replica's fetch.
 	Redis *fleet.Redis
-	// FetchTimeout bounds one fetch; the fleet lock outlives it. 0: 5 s.
+	// FetchTimeout bounds one call of a fetch function. The lease of the fleet's lock is longer. 0: 5 s.
 	FetchTimeout time.Duration
-	// RefusedTTL is how long a token that was rejected although it was fetched after a rejection is not replaced. 0: 60 s.
+	// RefusedTTL is for how long a token isn't replaced that was rejected although it was itself the replacement of a rejected
+	// one. 0: 60 s.
 	RefusedTTL time.Duration
-	// Labels name the values of Key.Labels. Nil: keys have no labels.
+	// Labels are the names that belong to the values in Key.Labels. Nil: keys have no labels.
 	Labels []Label
-	// Log takes what an operator should know. Nil: nothing is logged.
+	// Log gets the first failure of each outage and each refusal. Nil: nothing is logged.
 	Log *slog.Logger
-	// Metrics takes the package's collectors. Nil: they are not registered.
+	// Metrics is where the package's collectors are registered. Nil: they aren't.
 	Metrics prometheus.Registerer
 }
 
-// Label is a label of every key, in metrics and logs. All its values together must be few.
+// Label is a label that every key has in metrics and logs. Each value makes further time series, so there must be few.
 type Label struct {
+	// Name is used as it is, in metrics and logs.
 	Name string
 	// Values lists the values for the metrics' help texts. "": the help texts don't list them.
 	Values string
 }
 
-// Cache holds the tokens of all keys. It is safe for concurrent use. Make one with New and end it with Close.
+// Cache holds the tokens of all keys. It is safe for concurrent use. Create it with New and end it with Close.
 type Cache struct {
 	store        *store // nil without Redis
 	fetchTimeout time.Duration
@@ -47,19 +47,24 @@ type Cache struct {
 	refusedTTL   time.Duration
 	log          *slog.Logger
 	metrics      *metrics
-	flights      singleflight.Group
-	started      time.Time
+	// flights joins calls that are under way: lookups by the id of their key, rejections by "reject", generation and id.
+	flights singleflight.Group
+	// started is the zero of entry.asked.
+	started time.Time
 
-	base   context.Context // ends with Close; flights and timers live on it, not on a caller's
+	// base is the context of flights and timers. It ends with Close; no caller's context ends it.
+	base   context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	// wg counts the work that Close waits for. Add is called with mu held and closed false.
+	wg sync.WaitGroup
 
-	mu      sync.RWMutex // guards what follows; an entry's lock may be taken while it is held
-	entries map[string]*entry
+	// mu guards entries and closed. An entry's mu may be taken while it is held.
+	mu      sync.RWMutex
+	entries map[string]*entry // by Key.id
 	closed  bool
 }
 
-// New returns an empty cache. It doesn't wait for Redis.
+// New returns an empty cache. It doesn't wait for Redis. The error is that of registering the metrics.
 func New(o Options) (*Cache, error) {
 	c := &Cache{
 		fetchTimeout: orDefault(o.FetchTimeout, 5*time.Second),
@@ -85,6 +90,7 @@ func New(o Options) (*Cache, error) {
 	return c, nil
 }
 
+// orDefault is d, or otherwise where d is 0 or less.
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
 		return d
@@ -92,8 +98,9 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// Close ends the background work and waits for it. Tokens in memory are still handed out; what needs a flight fails
-// with ErrClosed.
+// Close cancels flights and refreshes and waits until they have ended. How long that takes is up to the fetch functions; for
+// Redis it waits for a few timeouts at most. Afterwards tokens in memory are still returned. A lookup that would need a flight
+// fails with ErrClosed, or with the key's last failure. Close may be called more than once.
 func (c *Cache) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -105,9 +112,13 @@ func (c *Cache) Close() {
 	c.wg.Wait()
 }
 
-// Token returns a valid token for key and the layer that it came from. Without one in memory it waits for the key's
-// flight, but never beyond ctx, and not at all while a failed fetch is remembered. fetch is kept for refreshes in the
-// background. The error is ctx's, ErrClosed or an *Unavailable.
+// Token returns a valid token for key and the layer that it came from.
+//
+// With a token in memory it doesn't block. Without one it waits for the key's flight, but never beyond ctx, and not at all
+// while the key's last fetch has failed: then it returns that failure. fetch must not be nil. If no token is in memory, it is
+// kept and used for all later fetches, those in the background too, until a lookup brings another.
+//
+// The error is ctx's, ErrClosed or an *Unavailable.
 func (c *Cache) Token(ctx context.Context, key Key, fetch Fetch) (*Token, Layer, error) {
 	e := c.entry(key)
 	now := time.Now()
@@ -130,14 +141,14 @@ func (c *Cache) Token(ctx context.Context, key Key, fetch Fetch) (*Token, Layer,
 	return t, layer, nil
 }
 
-// known finds the key's entry; nil: there is none.
+// known returns the key's entry, or nil if there is none.
 func (c *Cache) known(key Key) *entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.entries[key.id]
 }
 
-// entry finds or makes the key's entry.
+// entry returns the key's entry and creates it if there is none.
 func (c *Cache) entry(key Key) *entry {
 	if e := c.known(key); e != nil {
 		return e
@@ -152,13 +163,13 @@ func (c *Cache) entry(key Key) *entry {
 	return e
 }
 
-// landed is what a flight gives to those who wait for it.
+// landed is the result of a flight, as the lookups that wait for it get it.
 type landed struct {
 	token *Token
 	layer Layer
 }
 
-// join waits for the key's flight, starting it if none is in the air.
+// join waits for the key's flight and starts it if none is under way. The error is as in Token.
 func (c *Cache) join(ctx context.Context, e *entry) (*Token, Layer, error) {
 	patience, cancel := context.WithTimeout(ctx, c.patience())
 	defer cancel()
@@ -177,7 +188,7 @@ func (c *Cache) join(ctx context.Context, e *entry) (*Token, Layer, error) {
 	}
 }
 
-// launch starts the key's flight, or gives the one in the air.
+// launch starts the key's flight unless one is under way. The channel gets its result. It is buffered: a caller may leave.
 func (c *Cache) launch(e *entry) <-chan singleflight.Result {
 	return c.flights.DoChan(e.key.id, func() (any, error) {
 		if !c.begin() {
@@ -188,7 +199,8 @@ func (c *Cache) launch(e *entry) <-chan singleflight.Result {
 	})
 }
 
-// begin announces work that Close will wait for; false once the cache is closed.
+// begin announces work that Close waits for. The caller ends it with wg.Done. It returns false, and announces nothing, once
+// the cache is closed.
 func (c *Cache) begin() bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -198,7 +210,7 @@ func (c *Cache) begin() bool {
 	return !c.closed
 }
 
-// spawn runs f in the background; false once the cache is closed.
+// spawn runs f in the background, and Close waits for it. It returns false, and doesn't run f, once the cache is closed.
 func (c *Cache) spawn(f func()) bool {
 	if !c.begin() {
 		return false
@@ -210,11 +222,12 @@ func (c *Cache) spawn(f func()) bool {
 	return true
 }
 
-// patience is the longest that a flight, and so a waiting caller, can take: a lease left behind by a holder that died,
-// and a fetch of its own after that.
+// patience bounds a flight, and so the wait of a caller. In the worst case the lock's holder has died: the flight waits until
+// the lease ends, and then fetches itself.
 func (c *Cache) patience() time.Duration { return c.lease() + c.fetchTimeout + 2*c.redisTimeout }
 
-// lease outlives a fetch and the store after it, so that a living holder never loses the lock.
+// lease is the TTL of the fleet's lock. It is longer than a fetch with the calls of Redis before and after it. So a holder
+// loses the lock only if its process stands still.
 func (c *Cache) lease() time.Duration {
 	return c.fetchTimeout + 2*c.redisTimeout + 250*time.Millisecond
 }

@@ -1,12 +1,12 @@
--- Puts a tombstone in place of the token of a generation or an older one, never a newer. So who stores such a token later is
--- fenced off too. A generation whose refusal is noted stays.
+-- Replaces the token of a generation, an older one or none with a tombstone. A newer token stays. The tombstone makes save.lua
+-- turn down such a token if it comes later. If a note says that the generation is refused, nothing changes.
 --
 -- KEYS[1]  the token's entry, or its tombstone
 -- KEYS[2]  the note of the last refusal, which begins with its generation and a colon
 -- ARGV[1]  the generation
 -- ARGV[2]  the tombstone, which begins with the generation and an exclamation mark
 -- ARGV[3]  the tombstone's life in milliseconds
--- result   {'', 0}, or {note, its PTTL} if the generation's refusal is noted: then nothing has changed
+-- result   {'', 0}, or {note, its PTTL} if the generation is refused: then nothing has changed
 -- retry    harmless
 
 local note = redis.pcall('GET', KEYS[2])

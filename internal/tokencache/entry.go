@@ -1,8 +1,5 @@
 package tokencache
 
-// This file is the state of one key on this replica, and its transitions: each is one method. See the package comment for the
-// states.
-
 import (
 	"sync"
 	"sync/atomic"
@@ -12,41 +9,56 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// entry is one key's state. Reading the token takes no lock; every transition takes mu.
+// entry is the state of one key on this replica. Each transition of the package comment's diagram is one method. Reading the
+// token takes no lock. It is safe for concurrent use.
 type entry struct {
-	key   Key
-	token atomic.Pointer[Token] // nil: none. It is stored with mu held
-	asked atomic.Int64          // when a caller last wanted it, as time since the cache's start
-	hits  prometheus.Counter
+	key Key
+	// token is nil if there is none. It may have expired. It is stored with mu held.
+	token atomic.Pointer[Token]
+	// asked is the time of the last lookup, in nanoseconds since Cache.started.
+	asked atomic.Int64
+	// hits counts lookups that memory answered.
+	hits prometheus.Counter
 
-	mu           sync.Mutex // guards what follows; no other lock is taken while it is held, and nobody is called
-	fetch        Fetch      // the caller's latest
-	wake         *time.Timer
-	forgotten    bool        // nothing is to happen any more
-	failure      *FetchError // nil: the last flight succeeded, or nothing has been tried
-	failedAt     time.Time
-	retryAt      time.Time // end of the backoff, where failure is set
-	attempts     int       // failed flights in a row
-	floor        uint64    // generations up to this one were rejected here; that of token is above
-	seen         uint64    // the greatest generation that was seen, here or in Redis
-	refused      uint64    // rejected although it was fetched after a rejection, until refusedUntil
+	// mu guards all fields below. While it is held, no other lock of this package is taken, nothing blocks, and no function of
+	// a caller is called.
+	mu sync.Mutex
+	// fetch is from the latest lookup that found no token in memory; nil before the first.
+	fetch Fetch
+	// wake runs Cache.awake; nil before the first flight has ended.
+	wake *time.Timer
+	// forgotten is set by Forget and Close. wake isn't set again.
+	forgotten bool
+	// failure is that of the last flight. nil: it succeeded, or there was none, or lapse or drop has cleared it.
+	failure  *FetchError
+	failedAt time.Time // of the last failure, also after lapse and drop
+	retryAt  time.Time // the end of the backoff, if failure is set
+	attempts int       // failed flights in a row, also after lapse and drop
+	// floor is the greatest generation that was rejected here. That of token is greater.
+	floor uint64
+	// seen is the greatest generation that this replica knows of, from Redis or its own. The next one must be greater.
+	seen uint64
+	// refused is a generation that isn't replaced until refusedUntil. See Reject.
+	refused      uint64
 	refusedUntil time.Time
-	budget       *rate.Limiter // fetches without Redis
+	// budget limits fetches while Redis is down.
+	budget *rate.Limiter
 }
 
+// newEntry returns the entry of a key that nothing is known of.
 func newEntry(key Key, m *metrics) *entry {
 	return &entry{key: key, hits: m.lookups.WithLabelValues(string(Memory), "hit"), budget: newBudget(key.AskedLife)}
 }
 
-// remember keeps the fetch for flights that no caller starts.
+// remember keeps the fetch function for the next flights, whoever starts them.
 func (e *entry) remember(fetch Fetch) {
 	e.mu.Lock()
 	e.fetch = fetch
 	e.mu.Unlock()
 }
 
-// failing returns the remembered failure as an error, or nil. It holds until a flight succeeds or interest lapses, also
-// while a new attempt is in the air: callers get their answer at once, not after another timeout.
+// failing returns the last flight's failure as an *Unavailable; nil: it didn't fail. The failure stays while the next flight is
+// under way. So callers get their answer at once, and not after another timeout.
 func (e *entry) failing(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -56,7 +68,8 @@ func (e *entry) failing(now time.Time) error {
 	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
 }
 
-// adopt takes t into memory. An older generation never replaces a newer one, not even one that has expired.
+// adopt puts t into memory, unless a token of the same or a newer generation is there, expired or not, or t was rejected
+// meanwhile. Either way the flight has succeeded: the failure is cleared.
 func (e *entry) adopt(t *Token) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,54 +81,54 @@ func (e *entry) adopt(t *Token) {
 	e.failure, e.attempts = nil, 0
 }
 
-// fail remembers a failure until a flight succeeds or interest lapses, and returns the one that callers are told. first is
-// false while an earlier failure is remembered.
+// fail remembers a flight's failure until adopt, lapse or drop. The next flight may start after wait. It returns the failure
+// to tell callers. first is false if the flight before has failed too.
 func (e *entry) fail(failure *FetchError, attempts int, wait time.Duration) (told *FetchError, first bool) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	first = e.failure == nil
 	if failure.Class == Budget && !first {
-		failure = e.failure // what the issuer said last tells more than that it can't be asked again yet
+		failure = e.failure // the issuer's own failure says more than "not fetching yet"
 	}
 	e.failure, e.failedAt, e.retryAt, e.attempts = failure, now, now.Add(wait), attempts
 	return failure, first
 }
 
-// lapse forgets a failure that nobody asks about. The backoff goes on from where it was: callers who come one by one must not
-// hammer the issuer either.
+// lapse clears a failure that nobody has asked about. failedAt and attempts stay, so that the backoff goes on from where it was
+// if the next flight fails. Otherwise callers who come one by one would cause a fetch each.
 func (e *entry) lapse() {
 	e.mu.Lock()
 	e.failure = nil
 	e.mu.Unlock()
 }
 
-// drop removes the token of this generation or an older one: it was rejected. A newer one stays.
+// drop removes a rejected token: the one of this generation or an older one. A newer token stays.
 func (e *entry) drop(generation uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.floor, e.seen = max(e.floor, generation), max(e.seen, generation)
 	if mine := e.token.Load(); mine != nil && mine.generation <= generation {
 		e.token.Store(nil)
-		e.failure = nil // of a refresh: the next caller fetches now that it has to
+		e.failure = nil // it was a refresh's; now that no token is left, the next lookup fetches at once
 	}
 }
 
-// dropped reports whether the generation was rejected here.
+// dropped reports whether this generation or a newer one was rejected on this replica.
 func (e *entry) dropped(generation uint64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return generation <= e.floor
 }
 
-// refuse remembers that a generation was rejected although it was fetched after a rejection. The token stays.
+// refuse remembers for ttl that this generation isn't to be replaced. The token stays in memory.
 func (e *entry) refuse(generation uint64, ttl time.Duration) {
 	e.mu.Lock()
 	e.refused, e.refusedUntil = generation, time.Now().Add(ttl)
 	e.mu.Unlock()
 }
 
-// refusal is the error for a remembered generation, nil for any other.
+// refusal returns an *Unavailable of class Rejected if this generation is refused at present, otherwise nil.
 func (e *entry) refusal(generation uint64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -126,12 +139,13 @@ func (e *entry) refusal(generation uint64) error {
 	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, left), Err: errRejected}
 }
 
-// learn takes over what the fleet knows, and returns what of it is of use to this entry: the token only if it is newer than
-// any in memory and than any that was rejected here.
+// learn updates seen and the refusal from a look in Redis. It returns v without its token if that isn't newer than the token in
+// memory, or was rejected here.
 func (e *entry) learn(v view) view {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if v.refused > 0 && v.refused >= e.refused { // what this replica refused while Redis was out counts on
+	// Redis may have an older refusal than this replica, which couldn't write its own while Redis was down.
+	if v.refused > 0 && v.refused >= e.refused {
 		e.refused, e.refusedUntil = v.refused, v.refusedUntil
 	}
 	e.seen = max(e.seen, v.buried, v.refused)
@@ -146,21 +160,22 @@ func (e *entry) learn(v view) view {
 	return v
 }
 
-// greatest is the greatest generation that this replica has seen.
+// greatest returns seen.
 func (e *entry) greatest() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.seen
 }
 
-// rejections is up to which generation tokens were rejected here.
+// rejections returns floor.
 func (e *entry) rejections() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.floor
 }
 
-// arm sets the entry's one timer: f runs after a while, unless arm is called again before.
+// arm sets the entry's only timer. f runs once, after the given time; an earlier call that hasn't run yet is replaced. f must
+// be the same in each call: the timer keeps the first. After forget it does nothing.
 func (e *entry) arm(after time.Duration, f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -173,7 +188,7 @@ func (e *entry) arm(after time.Duration, f func()) {
 	}
 }
 
-// forget stops the entry's timer for good.
+// forget stops the timer for good. A flight that is under way goes on.
 func (e *entry) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

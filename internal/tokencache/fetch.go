@@ -1,7 +1,5 @@
 package tokencache
 
-// This file calls the issuer: for the fleet or for this replica alone, and judges what it brings.
-
 import (
 	"context"
 	"errors"
@@ -12,7 +10,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// fetchAlone fetches for this replica while Redis is out, within the budget.
+// fetchAlone fetches for this replica only, because Redis has failed. Beyond the budget it fails at once with class Budget. The
+// token isn't stored in Redis.
 func (c *Cache) fetchAlone(ctx context.Context, e *entry) outcome {
 	e.mu.Lock()
 	reservation := e.budget.Reserve()
@@ -24,7 +23,8 @@ func (c *Cache) fetchAlone(ctx context.Context, e *entry) outcome {
 	return c.fetch(ctx, e, nextGeneration(e, c.store.redis.Now()))
 }
 
-// fetch calls the issuer once and checks what it brings.
+// fetch calls the issuer once and checks the answer. The outcome is the token, the one in use if the issuer has repeated
+// that, or a failure. A token that expires no later than the one in use is a failure too: the issuer has nothing newer yet.
 func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.fetchTimeout)
 	defer cancel()
@@ -49,23 +49,23 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) outcome 
 	return outcome{token: token, layer: Fetched}
 }
 
-// usable is the error of a token that can't be handed out.
+// usable returns why an issued token can't be used, or nil.
 func usable(issued Issued, token *Token) error {
 	switch {
 	case issued.Value.Reveal() == "":
 		return &FetchError{Class: Garbage, Err: errors.New("the issued token is empty")}
 	case issued.Life <= 0:
-		return &FetchError{Class: Garbage, Err: fmt.Errorf("the issued token lives %v", issued.Life)}
+		return &FetchError{Class: Garbage, Err: fmt.Errorf("the issued token has a lifetime of %v", issued.Life)}
 	case !token.valid(time.Now()): // the fetch took longer than the token lives
 		return errLate
 	}
 	return nil
 }
 
-// errPanic stands in for a fetch that panicked.
+// errPanic is the cause of a failure where the fetch function panicked.
 var errPanic = errors.New("fetch panicked")
 
-// callFetch calls the caller's function; a panic in it is an error like any other.
+// callFetch calls the fetch function. A panic in it becomes an error: it would end the process otherwise.
 func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 	e.mu.Lock()
 	fetch := e.fetch
@@ -78,10 +78,12 @@ func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 	return fetch(ctx)
 }
 
-// margin is taken off a token's life: an issuer that counts in whole seconds may have rounded down up to one of them.
+// margin is how long before its end a token counts as expired: a tenth of its life, at most 1 s. An issuer that counts in whole
+// seconds may have rounded down by nearly a second.
 func margin(life time.Duration) time.Duration { return min(time.Second, life/10) }
 
-// nextGeneration is for fetches without the lock; now is by the same clock as the fence in Redis, as far as it is known.
+// nextGeneration draws the generation of a fetch without the lock, as lock.lua does of one with it. now is by Redis's clock, as
+// far as that is known.
 func nextGeneration(e *entry, now time.Time) uint64 {
 	if last := e.greatest(); last >= uint64(now.UnixMicro()) {
 		return last + stride()
@@ -89,13 +91,14 @@ func nextGeneration(e *entry, now time.Time) uint64 {
 	return uint64(now.UnixMicro())
 }
 
-// stride is how far above the last generation one is that the clock doesn't give. It is random: two replicas that count on from
-// the same one, because a failover has lost a draw, get different ones.
+// stride returns the step from the last generation to the next where the clock is behind. It is random, between 1 and about a
+// million. If a failover loses a draw, two replicas may start from the same generation; they should not draw the same one.
 func stride() uint64 { return 1 + rand.Uint64N(1<<20) }
 
-// newBudget allows, without Redis, one fetch per 10 s or third of a life, whichever is shorter, and a burst of 2.
+// newBudget returns the budget of one key's fetches while Redis is down, with a burst of 2. life is that of its tokens; 0: unknown.
 func newBudget(life time.Duration) *rate.Limiter { return rate.NewLimiter(budgetRate(life), 2) }
 
+// budgetRate is one fetch per 10 s, or per third of life if that is shorter.
 func budgetRate(life time.Duration) rate.Limit {
 	every := 10 * time.Second
 	if life > 0 {
@@ -104,7 +107,7 @@ func budgetRate(life time.Duration) rate.Limit {
 	return rate.Every(max(every, time.Millisecond))
 }
 
-// budgetFor adapts the budget to the life that tokens turn out to have. The caller holds e.mu.
+// budgetFor adapts the budget to a token's real lifetime. The caller holds e.mu.
 func (e *entry) budgetFor(life time.Duration) {
 	if limit := budgetRate(life); limit != e.budget.Limit() {
 		e.budget.SetLimit(limit)

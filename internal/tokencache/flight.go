@@ -1,7 +1,5 @@
 package tokencache
 
-// This file is one flight: the way from "this replica has no usable token" to a token for everybody who waits.
-
 import (
 	"context"
 	"crypto/rand"
@@ -12,40 +10,43 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// pollEvery is how often a replica looks for the result of another's fetch.
+// pollEvery is the longest time between two looks for the result of another replica's fetch. The shortest is half of it.
 const pollEvery = 60 * time.Millisecond
 
-// outcome is how a flight ends: with a token or with a failure. The zero value is neither: the flight goes on.
+// outcome is the result of a flight, or of a step of one: a token or a failure. The zero value is neither: the flight goes on.
 type outcome struct {
-	token    *Token
-	layer    Layer // of the token
-	failure  *FetchError
-	attempts int           // failed in a row; 0: not counted yet
-	wait     time.Duration // until the next attempt, where attempts are counted
+	token   *Token
+	layer   Layer // where the token is from
+	failure *FetchError
+	// attempts is the number of failed fetches in a row, this one included. 0: attempts and wait aren't known yet.
+	attempts int
+	// wait is the time until the next attempt.
+	wait time.Duration
 }
 
-// done reports whether the flight has ended.
+// done reports whether the flight has its result.
 func (o outcome) done() bool { return o.token != nil || o.failure != nil }
 
-// failed is the outcome of a failure whose backoff isn't drawn yet.
+// failed returns the outcome of an error whose backoff isn't known yet.
 func failed(err error) outcome { return outcome{failure: asFetchError(err)} }
 
-// outcome is what a look alone decides: a token to adopt, or a failure to follow.
+// outcome returns the token or, without one, the failure that a look has found; zero: neither, so somebody has to fetch.
 func (v view) outcome() outcome {
 	switch {
 	case v.token != nil:
 		return outcome{token: v.token, layer: Redis}
 	case v.failure != nil:
-		// All replicas wake when the note in Redis has gone; a little apart, so that one takes the lock in peace.
+		// The note ends at the same moment for all replicas. Jitter keeps them from asking for the lock all at once.
 		return outcome{failure: v.failure, attempts: max(1, v.attempts), wait: v.failure.RetryAfter + fleet.Jitter(pollEvery)}
 	}
 	return outcome{}
 }
 
 // errLate is the failure of a token that expired before anybody could use it.
-var errLate = &FetchError{Class: Transient, Err: errors.New("the token expired on its way here")}
+var errLate = &FetchError{Class: Transient, Err: errors.New("the token expired before it could be used")}
 
-// fly runs a flight to its end, whoever is still waiting, and settles the entry's state.
+// fly is a flight: it obtains a token and puts the result into the entry. It goes on when those who wait have left. The
+// error is ErrClosed or an *Unavailable.
 func (c *Cache) fly(e *entry) (landed, error) {
 	ctx, cancel := context.WithTimeout(c.base, c.patience())
 	defer cancel()
@@ -54,7 +55,7 @@ func (c *Cache) fly(e *entry) (landed, error) {
 	case out.failure != nil:
 	case !out.token.valid(time.Now()):
 		out = failed(errLate)
-	case e.dropped(out.token.generation): // the issuer has repeated a token that was rejected meanwhile
+	case e.dropped(out.token.generation): // it was rejected during the flight
 		out = failed(errRejected)
 	}
 	if out.failure != nil {
@@ -64,12 +65,12 @@ func (c *Cache) fly(e *entry) (landed, error) {
 	return landed{out.token, out.layer}, nil
 }
 
-// obtain looks in Redis, takes the lock, or waits for who holds it, until one of them gives an outcome.
+// obtain repeats step until there is an outcome. If Redis fails it fetches for this replica alone. The outcome isn't zero.
 func (c *Cache) obtain(ctx context.Context, e *entry) outcome {
 	if c.store == nil {
 		return c.fetch(ctx, e, nextGeneration(e, time.Now()))
 	}
-	// Before the fetch, a slow Redis costs a caller one timeout, not one for each step.
+	// All calls of Redis in the first step share one timeout: that is what a slow Redis costs a caller.
 	first, cancel := context.WithTimeout(ctx, c.redisTimeout)
 	defer cancel()
 	held := false
@@ -92,8 +93,11 @@ func (c *Cache) obtain(ctx context.Context, e *entry) outcome {
 	}
 }
 
-// step looks, and takes the lock if nobody holds it. The zero outcome is to be followed by another step. The error is Redis's.
-// look bounds both, ctx what comes after them; callers have waited for Redis since began.
+// step looks in Redis. If there is neither a token nor a failure, and nobody holds the lock, it takes the lock and fetches. The
+// zero outcome asks for another step, after a moment. The error is Redis's.
+//
+// look is the context of the look and of taking the lock, ctx that of all that follows. began is when the step began to wait for
+// Redis: what is left of one timeout is for the calls after the lock.
 func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outcome, error) {
 	seen, err := c.look(look, e)
 	if err != nil {
@@ -102,7 +106,7 @@ func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outc
 	if out := seen.outcome(); out.done() {
 		return out, nil
 	}
-	// No replica sets a lock without an end, or one longer than a lease. Taking the lock replaces it.
+	// No replica sets a lock without a TTL, or one longer than a lease. Such a lock is replaced.
 	if seen.lockLeft > 0 && seen.lockLeft <= c.lease() {
 		return outcome{}, nil
 	}
@@ -110,7 +114,7 @@ func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outc
 	generation, err := c.store.lock(look, e.key, owner, c.lease(), e.greatest())
 	if err != nil {
 		c.metrics.locks.WithLabelValues("error").Inc()
-		// It may have been taken all the same, the answer being late: nobody is to wait for it.
+		// Redis may have set the lock, and only the answer is late. Release it, or others wait for a whole lease.
 		c.spawn(func() { c.giveUp(c.base, e.key, owner) })
 		return outcome{}, err
 	}
@@ -121,7 +125,7 @@ func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outc
 	return c.fetchLocked(ctx, e, owner, generation, c.redisTimeout-time.Since(began)), nil
 }
 
-// look takes one look in Redis and keeps only what is of use to this entry.
+// look takes one look in Redis. The view has a token only if the entry can adopt it. The error is Redis's.
 func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 	seen, err := c.store.load(ctx, e.key)
 	if err != nil {
@@ -130,13 +134,13 @@ func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 	return e.learn(seen), nil
 }
 
-// fetchLocked fetches for the fleet. It always releases the lock, on a context that outlives the flight. left is how long
-// callers may still wait for Redis.
+// fetchLocked fetches for the fleet. The caller has taken the lock as owner, with generation. It releases the lock whatever
+// happens, even if ctx has ended. left is for how long callers may still wait for Redis, before and after the fetch together.
 func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64, left time.Duration) outcome {
 	look, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	began := time.Now()
-	// Between the look and the lock another holder may have stored, or failed, and released.
+	// Look again: since the last look another holder may have stored a token, or failed, and released the lock.
 	seen, err := c.look(look, e)
 	left -= time.Since(began)
 	if out := seen.outcome(); err == nil && out.done() {
@@ -150,18 +154,19 @@ func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generat
 	return c.publish(e, owner, out, left)
 }
 
-// announce releases the lock after a failed fetch and tells the fleet of it.
+// announce releases the lock after a failed fetch and leaves a note of the failure for the fleet. It returns out with its
+// backoff, or the token that another replica has stored if this one has lost the lock.
 func (c *Cache) announce(ctx context.Context, e *entry, owner string, out outcome) outcome {
 	detached := context.WithoutCancel(ctx)
 	out.attempts, out.wait = c.backoff(e, out.failure)
 	told := note{out.failure.Class, out.attempts, out.wait}
-	if errors.Is(ctx.Err(), context.Canceled) { // closing: no fault of the issuer
+	if errors.Is(ctx.Err(), context.Canceled) { // Close has ended the fetch: the others should not back off
 		told = note{}
 	}
 	mine, err := c.store.release(detached, e.key, owner, told)
 	c.quietly(err)
 	if err == nil && !mine {
-		// The lease ran out meanwhile, for a process that stood still for one: whoever took over may have succeeded.
+		// The lease has run out, since the process stood still. Another replica has taken over, and may have succeeded.
 		if seen, err := c.look(detached, e); err == nil && seen.token != nil {
 			return seen.outcome()
 		}
@@ -169,13 +174,12 @@ func (c *Cache) announce(ctx context.Context, e *entry, owner string, out outcom
 	return out
 }
 
-// publish stores the token for the fleet and returns what to hand out: the token, or a newer one that was there already. The
-// zero outcome is for a token that is no newer than one that was rejected meanwhile. It returns after left, while the storing
-// goes on: callers have waited for Redis long enough.
+// publish stores the token for the fleet and releases the lock. The outcome is as in save. If Redis takes longer than left, it
+// returns the token itself and stores it in the background, because callers have waited for Redis long enough.
 func (c *Cache) publish(e *entry, owner string, out outcome, left time.Duration) outcome {
 	stored := make(chan outcome, 1)
 	if !c.spawn(func() { stored <- c.save(e, owner, out) }) {
-		return c.save(e, owner, out) // closing: nobody waits
+		return c.save(e, owner, out) // the cache is closed: no caller waits any more
 	}
 	select {
 	case out := <-stored:
@@ -185,7 +189,8 @@ func (c *Cache) publish(e *entry, owner string, out outcome, left time.Duration)
 	}
 }
 
-// save is publish's work.
+// save stores the token and releases the lock. It returns the token, or a newer one that another replica has stored. It returns the
+// zero outcome if the token's generation, or a newer one, was rejected meanwhile: then it must be fetched again.
 func (c *Cache) save(e *entry, owner string, out outcome) outcome {
 	ctx := context.WithoutCancel(c.base)
 	stored, err := c.store.save(ctx, e.key, owner, out.token)
@@ -204,15 +209,15 @@ func (c *Cache) save(e *entry, owner string, out outcome) outcome {
 	return out
 }
 
-// giveUp releases the lock without a word to the fleet.
+// giveUp releases the lock and leaves no note. A lock that owner doesn't hold stays.
 func (c *Cache) giveUp(ctx context.Context, k Key, owner string) {
 	_, err := c.store.release(ctx, k, owner, note{})
 	c.quietly(err)
 }
 
-// quietly logs what has failed after the outcome was certain; the flight goes on.
+// quietly logs an error of Redis that changes no outcome. A known outage was logged when it began.
 func (c *Cache) quietly(err error) {
 	if err != nil && !errors.Is(err, fleet.ErrOutage) {
-		c.log.Debug("redis could not be told", "error", err.Error())
+		c.log.Debug("could not write to redis", "error", err.Error())
 	}
 }

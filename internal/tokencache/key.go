@@ -1,7 +1,5 @@
 package tokencache
 
-// This file derives from a key's secret the name under which its token lies in Redis and the cipher that seals it.
-
 import (
 	"crypto/aes"
 	"crypto/cipher"
@@ -15,20 +13,23 @@ import (
 	"time"
 )
 
-// Key names one token. Two keys are the same exactly when their secret and scope are.
+// Key names one token and holds the cipher that seals it in Redis. Create it with NewKey. It may be copied and is safe for
+// concurrent use as long as nobody changes its fields.
 type Key struct {
-	// Labels are the values of Options.Labels, in their order, for metrics, status and logs. A value that is missing is "".
-	// They don't take part in the identity.
+	// Labels are the values of Options.Labels, in the same order, for metrics, status and logs. A missing value is "". Keys
+	// that differ only here name the same token.
 	Labels []string
-	// AskedLife is the life that a fetch asks for: it sets the fetch budget until a token has told the real one.
+	// AskedLife is the lifetime that a fetch asks for. It limits the fetches without Redis until a token has arrived; then that
+	// token's lifetime does. 0: unknown.
 	AskedLife time.Duration
 
-	id   string // opaque; fit for a Redis key name
-	aead cipher.AEAD
+	id   string      // opaque; only letters, digits, - and _
+	aead cipher.AEAD // AES-256-GCM
 }
 
-// NewKey makes the key for everything that changes a token's authority: the secret that it is fetched with, and the
-// parts of scope. None of them can be read back from the key's name in Redis.
+// NewKey returns the key of a token that is fetched with secret. scope is everything else that changes what the token may do.
+// Keys with the same secret and scope name the same token. Neither can be read back from the key's name in Redis. An empty
+// secret is an error.
 func NewKey(secret Secret, scope ...string) (Key, error) {
 	if secret.Reveal() == "" {
 		return Key{}, errors.New("a key needs a secret")
@@ -58,10 +59,10 @@ func NewKey(secret Secret, scope ...string) (Key, error) {
 	return Key{id: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), aead: aead}, nil
 }
 
-// Same reports whether both name the same token.
+// Same reports whether both keys name the same token.
 func (k Key) Same(other Key) bool { return k.id == other.id }
 
-// derive gives a 32-byte key for one purpose (RFC 5869).
+// derive returns a 32-byte key for one purpose (HKDF, RFC 5869). Keys for different purposes are independent.
 func derive(secret Secret, purpose string) ([]byte, error) {
 	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)
 	if err != nil {

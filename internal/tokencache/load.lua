@@ -1,4 +1,4 @@
--- Takes one look at everything that is kept for a key. A part of another type, which nobody of ours wrote, reads as ''.
+-- Reads everything that is kept for a key. A part that isn't a string, which no replica wrote, reads as ''.
 --
 -- KEYS[1]  the token's entry, or its tombstone
 -- KEYS[2]  the lock

@@ -1,8 +1,5 @@
 package tokencache
 
-// This file counts what the cache does. Label values are bounded: those of keys by who makes the keys, the others are the
-// constants of this package.
-
 import (
 	"strings"
 	"time"
@@ -10,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// metrics are the cache's collectors. The keys' labels have as many values as the caller gives to its keys. All other label values
+// are constants of this package.
 type metrics struct {
 	labels     []Label // of every key
 	lookups    *prometheus.CounterVec
@@ -19,17 +18,18 @@ type metrics struct {
 	rejections *prometheus.CounterVec
 }
 
+// newMetrics returns collectors that count, but aren't registered.
 func newMetrics(labels []Label) *metrics {
 	return &metrics{
 		labels: labels,
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lookups_total",
-			Help: "Token lookups by the layer that answered (memory, redis, fetched: the issuer, none) and result (hit, error).",
+			Help: "Token lookups by the layer that had the token (memory, redis, fetched: from the issuer, none) and result (hit, error).",
 		}, []string{"layer", "result"}),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_fetches_total",
 			Help: "Fetches from the issuer" + by(labels, "result (ok, transient: no answer or a failure that may pass, "+
-				"throttled: it asked to wait, garbage: an answer without a usable token, refused: it doesn't take the key)") + ".",
+				"throttled: it asked to wait, garbage: an answer without a usable token, refused: it doesn't accept the key)") + ".",
 		}, names(labels, "result")),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "roomgate_token_fetch_seconds",
@@ -38,18 +38,18 @@ func newMetrics(labels []Label) *metrics {
 		}, names(labels)),
 		locks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_lock_total",
-			Help: "Tries at the fleet's fetch lock by outcome (acquired, held: by another replica, error: Redis failed, fenced: the token was " +
-				"stored too late).",
+			Help: "Attempts to take the fleet's fetch lock by outcome (acquired, held: by another replica, error: Redis failed) and tokens " +
+				"that came too late (fenced: a newer one was stored, or this one was rejected or expired).",
 		}, []string{"outcome"}),
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_token_rejections_total",
-			Help: "Tokens turned down where they were used" +
-				by(labels, "result (dropped: it is replaced, refused: its replacement was turned down too)") + ".",
+			Help: "Tokens rejected where they were used" +
+				by(labels, "result (dropped: it is replaced, refused: it isn't replaced for now, since it is itself a replacement)") + ".",
 		}, names(labels, "result")),
 	}
 }
 
-// names are the keys' labels and further ones.
+// names returns the names of the keys' labels, and then more.
 func names(labels []Label, more ...string) []string {
 	all := make([]string, 0, len(labels)+len(more))
 	for _, l := range labels {
@@ -58,7 +58,7 @@ func names(labels []Label, more ...string) []string {
 	return append(all, more...)
 }
 
-// by lists labels in a help text; "" where there are none.
+// by returns the end of a help text, such as ", by license and role". It is "" if there are no labels.
 func by(labels []Label, more ...string) string {
 	all := make([]string, 0, len(labels)+len(more))
 	for _, l := range labels {
@@ -79,14 +79,14 @@ func by(labels []Label, more ...string) string {
 	}
 }
 
-// values are a key's labels and further ones.
+// values returns the values of a key's labels, "" where one is missing, and then more.
 func (m *metrics) values(k Key, more ...string) []string {
 	all := make([]string, len(m.labels), len(m.labels)+len(more))
 	copy(all, k.Labels)
 	return append(all, more...)
 }
 
-// attrs are a key's labels in a log line.
+// attrs returns a key's labels as attributes of a log line.
 func (m *metrics) attrs(k Key) []any {
 	var all []any
 	for i, value := range m.values(k) {
@@ -95,13 +95,13 @@ func (m *metrics) attrs(k Key) []any {
 	return all
 }
 
-// register adds the collectors, and the gauges that are read from c when they are scraped.
+// register registers the collectors, and gauges that read c at each scrape.
 func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
 	all := []prometheus.Collector{m.lookups, m.fetches, m.duration, m.locks, m.rejections, newExpiries(c)}
 	if c.store != nil {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "roomgate_redis_circuit_open",
-			Help: "1 while Redis, or a node of its cluster, is known to be down and isn't asked for tokens.",
+			Help: "1 while Redis, or a node of its cluster, is known to be down and isn't used for tokens.",
 		}, func() float64 {
 			if c.store.use.Outage() == nil {
 				return 0
@@ -117,7 +117,7 @@ func (m *metrics) register(r prometheus.Registerer, c *Cache) error {
 	return nil
 }
 
-// fetched counts one call of a fetch function.
+// fetched counts one call of a fetch function that took so long. err: the fetch brought no usable token.
 func (m *metrics) fetched(k Key, err error, took time.Duration) {
 	result := "ok"
 	if err != nil {
@@ -127,11 +127,12 @@ func (m *metrics) fetched(k Key, err error, took time.Duration) {
 	m.duration.WithLabelValues(m.values(k)...).Observe(took.Seconds())
 }
 
+// rejected counts one Reject. result is "dropped" or "refused".
 func (m *metrics) rejected(k Key, result string) {
 	m.rejections.WithLabelValues(m.values(k, result)...).Inc()
 }
 
-// expiries reports each key's seconds to expiry at scrape time.
+// expiries is a gauge of the seconds until each key's token expires. It reads the cache at each scrape.
 type expiries struct {
 	c    *Cache
 	desc *prometheus.Desc
@@ -148,7 +149,8 @@ func (x *expiries) Describe(ch chan<- *prometheus.Desc) { ch <- x.desc }
 
 // Collect implements prometheus.Collector.
 func (x *expiries) Collect(ch chan<- prometheus.Metric) {
-	// After a rotated secret two keys have the same labels. A scrape must not show them twice: the token in use counts.
+	// After the rotation of a secret, two keys may have the same labels, but a scrape may have each set of labels once. The
+	// later expiry is that of the token in use.
 	longest := make(map[string]Status)
 	for _, s := range x.c.Status() {
 		id := strings.Join(s.Labels, "\x00")

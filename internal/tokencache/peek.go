@@ -1,7 +1,5 @@
 package tokencache
 
-// This file looks at a key without doing anything about it: for an operator who asks where a token stands.
-
 import (
 	"context"
 	"time"
@@ -9,17 +7,23 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// Standing is what the fleet has of a key.
+// Standing is the state of a key in Redis, for an operator. It holds no secret.
 type Standing struct {
-	Token            bool    `json:"in_redis"`           // one that opens and lives
-	ExpiresInSeconds float64 `json:"expires_in_seconds"` // of it
-	Fetching         bool    `json:"fetching"`           // a replica is fetching right now
-	Failure          string  `json:"last_error"`         // class of the failure that the fleet remembers; "" for none
-	Refused          bool    `json:"refused"`            // the token was rejected although fresh, and is not replaced for now
+	// Token: Redis has a token that opens and hasn't expired.
+	Token bool `json:"in_redis"`
+	// ExpiresInSeconds is 0 without a token.
+	ExpiresInSeconds float64 `json:"expires_in_seconds"`
+	// Fetching: a replica holds the lock.
+	Fetching bool `json:"fetching"`
+	// Failure is the Class of the last failed fetch, during its backoff. "": none.
+	Failure string `json:"last_error"`
+	// Refused: the token is rejected where it is used, but isn't replaced for now. See Cache.Reject.
+	Refused bool `json:"refused"`
 }
 
-// Peek looks in Redis. It fetches and changes nothing, but for an entry that doesn't open, which is removed as any look
-// does. The error is Redis's.
+// Peek looks up a key in Redis, and nowhere else. It fetches nothing and doesn't change this replica. Like every look, it removes
+// a token's entry that doesn't open. It waits for Redis as Vault.Load does. The error is Redis's; without Redis, or
+// while it is known to be down, it is fleet.ErrOutage.
 func (c *Cache) Peek(ctx context.Context, key Key) (Standing, error) {
 	if c.store == nil {
 		return Standing{}, fleet.ErrOutage

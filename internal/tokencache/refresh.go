@@ -1,32 +1,36 @@
 package tokencache
 
-// This file decides what happens after a flight: when the next one is due, how long to back off, and when interest has
-// lapsed.
-
 import (
 	"math/rand/v2"
 	"time"
 )
 
-// The windows before expiry, as shares of the life and at most so long.
+// The two windows before expiry: the share of the token's life, as a divisor, and the longest. In the advisory window a token is
+// refreshed. In the mandatory one, failed refreshes are repeated faster.
 const (
-	advisoryShare, advisoryMost   = 7, 5 * time.Minute   // a seventh: at a fifth, six-second tokens cost 13 fetches a minute
-	mandatoryShare, mandatoryMost = 10, 30 * time.Second // a tenth
+	// With a fifth in place of a seventh, tokens of six seconds would cost 13 fetches a minute.
+	advisoryShare, advisoryMost   = 7, 5 * time.Minute
+	mandatoryShare, mandatoryMost = 10, 30 * time.Second
 )
 
-// Backoff bounds. Without a token callers are turned away: then the wait stays short, so that they are served soon after
-// the issuer is back. With a token that is still valid there is time.
+// Bounds of the wait after a failed fetch.
 const (
-	backoffLeast, backoffMost             = 250 * time.Millisecond, 10 * time.Second
+	// While the token in use is valid for some time yet.
+	backoffLeast, backoffMost = 250 * time.Millisecond, 10 * time.Second
+	// For class Denied, with or without a token.
 	backoffDeniedLeast, backoffDeniedMost = time.Second, time.Minute
-	backoffUrgent                         = 1500 * time.Millisecond
-	backoffMandatory                      = time.Second
-	backoffForgotten                      = 2 * backoffDeniedMost // a failure so long ago lengthens no backoff
+	// Without a valid token. Callers get errors, so the wait stays short: they are served soon after the issuer is back.
+	backoffUrgent = 1500 * time.Millisecond
+	// In the mandatory window.
+	backoffMandatory = time.Second
+	// A failure longer ago than this doesn't lengthen the wait.
+	backoffForgotten = 2 * backoffDeniedMost
 )
 
-// settle takes in a new token, or the present one once more, and arms its refresh.
+// settle ends a flight that has a token: it adopts the token and sets the timer for the refresh. If the issuer has only repeated
+// the token in use, it asks again after half of the rest.
 func (c *Cache) settle(e *entry, t *Token) {
-	same := e.token.Load() == t // the issuer has nothing newer yet
+	same := e.token.Load() == t
 	e.adopt(t)
 	if same {
 		c.arm(e, max(time.Until(t.expiry)/2, backoffLeast))
@@ -35,8 +39,8 @@ func (c *Cache) settle(e *entry, t *Token) {
 	c.arm(e, time.Until(t.expiry)+margin(t.life)-advisory(t.life))
 }
 
-// advisory is how long before expiry the refresh begins, spread by ±20 %; by ±5 % where the window is too short to give
-// that much of it away.
+// advisory draws how long before its end a token is refreshed. Replicas spread over ±20 % of the window. A window under 5 s is
+// needed for the fetch, so there it is ±5 %.
 func advisory(life time.Duration) time.Duration {
 	window := min(life/advisoryShare, advisoryMost)
 	spread := window / 5
@@ -46,10 +50,11 @@ func advisory(life time.Duration) time.Duration {
 	return window - spread + rand.N(2*spread+1)
 }
 
-// mandatory is how long before expiry the attempts begin to follow each other faster.
+// mandatory is the length of the mandatory window.
 func mandatory(life time.Duration) time.Duration { return min(life/mandatoryShare, mandatoryMost) }
 
-// settleFailure remembers a failed flight, arms the next attempt and returns what callers see.
+// settleFailure ends a flight that has failed: it stores the failure in the entry, logs the first in a row, and sets the
+// timer for the next attempt. It returns the error for callers: ErrClosed or an *Unavailable.
 func (c *Cache) settleFailure(e *entry, out outcome) error {
 	if c.base.Err() != nil {
 		return ErrClosed
@@ -65,7 +70,8 @@ func (c *Cache) settleFailure(e *entry, out outcome) error {
 	return &Unavailable{Class: failure.Class, RetryAfter: max(time.Second, out.wait), Err: failure.Err}
 }
 
-// backoff draws the wait before the next attempt, with full jitter, and counts the failed one.
+// backoff returns how many fetches have failed in a row, this failure included, and draws the wait before the next one. The upper
+// bound doubles each time, and the wait is evenly random below it (full jitter). It changes nothing.
 func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.Duration) {
 	now, t := time.Now(), e.token.Load()
 	e.mu.Lock()
@@ -85,21 +91,22 @@ func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.
 		most = backoffUrgent
 	case t.expiry.Sub(now) < mandatory(t.life)+backoffMandatory:
 		most = backoffMandatory
-	default: // not beyond the moment from which it is to try harder
+	default: // not past the beginning of the mandatory window
 		most = min(most, t.expiry.Sub(now)-mandatory(t.life))
 	}
 	ceiling := min(most, least<<min(attempts, 16))
 	return attempts, max(least, rand.N(ceiling)+1, failure.RetryAfter)
 }
 
-// arm has the entry awake after a while, unless the cache is closed.
+// arm sets the entry's timer. It does nothing once the cache is closed.
 func (c *Cache) arm(e *entry, after time.Duration) {
 	if c.base.Err() == nil {
 		e.arm(after, func() { c.awake(e) })
 	}
 }
 
-// awake runs when the timer fires: it starts a flight where one is wanted, or lets the key lapse.
+// awake runs when the entry's timer fires. If somebody has asked lately it starts a flight. Otherwise it waits until the token
+// expires, and then lets the key lapse. It doesn't block.
 func (c *Cache) awake(e *entry) {
 	now := time.Now()
 	idle := now.Sub(c.started) - time.Duration(e.asked.Load())
@@ -109,10 +116,10 @@ func (c *Cache) awake(e *entry) {
 	e.mu.Unlock()
 	switch {
 	case t.valid(now) && idle > t.life:
-		// Nobody has asked for a whole life. Somebody may before it expires, so look again, ever closer to the end.
+		// Nobody has asked for a whole life. Somebody still may before the token expires: check again after a quarter of the rest.
 		c.arm(e, max(t.expiry.Sub(now)/4, 50*time.Millisecond))
 	case !t.valid(now) && unwanted:
-		e.lapse() // expired unused, or nobody has asked since the failure: the next caller tries again
+		e.lapse() // it expired unused, or nobody has asked since the failure
 	default:
 		c.launch(e)
 	}

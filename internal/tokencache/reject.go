@@ -1,7 +1,5 @@
 package tokencache
 
-// This file is the way back: what happens to a token that was turned down where it was used.
-
 import (
 	"context"
 	"errors"
@@ -9,21 +7,24 @@ import (
 	"time"
 )
 
-// errRejected is the cause behind every Unavailable of class Rejected.
+// errRejected is the cause in every Unavailable of class Rejected.
 var errRejected = errors.New("a fresh token was rejected too")
 
-// Reject reports that t was turned down. before is the token that the same request was turned down with earlier; nil: none.
+// Reject reports that t, which a lookup has returned, was rejected where it was used. before is the token that the same request
+// was rejected with earlier; nil: there was none.
 //
-// If t was fetched by this replica after before had been rejected, another fetch would bring nothing: t is refused. It goes on
-// being handed out, since the refusal may concern one request only, but for RefusedTTL its rejection fetches nothing, here and
-// in the fleet. Then, and where that is so already, the error is an *Unavailable of class Rejected.
+// If this replica fetched t after before had been rejected, another fetch wouldn't help, and t is refused. Lookups still return
+// it, because the rejection may concern this request only. But for Options.RefusedTTL neither this replica nor another
+// replaces it. The error is then an *Unavailable of class Rejected, and so it is for each further rejection in that time.
 //
-// Any other t, or an older token, is removed from memory and Redis; a newer one stays. The next lookup gets the newer one or
-// fetches. The error is nil. Reject waits for Redis at most one timeout. ctx ending doesn't undo it.
+// Otherwise t, or an older token, is removed from memory and Redis, and the error is nil. A newer token stays. The next lookup
+// returns the newer token or fetches one.
+//
+// Reject waits for Redis for at most one timeout. It goes on when ctx ends.
 func (c *Cache) Reject(ctx context.Context, key Key, t, before *Token) error {
 	ctx = context.WithoutCancel(ctx)
 	e := c.known(key)
-	if e == nil { // forgotten: others may still use it
+	if e == nil { // forgotten on this replica; others may still use the token
 		if c.store != nil {
 			_, err := c.store.drop(ctx, key, t.generation)
 			c.quietly(err)
@@ -37,7 +38,7 @@ func (c *Cache) Reject(ctx context.Context, key Key, t, before *Token) error {
 	if before != nil && t.after >= before.generation {
 		return c.refuse(ctx, e, t)
 	}
-	// The first to report a generation removes it; the others wait for that, or they would find it in Redis again.
+	// The first caller removes the token and the others wait for it. If they didn't, their next lookup could find it in Redis again.
 	_, err, _ := c.flights.Do(fmt.Sprintf("reject %d %s", t.generation, key.id), func() (any, error) { return nil, c.remove(ctx, e, t) })
 	if err != nil {
 		c.metrics.rejected(key, "refused")
@@ -47,7 +48,8 @@ func (c *Cache) Reject(ctx context.Context, key Key, t, before *Token) error {
 	return nil
 }
 
-// remove forgets t unless that has been done. The error is as in Reject.
+// remove drops t in Redis and in memory, unless that has been done. If the fleet has refused t, it stays. The error is as in
+// Reject. If Redis fails, t is dropped in memory alone.
 func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
 	if e.dropped(t.generation) {
 		return nil
@@ -64,7 +66,7 @@ func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
 	return nil
 }
 
-// refuse remembers, here and in the fleet, that t is not to be replaced for now. It returns the error to answer with.
+// refuse remembers for RefusedTTL, on this replica and in the fleet, that t isn't to be replaced. The error is as in Reject.
 func (c *Cache) refuse(ctx context.Context, e *entry, t *Token) error {
 	e.refuse(t.generation, c.refusedTTL)
 	c.metrics.rejected(e.key, "refused")
@@ -75,8 +77,8 @@ func (c *Cache) refuse(ctx context.Context, e *entry, t *Token) error {
 	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, c.refusedTTL), Err: errRejected}
 }
 
-// Forget ends what this replica does about a key: nothing is refreshed any more, and its token is handed out no longer. In
-// Redis it stays until it expires. A later lookup begins anew.
+// Forget removes a key from this replica: its token is no longer refreshed or returned. In Redis the token stays until it
+// expires. A lookup after Forget starts anew, and may find it there. A flight that is under way still ends, for those who wait.
 func (c *Cache) Forget(key Key) {
 	c.mu.Lock()
 	e := c.entries[key.id]

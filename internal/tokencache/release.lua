@@ -1,4 +1,4 @@
--- Gives the lock up, and leaves a note of failure for everybody else.
+-- Releases the lock, and leaves a note of failure for the other replicas.
 --
 -- KEYS[1]  the lock
 -- KEYS[2]  the note of the last failure

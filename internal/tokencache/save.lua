@@ -1,5 +1,5 @@
--- Publishes a token and releases the lock if the caller still holds it. It isn't published where a newer token is, nor where
--- the tombstone of this generation or a newer one is.
+-- Stores a token and removes the note of failure. If there is a newer token, or a tombstone of this generation or a newer one, it
+-- stores nothing. In any case it releases the lock if the caller still holds it.
 --
 -- KEYS[1]  the token's entry, or its tombstone
 -- KEYS[2]  the lock
@@ -9,7 +9,7 @@
 -- ARGV[3]  its life in milliseconds
 -- ARGV[4]  the name of the lock's holder
 -- result   1 if it was stored, 0 if not
--- retry    harmless: it stores the same again, or nothing if it is outdated meanwhile
+-- retry    harmless: it stores the same again, or nothing if the token is outdated by then
 
 local stored, newest, kind = 0, nil, nil
 local there = redis.pcall('GET', KEYS[1])

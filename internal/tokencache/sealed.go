@@ -1,7 +1,5 @@
 package tokencache
 
-// This file seals what lies in Redis, and bounds what is believed of it when it is read.
-
 import (
 	"crypto/rand"
 	"encoding/base64"
@@ -11,30 +9,35 @@ import (
 	"time"
 )
 
-// What an entry is, as its text tells; the seal holds for this kind alone.
+// The kinds of entries, as the text after the generation. The seal includes the kind, so an entry doesn't open as another.
 const (
-	markValue     = ":"
-	markTombstone = "!" // the generation alone: it was rejected
+	markValue     = ":" // a token or a note
+	markTombstone = "!" // a rejected generation; it has no value
 )
 
 // sealed is the plaintext of an entry in Redis.
 type sealed struct {
-	expiry     time.Time     // by Redis's clock, to the millisecond
-	life       time.Duration // the whole one, to the millisecond; an entry never holds for longer
-	generation uint64        // of a note of failure: how many have failed in a row
-	value      []byte        // of a note of failure: its class
+	// expiry is when the entry ends by Redis's clock, in milliseconds.
+	expiry time.Time
+	// life is the whole lifetime, in milliseconds. The entry never holds for longer, whatever the clocks say.
+	life time.Duration
+	// generation is that of the token or tombstone, or the refused one. In a note of failure it is the number of failures in a row.
+	generation uint64
+	// value is the token, or the class of the failure.
+	value []byte
 }
 
+// sealedHeader is the length of the three numbers before the value.
 const sealedHeader = 3 * 8
 
-// maxAttempts bounds what is believed of a count of failures.
+// maxAttempts is the largest number of failures that is read from a note. It keeps the conversion to int safe.
 const maxAttempts = 1 << 20
 
-// errSealed is every reason why an entry does not open; telling them apart would help nobody but an attacker.
+// errSealed is the only error of unpack and open. To tell the reasons apart would help only an attacker.
 var errSealed = errors.New("entry does not open")
 
-// pack makes the text of an entry that ends in left: "<generation>", mark, and the base64 of the sealed rest. The generation
-// in clear is for the scripts, the one inside is believed. Where in has no life, left is its life.
+// pack returns the text of an entry that ends in left: the generation, the mark, and the sealed data in base64. Scripts compare the
+// generation in clear. Replicas believe the one in the sealed data. If in has no life, left is its life.
 func (s *store) pack(k Key, part, mark string, in sealed, left time.Duration) string {
 	in.expiry = s.redis.Now().Add(left)
 	if in.life == 0 {
@@ -43,7 +46,8 @@ func (s *store) pack(k Key, part, mark string, in sealed, left time.Duration) st
 	return format(in.generation) + mark + base64.RawStdEncoding.EncodeToString(k.seal(s.name(k, part)+mark, in))
 }
 
-// unpack is the inverse of pack, for one kind of entry. The error is errSealed.
+// unpack opens the text of an entry. The key, the part and the mark must be those that it was packed with. The two generations
+// must be the same. It checks no time: rest does. The error is errSealed.
 func (s *store) unpack(k Key, part, mark, raw string) (sealed, error) {
 	end := strings.Index(raw, mark)
 	if end < 0 {
@@ -60,8 +64,9 @@ func (s *store) unpack(k Key, part, mark, raw string) (sealed, error) {
 	return in, nil
 }
 
-// rest is for how much longer an entry holds. Redis says ttl; 0 or less is none. That, the sealed end and the whole life can
-// each only shorten it: neither a foreign hand nor a wrong clock makes it longer than it was meant.
+// rest returns for how much longer an entry holds; 0 or less: it has ended. That is the shortest of the sealed time of expiry, the
+// sealed lifetime and ttl, which is the TTL in Redis; a ttl of 0 or less is none. So neither a changed TTL nor a wrong clock
+// makes an entry hold longer than it was written for.
 func (s *store) rest(in sealed, ttl time.Duration) time.Duration {
 	left := min(in.expiry.Sub(s.redis.Now()), in.life)
 	if ttl > 0 {
@@ -70,7 +75,8 @@ func (s *store) rest(in sealed, ttl time.Duration) time.Duration {
 	return left
 }
 
-// seal encrypts s so that it opens under this key and this name only.
+// seal encrypts s with AES-256-GCM and a random nonce, which comes first. The name is additional data: the result opens only with
+// this key and under this name.
 func (k Key) seal(name string, s sealed) []byte {
 	plain := make([]byte, 0, sealedHeader+len(s.value))
 	plain = binary.BigEndian.AppendUint64(plain, uint64(s.expiry.UnixMilli()))
@@ -82,7 +88,7 @@ func (k Key) seal(name string, s sealed) []byte {
 	return k.aead.Seal(nonce, nonce, plain, []byte(name))
 }
 
-// open is the inverse of seal.
+// open is the inverse of seal. The error is errSealed.
 func (k Key) open(name string, box []byte) (sealed, error) {
 	size := k.aead.NonceSize()
 	if len(box) < size {
@@ -100,7 +106,7 @@ func (k Key) open(name string, box []byte) (sealed, error) {
 	}, nil
 }
 
-// roundUp is d in milliseconds, never 0: Redis would read that as an error, or as for ever.
+// roundUp returns d in milliseconds, rounded up, at least 1. For Redis a TTL of 0 is an error.
 func roundUp(d time.Duration) int64 {
 	return max(1, int64((d+time.Millisecond-1)/time.Millisecond))
 }

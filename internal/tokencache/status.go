@@ -1,13 +1,11 @@
 package tokencache
 
-// This file tells an operator where every token stands, without the tokens.
-
 import (
 	"slices"
 	"time"
 )
 
-// The states of a key, as the package comment draws them.
+// The states of a key on this replica: those in the package comment's diagram.
 const (
 	StateEmpty   = "empty"
 	StateFresh   = "fresh"
@@ -15,17 +13,23 @@ const (
 	StateFailing = "failing"
 )
 
-// Status is one key's state on this replica.
+// Status is the state of one key on this replica. It holds no secret.
 type Status struct {
-	Labels    []string // of the key; as many as Options.Labels
-	State     string
-	Age       time.Duration // since it was issued; 0 without a token
-	ExpiresIn time.Duration // 0 without a token
-	LastError string        // class of the failure that is remembered; "" for none
-	Refused   bool          // the token in use was rejected although fresh
+	// Labels are the key's, as many as Options.Labels.
+	Labels []string
+	// State is one of the constants above.
+	State string
+	// Age is the time since the token was fetched, by whichever replica. 0 without a valid token.
+	Age time.Duration
+	// ExpiresIn is 0 without a valid token.
+	ExpiresIn time.Duration
+	// LastError is the Class of the last flight's failure. "": it didn't fail. A key may have a valid token and a failure.
+	LastError string
+	// Refused: the token is rejected where it is used, but isn't replaced for now. See Cache.Reject.
+	Refused bool
 }
 
-// Status returns the state of every key that has been asked for, in the order of their labels.
+// Status returns the state of each key that was looked up here and not forgotten since, sorted by labels. It doesn't ask Redis.
 func (c *Cache) Status() []Status {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -39,6 +43,7 @@ func (c *Cache) Status() []Status {
 	return all
 }
 
+// status returns the entry's Status without labels.
 func (e *entry) status(now time.Time) Status {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -60,7 +65,8 @@ func (e *entry) status(now time.Time) Status {
 	return s
 }
 
-// RedisDown reports whether Redis is known to be down, and why. Without Redis it is never down.
+// RedisDown reports whether Redis, or a node of its cluster, is known to be down for tokens, and why. It doesn't ask Redis. A
+// cache without Redis reports false.
 func (c *Cache) RedisDown() (down bool, reason string) {
 	if c.store == nil {
 		return false, ""

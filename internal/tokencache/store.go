@@ -1,8 +1,5 @@
 package tokencache
 
-// This file is the fleet's side of the protocol: each method is one transition of the fleet, which a script makes atomically.
-// All names of one key carry the same hash tag, so that a script touches one slot of a Cluster.
-
 import (
 	"context"
 	_ "embed"
@@ -16,47 +13,57 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// What lies in Redis under <prefix>token:v2:{<id>}: …
+// space begins the names of all keys in Redis, after the fleet's prefix. One key has these, as <prefix>token:v2:{<id>}:token and
+// so on:
 //
-//	:token    an entry: the token, or the tombstone of one that was rejected
-//	:lock     the holder's random name, for as long as its lease
-//	:fence    the greatest generation given out
-//	:failure  an entry: the last failed fetch, for as long as everybody should back off
-//	:refused  an entry: the generation that was rejected although it was fetched after a rejection
+//	:token    an entry: the token, or the tombstone of a rejected one
+//	:lock     the random name of the lock's holder; its TTL is the lease
+//	:fence    the greatest generation so far
+//	:failure  an entry, the note of the last failed fetch; its TTL is the backoff
+//	:refused  an entry, the note of a refused generation; its TTL is Options.RefusedTTL
 //
-// Entries are sealed: see sealed.go. Another version of this layout gets another name: during a rollout the versions ignore
-// each other.
+// Entries are sealed: see sealed.go. The {<id>} is a hash tag: it keeps all names of a key in one slot of a cluster, so that
+// one script can use them. If this layout changes, so does its version; replicas of two versions share nothing.
 const space = "token:v2:"
 
-// store reads and changes what the fleet shares. A nil *store is a fleet of one replica without Redis. Each method waits for
-// one timeout of Redis at most.
+// store is the state that the fleet shares. Each method that changes it is one transition, made by one script or command. Each
+// call of Redis waits for at most one timeout; load makes a second one if it finds an entry that doesn't open. Every
+// error but fleet.ErrOutage and that of ctx means that Redis has failed. It is safe for concurrent use.
 type store struct {
 	redis  *fleet.Redis
 	use    *fleet.Use
-	client redis.UniversalClient // for commands within use.Do
+	client redis.UniversalClient // only for use within do
 }
 
+// newStore returns the store in r. It doesn't wait for Redis.
 func newStore(r *fleet.Redis) *store {
 	use := r.Use("tokens", space)
 	return &store{redis: r, use: use, client: use.Client()}
 }
 
-// name returns the Redis name of a part of the key.
+// name returns the name in Redis of a part of k: "token", "lock", "fence", "failure" or "refused".
 func (s *store) name(k Key, part string) string { return s.use.Key("{" + k.id + "}:" + part) }
 
-// do runs one call about k within the timeout, or not at all while Redis is down.
+// do runs one call about k within the timeout. While Redis is known to be down it runs nothing and returns fleet.ErrOutage.
 func (s *store) do(ctx context.Context, k Key, call func(context.Context) error) error {
 	return s.use.Do(ctx, s.name(k, "token"), call)
 }
 
-// view is what one look at a key has shown, within the bounds of what a replica would have written.
+// view is the result of one look at a key in Redis. Nothing in it holds for longer than a replica would have written it.
 type view struct {
-	token        *Token        // nil: none that opens and lives
-	buried       uint64        // the generation of the tombstone; 0: there is none
-	lockLeft     time.Duration // rest of the holder's lease; 0: nobody holds the lock, or it has no end
-	failure      *FetchError   // nil: no failure is remembered; RetryAfter is the rest of its backoff
-	attempts     int           // failed in a row, where failure is set
-	refused      uint64        // generation; 0: none
+	// token is nil if there is none, or none that opens and hasn't expired.
+	token *Token
+	// buried is the generation of the tombstone. 0: there is none.
+	buried uint64
+	// lockLeft is the lock's TTL. 0: there is no lock, or it has no TTL. It may be longer than a lease, if somebody else has
+	// written it.
+	lockLeft time.Duration
+	// failure is the note of the last failed fetch. Its RetryAfter is the rest of the backoff. nil: there is no note.
+	failure *FetchError
+	// attempts is the number of failed fetches in a row; 0 without a failure.
+	attempts int
+	// refused is the generation that isn't to be replaced before refusedUntil. 0: there is none.
+	refused      uint64
 	refusedUntil time.Time
 }
 
@@ -65,7 +72,8 @@ var loadLua string
 
 var loadScript = redis.NewScript(loadLua)
 
-// load takes one look. An entry that doesn't open is removed on the way.
+// load reads all parts of k at one moment. It changes nothing, except that it removes a token's entry that doesn't open. It also
+// sets the fleet's clock from the answer.
 func (s *store) load(ctx context.Context, k Key) (view, error) {
 	before := time.Now()
 	var reply []any
@@ -75,10 +83,10 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 		return err
 	})
 	if err != nil {
-		return view{}, fmt.Errorf("look in redis: %w", err)
+		return view{}, fmt.Errorf("read redis: %w", err)
 	}
 	if len(reply) != 8 {
-		return view{}, errors.New("look in redis: unexpected answer")
+		return view{}, errors.New("read redis: unexpected answer")
 	}
 	s.redis.LearnClock(reply[0], before)
 	v := view{lockLeft: max(0, milliseconds(reply[3]))}
@@ -96,8 +104,8 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 	return v, nil
 }
 
-// openToken returns the token of an entry, or nil where it can't be believed or lives no longer. Of a tombstone it returns the
-// generation. ttl is the rest of Redis's TTL.
+// openToken reads the entry of a token: it returns the token, or the generation of a tombstone, or neither if the entry doesn't
+// open or has expired. now is the time of the look, ttl the entry's TTL in Redis.
 func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (t *Token, buried uint64) {
 	if in, err := s.unpack(k, "token", markTombstone, raw); err == nil {
 		return nil, in.generation
@@ -110,7 +118,8 @@ func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (
 	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(left), life: in.life, generation: in.generation}, 0
 }
 
-// note opens a note. What has no end in Redis, or isn't sealed with the key, doesn't count.
+// note reads the note of a failure or a refusal. left is for how much longer it holds. It is 0 or less if there is no note, or if
+// the note has no TTL or doesn't open.
 func (s *store) note(k Key, part string, raw, ttl any) (left time.Duration, in sealed) {
 	in, err := s.unpack(k, part, markValue, text(raw))
 	if err != nil || milliseconds(ttl) <= 0 {
@@ -124,8 +133,10 @@ var lockLua string
 
 var lockScript = redis.NewScript(lockLua)
 
-// lock tries to become the fleet's one fetcher of k. The generation is above seen; it is 0 where another holds the lock. An
-// error is neither held nor acquired. A lock longer than a lease doesn't count; nor does a fence a day ahead of the clock.
+// lock tries to take k's lock for owner, for the time of lease. It returns the generation for the token to fetch, which is greater
+// than seen. 0: another holds the lock. After an error the lock may be taken or not.
+//
+// A lock without a TTL, or with one longer than lease, is replaced. A fence a day ahead of both Redis's clock and seen is ignored.
 func (s *store) lock(ctx context.Context, k Key, owner string, lease time.Duration, seen uint64) (generation uint64, err error) {
 	err = s.do(ctx, k, func(ctx context.Context) error {
 		answer, err := lockScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "fence")}, owner,
@@ -147,8 +158,9 @@ var saveLua string
 
 var saveScript = redis.NewScript(saveLua)
 
-// save publishes t and releases the lock if owner still holds it. stored is false where a newer token was present, or one no
-// older was rejected.
+// save stores t for the fleet, removes the note of failure, and releases the lock if owner still holds it. If Redis has a token
+// with a greater generation, or a tombstone with the same or a greater one, t isn't stored and stored is false. So it is if
+// t has expired.
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
 	left := time.Until(t.expiry)
 	if left <= 0 {
@@ -168,11 +180,11 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 	return stored, nil
 }
 
-// note is a failed fetch as the fleet remembers it. The zero value is none.
+// note is a failed fetch as the fleet is told of it. The zero value stands for no note.
 type note struct {
 	class    Class
-	attempts int // in a row
-	backoff  time.Duration
+	attempts int           // failed fetches in a row
+	backoff  time.Duration // until the next fetch; also the note's TTL
 }
 
 //go:embed release.lua
@@ -180,8 +192,8 @@ var releaseLua string
 
 var releaseScript = redis.NewScript(releaseLua)
 
-// release gives the lock up; mine is false where owner no longer held it, and then nothing is changed. Everybody else learns
-// of n, unless that is zero, for its backoff.
+// release releases the lock that owner holds, and stores n for the other replicas unless it is zero. If owner no longer holds
+// the lock, nothing changes and mine is false.
 func (s *store) release(ctx context.Context, k Key, owner string, n note) (mine bool, err error) {
 	entry, ttl := "", int64(0)
 	if n.class != "" {
@@ -198,7 +210,8 @@ func (s *store) release(ctx context.Context, k Key, owner string, n note) (mine 
 	return mine, nil
 }
 
-// tombstoneLife is how late a holder may come and still find that its token is outdated; the fence lives as long.
+// tombstoneLife is the TTL of tombstones. A holder that stands still for less is sure to find that its token is outdated. The
+// fence has the same TTL, in lock.lua.
 const tombstoneLife = 30 * 24 * time.Hour
 
 //go:embed drop.lua
@@ -206,10 +219,11 @@ var dropLua string
 
 var dropScript = redis.NewScript(dropLua)
 
-// drop buries the token of this generation or an older one, never a newer. Where the fleet remembers the generation as
-// refused, it stays, and the rest of that memory is returned. A note of refusal that doesn't open is removed.
+// drop replaces the token of this generation, an older one or none with a tombstone. A newer token stays. If the fleet has
+// refused this generation, nothing changes, and refused is for how much longer that holds. A note of refusal that doesn't open
+// is removed first. All calls together wait for at most one timeout.
 func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.redis.Timeout()) // for all steps together
+	ctx, cancel := context.WithTimeout(ctx, s.redis.Timeout())
 	defer cancel()
 	grave := s.pack(k, "token", markTombstone, sealed{generation: generation}, tombstoneLife)
 	for range 2 {
@@ -233,7 +247,7 @@ func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused tim
 	return 0, errors.New("drop the token: the note of refusal can't be removed")
 }
 
-// refuse tells the fleet that this generation was rejected although it was fetched after a rejection.
+// refuse leaves a note that this generation isn't to be replaced for ttl. It replaces the note of any other generation.
 func (s *store) refuse(ctx context.Context, k Key, generation uint64, ttl time.Duration) error {
 	entry := s.pack(k, "refused", markValue, sealed{generation: generation}, ttl)
 	return s.do(ctx, k, func(ctx context.Context) error {
@@ -246,22 +260,25 @@ var evictLua string
 
 var evictScript = redis.NewScript(evictLua)
 
-// evict removes what doesn't open, unless it has been replaced since. It is an attempt: who stores next overwrites it anyway,
-// unless its clear generation says that it is newer.
+// evict removes an entry that doesn't open, if it still is what was read. Its errors are ignored: the next save overwrites such an
+// entry as well, unless the generation in clear at its beginning is greater.
 func (s *store) evict(ctx context.Context, k Key, part, raw string) {
 	_ = s.do(ctx, k, func(ctx context.Context) error {
 		return evictScript.Run(ctx, s.client, []string{s.name(k, part)}, raw).Err()
 	})
 }
 
+// milliseconds reads a PTTL: -1 for a key without a TTL, -2 for none. Anything that isn't a number is 0.
 func milliseconds(reply any) time.Duration {
 	n, _ := reply.(int64)
 	return time.Duration(n) * time.Millisecond
 }
 
+// text reads a string; "" if reply is something else.
 func text(reply any) string {
 	s, _ := reply.(string)
 	return s
 }
 
+// format writes a generation as the scripts expect it. Lua's numbers hold it exactly up to 2^53: microseconds until the year 2255.
 func format(generation uint64) string { return strconv.FormatUint(generation, 10) }

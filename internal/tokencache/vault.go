@@ -1,32 +1,32 @@
 package tokencache
 
-// This file lends the shared Redis to other small values that expire, under the same seal and the same circuit.
-
 import (
 	"context"
 	"sync/atomic"
 	"time"
 )
 
-// Vault keeps sealed values for the fleet. What Redis loses, or somebody else has written, is simply absent. The zero
-// value and a vault without Redis are empty and take nothing.
+// Vault keeps small values that expire in Redis, for the whole fleet. They are sealed like tokens and share the circuit of tokens.
+// A value that Redis has lost, or that somebody else has written, is absent. The zero Vault, and one without Redis, is empty
+// and keeps nothing. A Vault is safe for concurrent use and must not be copied.
 type Vault struct {
-	store   *store
-	secret  atomic.Pointer[Secret] // nil: the empty secret, with which nothing opens
+	store *store // nil: without Redis
+	// secret seals the values. nil or empty: nothing can be saved or loaded.
+	secret  atomic.Pointer[Secret]
 	purpose string
 }
 
-// Vault returns a vault whose values open with the same secret and purpose only.
+// Vault returns a vault. Vaults with the same secret and purpose share their values, on all replicas.
 func (c *Cache) Vault(secret Secret, purpose string) *Vault {
 	v := &Vault{store: c.store, purpose: purpose}
 	v.Reseal(secret)
 	return v
 }
 
-// Reseal has the vault use another secret from now on. What was saved with the old one is absent.
+// Reseal replaces the secret. Values that were saved with the old one are absent from now on.
 func (v *Vault) Reseal(secret Secret) { v.secret.Store(&secret) }
 
-// key is where a value lies.
+// key returns the key of a value. An empty secret is an error.
 func (v *Vault) key(name string) (Key, error) {
 	var secret Secret
 	if known := v.secret.Load(); known != nil {
@@ -35,8 +35,8 @@ func (v *Vault) key(name string) (Key, error) {
 	return NewKey(secret, v.purpose, name)
 }
 
-// Load returns the value of name and the rest of its life; ok is false where there is none.
-// It waits for Redis at most one RedisTimeout.
+// Load returns the value of name and for how much longer it holds. ok is false if there is none, or Redis doesn't answer. It waits
+// for Redis for at most one timeout, or two if it finds an entry that doesn't open.
 func (v *Vault) Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool) {
 	if v.store == nil {
 		return nil, 0, false
@@ -52,7 +52,8 @@ func (v *Vault) Load(ctx context.Context, name string) (value []byte, left time.
 	return []byte(seen.token.Value()), time.Until(seen.token.expiry), true
 }
 
-// Save keeps value under name for ttl. A loss is no error: the next Load finds nothing.
+// Save keeps value under name for ttl. If ttl is 0 or less it does nothing. It waits for Redis for at most one timeout. Errors are
+// ignored: the next Load finds the old value or none. The latest value by the replicas' own clocks stays.
 func (v *Vault) Save(ctx context.Context, name string, value []byte, ttl time.Duration) {
 	if v.store == nil || ttl <= 0 {
 		return
