@@ -99,7 +99,7 @@ func runProbes(ctx context.Context, list []probe, shown *progress) []finding {
 func refuseSettings(err error, environ []string, asJSON bool, stdout, stderr io.Writer) error {
 	names := checkNames(environ)
 	if asJSON {
-		bad := finding{Check: "settings", Result: failed, Detail: err.Error(), Hint: "correct these; the table in README.md has all settings"}
+		bad := finding{Check: "settings", Result: failed, Detail: err.Error(), Hint: "correct these; docs/settings.md has all of them"}
 		if names.Result == warning {
 			bad.Hint = names.Hint
 		}

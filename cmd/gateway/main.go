@@ -84,7 +84,7 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		_, _ = fmt.Fprintf(w, "  %-12s %s\n", c.name, c.does)
 	}
-	_, _ = fmt.Fprintln(w, "-h after a command shows its flags. Settings are environment variables: README.md lists them.")
+	_, _ = fmt.Fprintln(w, "-h after a command shows its flags. Settings are environment variables: docs/settings.md lists them.")
 }
 
 // usageError is a mistake on the command line.

@@ -26,7 +26,7 @@
 // # The list
 //
 // This file is the list of settings itself. The struct tags are the single source of names,
-// defaults, bounds and of the table in README.md:
+// defaults, bounds and of docs/settings.md:
 //
 //	env         the variable's name; "required" where there is no default
 //	envDefault  what an absent or empty variable means
@@ -43,7 +43,7 @@ import (
 	"time"
 )
 
-// Config is all settings, in the order of the table in README.md. Load makes one; treat it as
+// Config is all settings, in the order of docs/settings.md. Load makes one; treat it as
 // read-only after that, which makes it safe for concurrent use.
 type Config struct {
 	// ListenAddr is the host:port of the public listener. Without a host it is every interface,

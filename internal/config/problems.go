@@ -10,7 +10,7 @@ import (
 )
 
 // Problems is the error of Load. Its text has one line for each problem, `NAME: what is wrong; what
-// would be right`, in the order of the table in README.md. No line holds any part of a secret's
+// would be right`, in the order of docs/settings.md. No line holds any part of a secret's
 // value. The zero value is no problems.
 type Problems struct {
 	list []problem

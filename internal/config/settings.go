@@ -1,7 +1,6 @@
 package config
 
-// This file tells about the settings: what there are, for the table in README.md, and what they
-// are, for the start-up log.
+// What settings there are, for docs/settings.md, and what they are set to, for the log of the start.
 
 import (
 	"fmt"
@@ -11,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:generate go test . -run ^TestReadmeTable$ -update
+//go:generate go test . -run ^TestSettingsPage$ -update
 
 // Setting describes one variable.
 type Setting struct {
@@ -23,7 +22,7 @@ type Setting struct {
 	empty string // what empty means, where that is not the same as absent
 }
 
-// Settings lists all variables in the order of the table in README.md, without the NAME_FILE ones,
+// Settings lists all variables in the order of docs/settings.md, without the NAME_FILE ones,
 // which each has, and the OTEL_ ones, which are not this package's.
 func Settings() []Setting {
 	var list []Setting

@@ -1,6 +1,6 @@
 package config
 
-// This file keeps the table in README.md and the samples in configs/ true.
+// What docs/settings.md and the samples in configs/ say is true.
 
 import (
 	"flag"
@@ -14,18 +14,17 @@ import (
 	"roomgate/tests"
 )
 
-var update = flag.Bool("update", false, "write the table of settings into README.md")
+var update = flag.Bool("update", false, "write docs/settings.md")
 
-const (
-	readme      = "../../README.md"
-	tableBegins = "<!-- settings:begin -->"
-	tableEnds   = "<!-- settings:end -->"
-)
+const settingsPage = "../../docs/settings.md"
 
-// settingsTable is what belongs between the markers.
+// settingsTable is docs/settings.md.
 func settingsTable() string {
 	var b strings.Builder
-	b.WriteString(`
+	b.WriteString(`# Settings
+
+<!-- Written by go generate ./internal/config, from the tags in config.go. -->
+
 Environment variables. Every ` + "`NAME`" + ` can be given as ` + "`NAME_FILE`" + ` instead: a path whose content, less one newline at its
 end, is the value (Docker and Kubernetes secrets). A variable that is set but empty counts as absent where the table does not
 say otherwise. Lists are separated by commas, durations are in Go syntax (` + "`250ms`, `1m30s`" + `). Several licenses are
@@ -47,29 +46,22 @@ numbered, n = 0, 1, … without a gap, and take the place of the one. All proble
 		}
 		fmt.Fprintf(&b, "| `%s` |%s | %s |\n", s.Name, strings.TrimRight(" "+def, " "), strings.ReplaceAll(s.Doc, "*", `\*`))
 	}
-	b.WriteString("| `OTEL_…` | | the OpenTelemetry standard variables; tracing is off until an exporter is named |\n\n")
+	b.WriteString("| `OTEL_…` | | the OpenTelemetry standard variables; tracing is off until an exporter is named |\n")
 	return b.String()
 }
 
-func TestReadmeTable(t *testing.T) {
-	text, err := os.ReadFile(readme)
+func TestSettingsPage(t *testing.T) {
+	if *update {
+		if err := os.WriteFile(settingsPage, []byte(settingsTable()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(settingsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(text), tableBegins)
-	inside, after, ok2 := strings.Cut(rest, tableEnds)
-	if !ok || !ok2 {
-		t.Fatalf("README.md has no %s or %s", tableBegins, tableEnds)
-	}
-	if inside == settingsTable() {
-		return
-	}
-	if !*update {
-		t.Fatal("the table of settings in README.md is not up to date: run go generate ./internal/config")
-	}
-	text = []byte(before + tableBegins + settingsTable() + tableEnds + after)
-	if err := os.WriteFile(readme, text, 0o644); err != nil {
-		t.Fatal(err)
+	if string(text) != settingsTable() {
+		t.Fatal("docs/settings.md is not up to date: run go generate ./internal/config")
 	}
 }
 
