@@ -6,9 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -204,38 +202,5 @@ func TestHealthcheckOfARunningGateway(t *testing.T) {
 	r := startReplica(t, settings(newStands(t), newRedis(t).Addr))
 	if stdout, stderr, status := program(t, []string{"ADMIN_ADDR=" + strings.TrimPrefix(r.admin, "http://")}, "healthcheck"); status != 0 {
 		t.Errorf("healthcheck: %d\n%s%s", status, stdout, stderr)
-	}
-}
-
-// The sandbox needs nothing, and what it prints works, with Glory's JWT secret and without.
-func TestSandbox(t *testing.T) {
-	t.Parallel()
-	for _, remote := range []bool{false, true} {
-		t.Run(fmt.Sprintf("remote=%v", remote), func(t *testing.T) { playSandbox(t, remote) })
-	}
-}
-
-func playSandbox(t *testing.T, remote bool) {
-	r, process := startProcess(t, []string{"LOG_LEVEL=info", "LOG_FORMAT=json"},
-		"sandbox", "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-glory", "127.0.0.1:0", "-interwater", "127.0.0.1:0", fmt.Sprintf("-remote=%v", remote))
-	client := newClient(t)
-	var member struct{ ID, Password string }
-	for line := range strings.Lines(r.log.String()) {
-		if strings.HasPrefix(line, `{"id":`) && json.Unmarshal([]byte(line), &member) != nil {
-			t.Errorf("not a member: %s", line)
-		}
-	}
-	if !strings.Contains(r.log.String(), "curl -sw '\\n' $GATE/v1/sessions/"+koreanRoom()) {
-		t.Errorf("no line for the room:\n%s", r.log)
-	}
-	token := login(t, client, r.url, member.ID, member.Password)
-	get(t, client, r.url+"/v1/sessions/"+koreanRoom(), token).want(t, 200)
-	asked := strings.Contains(get(t, client, r.admin+"/metrics", "").body, `roomgate_member_verifications_total{mode="remote",result="admitted"} 1`)
-	if asked != remote {
-		t.Errorf("Glory was asked about the member: %v", asked)
-	}
-	process.Signal(os.Interrupt)
-	if err := r.ended(); err != nil {
-		t.Errorf("exit: %v", err)
 	}
 }

@@ -11,8 +11,7 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"slices"
-	"strings"
+	"os"
 	"syscall"
 	"time"
 
@@ -21,19 +20,15 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// The sandbox's keys are public and the same everywhere, so that configs/local.env fits.
-const (
-	sandboxJWTSecret = "sandbox-member-jwt-secret-for-local-use-only-000000"
-	sandboxAccessKey = "sandbox-access-key"
-	sandboxSecretKey = "sandbox-secret-key-for-local-use-only"
-	sandboxRoom      = "주간회의" // always open
-)
+// sandboxRoom is a room that is always open.
+const sandboxRoom = "주간회의"
 
 // sandboxFlags are what the command line says.
 type sandboxFlags struct {
 	listen, admin, glory, interwater string // addresses to listen on; "" is the usual one
 	upstreams                        bool   // the stand-ins alone
 	remote                           bool   // the gateway has no JWT secret: it asks check_login about members
+	memberTokens                     time.Duration
 }
 
 func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
@@ -43,27 +38,39 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	flags.StringVar(&f.admin, "admin", "", "address of the operations listener (default ADMIN_ADDR or 127.0.0.1:9090)")
 	flags.StringVar(&f.glory, "glory", "", "address of the Glory stand-in (default 127.0.0.1:8081, or any if that is taken)")
 	flags.StringVar(&f.interwater, "interwater", "", "address of the Interwater stand-in (default 127.0.0.1:8082, or any if that is taken)")
-	flags.BoolVar(&f.upstreams, "upstreams", false, "start the two stand-ins alone and print the settings that fit them")
+	flags.BoolVar(&f.upstreams, "upstreams", false, "start the two stand-ins alone and print the settings that fit them; the environment isn't looked at")
 	flags.BoolVar(&f.remote, "remote", false, "do without Glory's JWT secret: members are verified by its check_login")
+	flags.DurationVar(&f.memberTokens, "member-tokens", 2*time.Hour, "how long the member tokens of the Glory stand-in live")
+	flags.Usage = withSettings(flags.Usage, stderr)
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
 	}
-	stands, err := startStandIns(ctx, f)
+	if f.memberTokens < time.Second {
+		return usageError("-member-tokens: give a second at least")
+	}
+	if f.upstreams {
+		return serveStandIns(ctx, f, stdout)
+	}
+	settings := newSandboxSettings(f, environ)
+	options, err := settings.options()
+	if err != nil {
+		return err
+	}
+	stands, err := startStandIns(ctx, f, options)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stands.Close() }()
-	if f.upstreams {
-		printSettings(stdout, stands, f.remote)
-		<-ctx.Done()
-		return nil
+	var redis string
+	if !settings.ownRedis {
+		addr, stop, err := startMemoryRedis(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		redis = addr
 	}
-	redis, stop, err := startMemoryRedis(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	environ = sandboxEnviron(f, environ, stands, redis)
+	environ = settings.with(stands.GloryURL, stands.InterwaterURL, redis)
 	cfg, err := loadSettings(environ)
 	if err != nil {
 		return err
@@ -73,18 +80,34 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 		return withFlag(err)
 	}
 	defer g.close()
-	printSession(stdout, g, stands, f.remote)
+	file, err := writeSettings(environ)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file) }()
+	printSession(stdout, g, stands, file)
 	return g.serve(ctx)
+}
+
+// serveStandIns runs the two stand-ins alone. The environment is not for them: it may well be that of a gateway beside.
+func serveStandIns(ctx context.Context, f sandboxFlags, stdout io.Writer) error {
+	stands, err := startStandIns(ctx, f, sandbox.Options{
+		JWTSecret: sandboxJWTSecret, Licenses: []sandbox.License{{AccessKey: sandboxAccessKey, SecretKey: sandboxSecretKey}},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stands.Close() }()
+	printSettings(stdout, stands, f.remote)
+	<-ctx.Done()
+	return nil
 }
 
 // startStandIns listens on the addresses asked for. A usual address that is taken is replaced by a free one; one that was
 // asked for is not.
-func startStandIns(ctx context.Context, f sandboxFlags) (*sandbox.Sandbox, error) {
-	options := sandbox.Options{
-		GloryAddr: orFree(ctx, f.glory, "127.0.0.1:8081"), InterwaterAddr: orFree(ctx, f.interwater, "127.0.0.1:8082"),
-		JWTSecret: sandboxJWTSecret,
-		Licenses:  []sandbox.License{{AccessKey: sandboxAccessKey, SecretKey: sandboxSecretKey}},
-	}
+func startStandIns(ctx context.Context, f sandboxFlags, options sandbox.Options) (*sandbox.Sandbox, error) {
+	options.GloryAddr, options.InterwaterAddr = orFree(ctx, f.glory, "127.0.0.1:8081"), orFree(ctx, f.interwater, "127.0.0.1:8082")
+	options.MemberTokenTTL = f.memberTokens
 	stands, err := sandbox.Start(options)
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose others with -glory ADDR and -interwater ADDR", err)
@@ -130,34 +153,6 @@ func startMemoryRedis(ctx context.Context) (addr string, stop func(), err error)
 	return redis.Addr(), func() { cancel(); <-done; redis.Close() }, nil
 }
 
-// sandboxEnviron is the settings of the gateway in the sandbox: its own, and of the environment what doesn't touch the
-// upstreams and Redis.
-func sandboxEnviron(f sandboxFlags, environ []string, stands *sandbox.Sandbox, redis string) []string {
-	kept := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		return slices.ContainsFunc([]string{"GLORY_", "INTERWATER_", "REDIS_"}, func(prefix string) bool {
-			return strings.HasPrefix(entry, prefix)
-		})
-	})
-	// Of two entries of one name the last counts: what comes first here is a default.
-	all := append([]string{
-		"LISTEN_ADDR=127.0.0.1:8080", "ADMIN_ADDR=127.0.0.1:9090", "LOG_LEVEL=warn", "LOG_FORMAT=text", "DRAIN_DELAY=0s",
-	}, kept...)
-	if f.listen != "" {
-		all = append(all, "LISTEN_ADDR="+f.listen, "LISTEN_ADDR_FILE=")
-	}
-	if f.admin != "" {
-		all = append(all, "ADMIN_ADDR="+f.admin, "ADMIN_ADDR_FILE=")
-	}
-	if !f.remote {
-		all = append(all, "GLORY_JWT_SECRETS="+sandboxJWTSecret)
-	}
-	return append(all,
-		"GLORY_URL="+stands.GloryURL,
-		"INTERWATER_URL="+stands.InterwaterURL,
-		"INTERWATER_ACCESS_KEY="+sandboxAccessKey, "INTERWATER_SECRET_KEY="+sandboxSecretKey,
-		"REDIS_URL=redis://"+redis)
-}
-
 // withFlag names the way out of a taken port.
 func withFlag(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -184,39 +179,47 @@ INTERWATER_SECRET_KEY=%s
 `, s.GloryURL, secret, s.InterwaterURL, sandboxAccessKey, sandboxSecretKey, demo(s), s.InterwaterURL, s.InterwaterURL)
 }
 
-// printSession prints a session that works when pasted.
-func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox, remote bool) {
-	gate := "http://" + g.public.Addr().String()
-	verified := "by the gateway, which has Glory's JWT secret (-remote: by check_login)"
-	if remote {
-		verified = "by Glory's check_login, since the gateway has no JWT secret"
+// printSession prints a session that works when pasted: README.md's. file has the settings of this sandbox.
+func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox, file string) {
+	scheme, note := "http", ""
+	if g.tls != nil {
+		scheme, note = "https", "\nexport CURL_CA_BUNDLE='"+g.cfg.TLSCertFile+"'   # for a certificate that this machine doesn't know"
+	}
+	verified := "the gateway, which has Glory's JWT secret (-remote: by Glory's check_login)"
+	if len(g.cfg.GloryJWTSecrets) == 0 {
+		verified = "Glory's check_login, since the gateway has no JWT secret"
 	}
 	_, _ = fmt.Fprintf(w, `roomgate sandbox: gateway %[1]s   operations %[2]s   (Ctrl-C ends it)
 stand-ins: Glory %[3]s   Interwater %[4]s   (faults on demand: /_sandbox/faults)
-members are verified %[9]s
+members are verified by %[5]s
 
 A member who has joined:
-%[5]s
-A room that is open: %[6]s
+%[6]s
+A room that is open: %[7]s
 
 Paste into another terminal:
 
-GATE=%[1]s
-curl -sw '\n' $GATE/public-api/v1/join -H 'Content-Type: application/json' -d '{"id":"test-user-1","password":"abcd","name":"홍길동","nickname":"oracleman","email":"abc@gmail.com"}'
-TOKEN=$(curl -s $GATE/public-api/v1/login -H 'Content-Type: application/json' -d '%[5]s' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+GATE=%[1]s%[11]s
+curl -sw '\n' $GATE/public-api/v1/join -H 'Content-Type: application/json' \
+  -d '{"id":"minji","password":"abcd","name":"김민지","nickname":"mj","email":"minji@example.com"}'
+TOKEN=$(curl -s $GATE/public-api/v1/login -H 'Content-Type: application/json' \
+  -d '{"id":"minji","password":"abcd"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
 curl -sw '\n' $GATE/api/v1/check_login -H "Authorization: Bearer $TOKEN"
-curl -sw '\n' $GATE/api/v1/profile -H "Authorization: Bearer $TOKEN"
 curl -sw '\n' $GATE/v1/info -H "Authorization: Bearer $TOKEN"
-curl -sw '\n' $GATE/v1/sessions -H "Authorization: Bearer $TOKEN"
-curl -sw '\n' $GATE/v1/sessions/%[7]s -H "Authorization: Bearer $TOKEN"   # %[6]s
-curl -siw '\n' $GATE/v1/sessions -H "Authorization: Bearer ${TOKEN%%????}AAAA"  # forged: 401
-curl -siw '\n' $GATE/v1/sessions -H "Authorization: Bearer %[8]s"  # expired: 401
-curl -siw '\n' -X POST $GATE/v1/auth   # 404: never forwarded
+curl -sw '\n' $GATE/v1/sessions/%[8]s -H "Authorization: Bearer $TOKEN"   # %[7]s
+curl -sw '\n' $GATE/v1/sessions -H "Authorization: Bearer ${TOKEN%%????}AAAA"   # forged
+curl -sw '\n' $GATE/v1/sessions -H "Authorization: Bearer %[9]s"   # expired
+curl -sw '\n' -X POST $GATE/v1/auth   # never forwarded
 
-LOG_LEVEL=info shows every request here.
+With its settings the commands check, explain, deny, allow and denied find this sandbox:
 
-`, gate, opsURL(g), s.GloryURL, s.InterwaterURL, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),
-		s.Glory.MintToken("1", -time.Hour), verified)
+set -a; . %[10]s; set +a
+printf %%s "$TOKEN" | gateway explain GET /v1/sessions
+
+LOG_LEVEL=info shows every request here. gateway sandbox -h: what else can be set.
+
+`, scheme+"://"+g.public.Addr().String(), opsURL(g), s.GloryURL, s.InterwaterURL, verified, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),
+		s.Glory.MintToken("1", -time.Hour), file, note)
 }
 
 func opsURL(g *gateway) string {

@@ -29,18 +29,11 @@ var (
 // Unknowns lists them in environ, by name, with the setting that was probably meant. A mistake it is not: most of the
 // environment is other programs'. Values aren't looked at, but for being empty, which is as good as absent.
 func Unknowns(environ []string) []Unknown {
-	var known []string
-	for _, s := range Settings() {
-		known = append(known, s.Name, s.Name+"_FILE")
-	}
+	known := known()
 	var found []Unknown
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		number := oneNumber.FindString(name)
-		numbered := strings.Replace(name, number, "_<n>_", 1)
-		if number == "" {
-			numbered = name
-		}
+		numbered, number := inTable(name)
 		if value == "" || slices.Contains(known, numbered) || ofKubernetes.MatchString(name) {
 			continue
 		}
@@ -54,6 +47,38 @@ func Unknowns(environ []string) []Unknown {
 	}
 	slices.SortFunc(found, func(a, b Unknown) int { return strings.Compare(a.Name, b.Name) })
 	return slices.Compact(found)
+}
+
+// Names lists the variables in environ that settings are read from, those of files too: by name, each once.
+func Names(environ []string) []string {
+	known := known()
+	var found []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if numbered, _ := inTable(name); slices.Contains(known, numbered) {
+			found = append(found, name)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// known are the names of all variables that settings are read from, with <n> for a license's number.
+func known() []string {
+	var names []string
+	for _, s := range Settings() {
+		names = append(names, s.Name, s.Name+"_FILE")
+	}
+	return names
+}
+
+// inTable is a variable's name as the table has it, with <n> for a license's number, which is returned with what is around it.
+func inTable(name string) (numbered, number string) {
+	number = oneNumber.FindString(name)
+	if number == "" {
+		return name, ""
+	}
+	return strings.Replace(name, number, "_<n>_", 1), number
 }
 
 // nearest is the one of known with the fewest letters to change, and how many.
