@@ -195,9 +195,6 @@ func check(t *testing.T, name string, src []byte) []string {
 	if _, ok := arrows[dir]; !ok {
 		report(file, "package in %s: %s", dir, whyNewPackage)
 	}
-	if !opensWithComment(file) {
-		report(file, "no comment at the top: each file opens with what it is for")
-	}
 	for _, spec := range file.Imports {
 		imported, _ := strconv.Unquote(spec.Path.Value)
 		if why := whyNotImport(name, imported); why != "" {
@@ -208,25 +205,6 @@ func check(t *testing.T, name string, src []byte) []string {
 		}
 	}
 	return findings
-}
-
-// opensWithComment reports whether prose stands before the first declaration
-// without being that declaration's own; a build constraint is no prose.
-func opensWithComment(file *ast.File) bool {
-	end := file.FileEnd
-	var own *ast.CommentGroup
-	if len(file.Decls) > 0 {
-		end = file.Decls[0].Pos()
-		switch d := file.Decls[0].(type) {
-		case *ast.FuncDecl:
-			own = d.Doc
-		case *ast.GenDecl:
-			own = d.Doc
-		}
-	}
-	return slices.ContainsFunc(file.Comments, func(c *ast.CommentGroup) bool {
-		return c.Pos() < end && c != own && strings.TrimSpace(c.Text()) != ""
-	})
 }
 
 // whyNotImport returns the reason why the file name must not import a package,
@@ -360,25 +338,6 @@ func TestArrowsCheckerFindsViolations(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			findings := check(t, tt.file, []byte("// Prose.\n\npackage p\n"+tt.src))
 			expect(t, findings, tt.want)
-		})
-	}
-}
-
-// TestArrowsCheckerWantsAnOpeningComment tells prose about a file from what
-// only looks like it.
-func TestArrowsCheckerWantsAnOpeningComment(t *testing.T) {
-	const want = "opens with what it is for"
-	for _, tt := range []struct{ name, src, want string }{
-		{"package comment", "// Package p is for this.\npackage p\n", ""},
-		{"apart from the package clause", "// This is for that.\n\npackage p\n", ""},
-		{"after the package clause", "package p\n\n// This is for that.\n\nimport _ \"fmt\"\n", ""},
-		{"nothing", "package p\n", want},
-		{"a build constraint", "//go:build linux\n\npackage p\n", want},
-		{"a function's own comment", "package p\n\n// f is for that.\nfunc f() {}\n", want},
-		{"too late", "package p\n\nfunc f() {}\n\n// This is for that.\n", want},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			expect(t, check(t, "internal/ops/a.go", []byte(tt.src)), tt.want)
 		})
 	}
 }
