@@ -52,7 +52,6 @@ var arrows = map[string][]string{
 	"internal/tokencache": {"internal/fleet"},
 	"internal/upstream":   nil,
 	fleetDir:              {"internal/sandbox"},
-	"loadtest/scale":      nil,
 	testsDir:              nil,
 }
 
@@ -61,10 +60,8 @@ var arrows = map[string][]string{
 var reasons = []struct{ from, to, why string }{
 	{fleetDir, "", "the fleet is measured from outside, as balancers and members meet it: what it took from within would not be seen failing"},
 	{"", fleetDir, "the fleet is a program for whoever tests gateways; no gateway may need it"},
-	{"loadtest/scale", "", "the model is written down apart from the code and held against it: what it shared would always agree"},
 	{testsDir, "", "what says which tests run must not fail with what they test"},
 	{"", testsDir, "only tests may ask which tests run"},
-	{"", "loadtest/scale", "a model is for planning: nothing that serves may need it"},
 	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
 	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
