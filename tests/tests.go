@@ -1,6 +1,8 @@
 // Package tests decides which tests a run leaves out: those whose program isn't installed, and those that are too long for
 // every run. Its own test, the last that go test prints, says in one line how many were left out and what brings them.
 //
+// It also holds log lines to the published schema of audit events, for the packages that write some.
+//
 // With ROOMGATE_TESTS=all nothing is left out: every case of every test runs, and a missing program is a failure.
 package tests
 

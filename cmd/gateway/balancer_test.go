@@ -64,7 +64,7 @@ http {
 // startBalancer starts a balancer before the gateways and returns its address.
 func (f *gateways) startBalancer(t *testing.T, name string) string {
 	t.Helper()
-	dir, port, log := t.TempDir(), freePort(t), newLogs()
+	dir, port, log := t.TempDir(), freePort(t), newLogs(t)
 	var servers strings.Builder
 	config := filepath.Join(dir, name+".conf")
 	command := exec.Command("haproxy", "-db", "-f", config)

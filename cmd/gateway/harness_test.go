@@ -109,7 +109,7 @@ type replica struct {
 func startReplica(t *testing.T, environ []string) *replica {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &replica{environ: environ, log: newLogs(), stop: cancel}
+	r := &replica{environ: environ, log: newLogs(t), stop: cancel}
 	result := make(chan error, 1)
 	go func() { result <- run(ctx, []string{"serve"}, environ, r.log, r.log) }()
 	r.ended = sync.OnceValue(func() error { return <-result })
@@ -128,7 +128,7 @@ func startProcess(t *testing.T, environ []string, args ...string) (*replica, *os
 	t.Helper()
 	command := exec.CommandContext(t.Context(), os.Args[0], args...)
 	command.Env = append(environ, asProgram)
-	r := &replica{log: newLogs()}
+	r := &replica{log: newLogs(t)}
 	command.Stdout, command.Stderr = r.log, r.log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
@@ -169,7 +169,12 @@ type logs struct {
 	more chan struct{} // closed and replaced at each write
 }
 
-func newLogs() *logs { return &logs{more: make(chan struct{})} }
+// newLogs holds what is audited to the published schema when the test ends.
+func newLogs(t *testing.T) *logs {
+	l := &logs{more: make(chan struct{})}
+	t.Cleanup(func() { tests.Audit(t, l.String()) })
+	return l
+}
 
 // Write implements io.Writer.
 func (l *logs) Write(p []byte) (int, error) {

@@ -51,7 +51,7 @@ func newNginx(t *testing.T, upstream string) string {
 	if os.Geteuid() == 0 { // else its worker is somebody who can't write here
 		user = "user root;"
 	}
-	dir, port, log := t.TempDir(), freePort(t), newLogs()
+	dir, port, log := t.TempDir(), freePort(t), newLogs(t)
 	config := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, port, upstream, user), 0o600); err != nil {
 		t.Fatal(err)

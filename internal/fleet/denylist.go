@@ -236,7 +236,7 @@ func (d *DenyList) restore(ctx context.Context, found string) error {
 			continue
 		}
 		if replaced == int64(1) {
-			d.redis.log.Info("audit", "event", "deny_list_restored", "reason", "redis had an older one", "version", version, "found", found)
+			d.redis.log.Info("audit", "schema_version", AuditVersion, "event", "deny_list_restored", "reason", "redis had an older one", "version", version, "found", found)
 		}
 		return nil
 	}

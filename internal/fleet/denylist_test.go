@@ -119,7 +119,7 @@ func TestADenyListWithoutRedisIsEmpty(t *testing.T) {
 func TestTheNewerDenyListWins(t *testing.T) {
 	t.Parallel()
 	var logged lockedBuffer
-	all := replicas(t, 2, sharedRedis(t), Options{Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	all := replicas(t, 2, sharedRedis(t), Options{Log: slog.New(slog.NewJSONHandler(&logged, nil))})
 	client, d := all[0].client, NewDenyList(all[0])
 	deny := func(name string) {
 		t.Helper()
@@ -136,7 +136,8 @@ func TestTheNewerDenyListWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it is in Redis again", func() bool { return client.ZScore(t.Context(), keys[0], "new").Err() == nil })
-	eventually(t, "it is told", func() bool { return strings.Contains(logged.String(), "event=deny_list_restored") })
+	eventually(t, "it is told", func() bool { return strings.Contains(logged.String(), `"event":"deny_list_restored"`) })
+	tests.Audit(t, logged.String())
 	other := NewDenyList(all[1])
 	eventually(t, "another replica learns of both", func() bool { return other.Has("old") && other.Has("new") })
 	if !d.Has("new") {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"roomgate/internal/fleet"
 )
 
 // auditEvents says which refusals are audited, by their reason, and as what.
@@ -22,6 +24,7 @@ func auditEvents() map[string]string {
 // audit writes one event of the request. The reason is "" where the request was let through.
 func audit(log *slog.Logger, event, reason string, c *call) {
 	log.LogAttrs(context.Background(), slog.LevelInfo, "audit",
+		slog.Int("schema_version", fleet.AuditVersion),
 		slog.String("event", event),
 		slog.String("reason", reason),
 		slog.String("request_id", c.requestID),

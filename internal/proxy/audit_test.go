@@ -92,7 +92,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 				t.Errorf("%s, %s: %s is %v, want %v", tt.event, tt.reason, key, got[key], want)
 			}
 		}
-		if len(got) != 12 { // these, with time and msg
+		if len(got) != 13 { // these, with time, msg and schema_version
 			t.Errorf("%s: fields %q", tt.event, slices.Sorted(maps.Keys(got)))
 		}
 		for _, never := range []string{"QUERY", "SECRET", "Bearer", g.token()} {

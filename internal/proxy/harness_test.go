@@ -28,6 +28,7 @@ import (
 	"roomgate/internal/lane"
 	"roomgate/internal/sandbox"
 	"roomgate/internal/upstream"
+	"roomgate/tests"
 )
 
 const (
@@ -248,6 +249,7 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	}
 	t.Cleanup(func() { upstreams.Close() })
 	g := &gateway{fakeBridge: &fakeBridge{}, Sandbox: upstreams, logs: &logs{news: make(chan struct{}, 1)}, lane: new(sync.Map)}
+	t.Cleanup(func() { tests.Audit(t, g.logs.String()) })
 	g.issue = func() string { return issueToken(t, upstreams) }
 	o := setup{Glory: mustParse(upstreams.GloryURL), Interwater: mustParse(upstreams.InterwaterURL), lane: *fastLane, Options: Options{
 		GloryTimeout: patience, InterwaterTimeout: patience,
