@@ -18,6 +18,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/ops"
 )
 
 // reloadRetry is the wait after a failure, as long as it lasts; keys have a backoff of their own.
@@ -62,6 +63,7 @@ func (g *gateway) followFiles(ctx context.Context) {
 			return
 		case <-g.hangups:
 			due.Reset(0)
+			g.cache.TryNow() // who sends the signal has mended something, perhaps at Interwater
 		case <-g.files.events():
 			soon()
 		case err := <-g.files.errors():
@@ -103,7 +105,10 @@ func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 	if err == nil {
 		err = g.adopt(ctx, next)
 	}
+	last := &ops.Reload{At: time.Now().UTC()}
+	defer g.reloaded.Store(last)
 	if err != nil {
+		last.Error = err.Error()
 		g.reloads.WithLabelValues("failed").Inc()
 		g.log.Error("changed secrets are not used; the old ones are", "error", err.Error())
 		g.reloadFailed.Store(true)
@@ -113,8 +118,6 @@ func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 		return reloadRetry, false
 	}
 	g.reloads.WithLabelValues("ok").Inc()
-	now := time.Now()
-	g.reloaded.Store(&now)
 	g.reloadFailed.Store(false)
 	g.log.Info("secrets were read again")
 	return 0, true

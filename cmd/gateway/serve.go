@@ -71,8 +71,8 @@ type gateway struct {
 	hangups      chan os.Signal
 	redisURL     atomic.Pointer[config.Secret]
 	reloads      *prometheus.CounterVec
-	reloadFailed atomic.Bool               // the secrets in use are not those in the files
-	reloaded     atomic.Pointer[time.Time] // when secrets were taken over last; nil: not yet
+	reloadFailed atomic.Bool                // the secrets in use are not those in the files
+	reloaded     atomic.Pointer[ops.Reload] // the last time that secrets were read again; nil: not yet
 	troubles     troubles
 }
 

@@ -3,6 +3,7 @@ package main
 // This file gathers what the operations listener tells of the gateway.
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,7 @@ func (g *gateway) status() ops.Status {
 		s.Licenses = append(s.Licenses, ops.License{
 			Name: t.license, Role: t.role, State: t.State,
 			AgeSeconds: t.Age.Seconds(), ExpiresInSeconds: t.ExpiresIn.Seconds(), LastError: t.LastError,
+			NextTrySeconds: t.NextTry.Seconds(),
 		})
 	}
 	s.Limits, s.Replicas = g.limits(), g.replicas()
@@ -92,7 +94,11 @@ func (g *gateway) replicas() []ops.Replica {
 
 // facts answers what else is asked of a replica.
 func (g *gateway) facts() ops.Facts {
-	f := ops.Facts{Verification: "remote", LastReload: g.reloaded.Load()}
+	f := ops.Facts{Verification: "remote", Time: time.Now().UTC(), LastReload: g.reloaded.Load(), PID: os.Getpid()}
+	if ahead, known := g.redis.Ahead(); known {
+		seconds := ahead.Round(time.Millisecond).Seconds()
+		f.RedisClockSeconds = &seconds
+	}
 	if len(g.cfg.GloryJWTSecrets) > 0 {
 		f.Verification = "local"
 	}

@@ -107,6 +107,15 @@ func (r *Redis) Now() time.Time {
 	return time.Now()
 }
 
+// Ahead returns how far Redis's clock is ahead of this machine's, to within a round trip. known is false before the first answer of
+// Redis.
+func (r *Redis) Ahead() (d time.Duration, known bool) {
+	if r.clock.Load() == nil {
+		return 0, false
+	}
+	return time.Until(r.Now()), true // by the wall clock: what Redis says has no other
+}
+
 // text is a reply that is a string; "" for any other.
 func text(reply any) string {
 	s, _ := reply.(string)

@@ -17,6 +17,9 @@ func TestClockOfRedisIsReadOrTheLocalOneTaken(t *testing.T) {
 		}
 	}
 	near(time.Now())
+	if d, known := s.Ahead(); known || d != 0 {
+		t.Errorf("a clock that nobody has read is %v ahead", d)
+	}
 	for _, odd := range []any{nil, "", []any{}, []any{"1"}, int64(5)} {
 		s.LearnClock(odd, time.Now())
 		near(time.Now())
@@ -26,4 +29,7 @@ func TestClockOfRedisIsReadOrTheLocalOneTaken(t *testing.T) {
 	near(there)
 	s.LearnClock([]any{fmt.Sprint(there.Unix()), "0"}, time.Now().Add(-time.Hour)) // asked an hour ago
 	near(there.Add(time.Hour))
+	if d, known := s.Ahead(); !known || (d+999*time.Hour).Abs() > time.Minute {
+		t.Errorf("it is %v ahead (%v), want 999 h behind", d, known)
+	}
 }

@@ -42,9 +42,19 @@ type Degradation struct {
 
 // Facts is what else an operator asks of a replica.
 type Facts struct {
-	Verification string     `json:"verification"`          // of members: local or remote
-	TLSExpires   *time.Time `json:"tls_expires,omitempty"` // the end of the certificate that is served; nil without TLS
-	LastReload   *time.Time `json:"last_reload,omitempty"` // of secrets, when it went well; nil: none was due
+	Verification string    `json:"verification"` // of members: local or remote
+	Time         time.Time `json:"time"`         // by this replica's clock
+	// RedisClockSeconds is how far Redis's clock is ahead of this replica's; nil: not known.
+	RedisClockSeconds *float64   `json:"redis_clock_seconds,omitempty"`
+	TLSExpires        *time.Time `json:"tls_expires,omitempty"` // the end of the certificate that is served; nil without TLS
+	LastReload        *Reload    `json:"last_reload,omitempty"` // nil: none since the start
+	PID               int        `json:"pid"`                   // of the process that SIGHUP goes to
+}
+
+// Reload is one time that secrets and the certificate were read again.
+type Reload struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error,omitempty"` // why the old ones stay in use; "": all were taken over
 }
 
 // Limit is a limit of the public listener.
@@ -75,6 +85,8 @@ type License struct {
 	AgeSeconds       float64 `json:"age_seconds"`
 	ExpiresInSeconds float64 `json:"expires_in_seconds"`
 	LastError        string  `json:"last_error"` // a class of failure; "" for none
+	// NextTrySeconds is the time until a failing fetch is tried again; 0 where none fails, and while a try is under way.
+	NextTrySeconds float64 `json:"next_try_seconds"`
 }
 
 // Upstream is one of the two APIs. Its address is for operators only.

@@ -153,7 +153,7 @@ func factTable(w words, s Status, past Past) table {
 	}
 	reload := cell{Text: "–"}
 	if at := s.Facts.LastReload; at != nil {
-		reload.Text = w.Say("ago", w.span(time.Since(*at).Seconds()))
+		reload.Text = w.Say("ago", w.span(time.Since(at.At).Seconds()))
 	}
 	row("reload", reload)
 	dropped := cell{Text: w.count(past.LogDropped)}

@@ -68,6 +68,13 @@ func (e *entry) failing(now time.Time) error {
 	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
 }
 
+// impatient reports whether a failure is remembered whose backoff nobody but this replica has asked for.
+func (e *entry) impatient() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failure != nil && e.failure.Class != Throttled
+}
+
 // adopt puts t into memory, unless a token of the same or a newer generation is there, expired or not, or t was rejected
 // meanwhile. Either way the flight has succeeded: the failure is cleared.
 func (e *entry) adopt(t *Token) {

@@ -229,3 +229,45 @@ func TestFailureTellsWhenAskingAgainMayHelp(t *testing.T) {
 		calledTimes(t, iss, 1)
 	})
 }
+
+// Whoever has mended the cause doesn't want to wait for the end of a backoff of up to a minute.
+func TestAnOperatorNeedNotWaitForTheEndOfABackoff(t *testing.T) {
+	t.Parallel()
+	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
+	k, iss := newKey(t, "s"), &issuer{life: time.Hour, err: failure(Denied)}
+	for range 5 { // the fifth wait is drawn from 1 s to 32 s
+		denied(t, Denied, c, k, iss.fetch)
+		c.TryNow()
+		asked := iss.calls()
+		eventually(t, "a try", func() bool { return iss.calls() > asked })
+	}
+	eventually(t, "the failure is remembered", func() bool { return c.Status()[0].NextTry > 0 })
+	iss.fail(nil)
+	c.TryNow()
+	eventually(t, "the token", func() bool { return c.Status()[0].State == StateFresh })
+	if s := c.Status()[0]; s.NextTry != 0 {
+		t.Errorf("%+v", s)
+	}
+	tried := iss.calls()
+	c.TryNow() // nothing fails
+	takeFrom(t, Memory, c, k, iss.fetch)
+	if n := iss.calls(); n != tried {
+		t.Errorf("%d tries although nothing failed", n-tried)
+	}
+}
+
+func TestAnIssuerThatAskedForTimeKeepsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, k := newCache(t, Options{}), newKey(t, "s")
+		iss := &issuer{life: time.Hour, err: &FetchError{Class: Throttled, RetryAfter: time.Minute, Err: errors.New("slow down")}}
+		denied(t, Throttled, c, k, iss.fetch)
+		c.TryNow()
+		synctest.Wait()
+		if n := iss.calls(); n != 1 {
+			t.Errorf("%d calls within the minute that the issuer asked for", n)
+		}
+		if s := c.Status()[0]; s.NextTry != time.Minute {
+			t.Errorf("%+v", s)
+		}
+	})
+}

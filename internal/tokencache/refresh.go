@@ -124,3 +124,22 @@ func (c *Cache) awake(e *entry) {
 		c.launch(e)
 	}
 }
+
+// TryNow tries each key whose last fetch failed at once, once, without waiting for the end of its backoff: an operator says that
+// the cause is gone. An issuer that has asked for time keeps it. It doesn't wait for the tries; while one is under way, another is not
+// begun. Other replicas take a token that comes of it at their own next try.
+func (c *Cache) TryNow() {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, e := range c.entries {
+		if !e.impatient() || c.closed {
+			continue
+		}
+		c.wg.Go(func() {
+			if c.store != nil {
+				c.quietly(c.store.forgive(c.base, e.key))
+			}
+			<-c.launch(e)
+		})
+	}
+}

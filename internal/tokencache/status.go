@@ -25,6 +25,8 @@ type Status struct {
 	ExpiresIn time.Duration
 	// LastError is the Class of the last flight's failure. "": it didn't fail. A key may have a valid token and a failure.
 	LastError string
+	// NextTry is the time until a failed fetch is tried again. 0 without a failure, and while a try is under way.
+	NextTry time.Duration
 	// Refused: the token is rejected where it is used, but isn't replaced for now. See Cache.Reject.
 	Refused bool
 }
@@ -49,7 +51,7 @@ func (e *entry) status(now time.Time) Status {
 	defer e.mu.Unlock()
 	s := Status{State: StateEmpty}
 	if e.failure != nil {
-		s.State, s.LastError = StateFailing, string(e.failure.Class)
+		s.State, s.LastError, s.NextTry = StateFailing, string(e.failure.Class), max(0, e.retryAt.Sub(now))
 	}
 	t := e.token.Load()
 	if !t.valid(now) {

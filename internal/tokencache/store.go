@@ -210,6 +210,11 @@ func (s *store) release(ctx context.Context, k Key, owner string, n note) (mine 
 	return mine, nil
 }
 
+// forgive removes the note of a failed fetch, so that the next look leads to a try.
+func (s *store) forgive(ctx context.Context, k Key) error {
+	return s.do(ctx, k, func(ctx context.Context) error { return s.client.Del(ctx, s.name(k, "failure")).Err() })
+}
+
 // tombstoneLife is the TTL of tombstones. A holder that stands still for less is sure to find that its token is outdated. The
 // fence has the same TTL, in lock.lua.
 const tombstoneLife = 30 * 24 * time.Hour
