@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/ops"
+	"roomgate/internal/sandbox"
 	"roomgate/tests"
 )
 
@@ -58,6 +61,61 @@ func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
 		t.Errorf("Redis lists %d replicas after one has left (%v)", listed, err)
 	}
 	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
+}
+
+// Whoever looks at one replica sees what members get from the others.
+func TestEachReplicaTellsTheOthersWhatItsMembersGet(t *testing.T) {
+	t.Parallel()
+	server, stands, client := newRedis(t), newStands(t), newClient(t)
+	environ := settings(stands, server.Addr, "MEMBER_RATE_LIMIT=0", "ROOM_COALESCE=false")
+	looks, fails := startReplica(t, environ), startReplica(t, environ)
+	startReplica(t, append(environ, "ADMIN_ADDR="))
+	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 503})
+	token := stands.Glory.MintToken("1", time.Hour)
+	other := func() *ops.Figures {
+		get(t, client, fails.url+"/v1/info", token).want(t, 503)
+		for _, r := range statusOf(t, looks).Replicas {
+			if r.Figures != nil && !r.Self {
+				return r.Figures
+			}
+		}
+		return &ops.Figures{}
+	}
+	eventually(t, "the failed answers are seen from elsewhere", func() bool { f := other(); return f.Level == "down" && f.Failed >= 3 && f.Rate > 0 })
+	s := statusOf(t, looks)
+	if f := s.Replicas[0].Figures; f == nil || f.Answered != 0 || f.Level != "" || !s.ReplicasKnown {
+		t.Errorf("the one that is asked: %+v", s.Replicas[0])
+	}
+	eventually(t, "all three are listed", func() bool { return neighbours(t, looks) == 3 })
+	without := slices.DeleteFunc(statusOf(t, looks).Replicas, func(r ops.Replica) bool { return r.Figures != nil })
+	if len(without) != 1 {
+		t.Errorf("%d replicas tell nothing, want the one without an operations listener", len(without))
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is said that the others can't be seen", func() bool { return !statusOf(t, looks).ReplicasKnown })
+	if list := statusOf(t, looks).Replicas; len(list) != 1 || list[0].Host == "" || list[0].Figures == nil {
+		t.Errorf("without Redis: %+v", list)
+	}
+}
+
+// Where there is no operations listener, nobody could see the history: it isn't gathered.
+func TestNothingIsGatheredThatNobodyCanSee(t *testing.T) {
+	t.Parallel()
+	stands, server := newStands(t), newRedis(t)
+	for _, tt := range []struct {
+		admin    string
+		gathered bool
+	}{{"ADMIN_ADDR=", false}, {"ADMIN_ADDR=127.0.0.1:0", true}} {
+		r, process := startProcess(t, settings(stands, server.Addr, tt.admin))
+		process.Signal(syscall.SIGQUIT) // the runtime prints what every goroutine does
+		_ = r.ended()
+		if dump := r.log.String(); !strings.Contains(dump, "roomgate/internal/fleet.(*Roster).follow") ||
+			strings.Contains(dump, "roomgate/internal/ops.(*History).Run") != tt.gathered {
+			t.Errorf("%s: gathered is not %v:\n%s", tt.admin, tt.gathered, dump[:min(len(dump), 2000)])
+		}
+	}
 }
 
 func TestAKilledReplicaIsSeenNoMore(t *testing.T) {

@@ -131,10 +131,10 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		}
 	}
 	g.watchFiles()
-	if g.roster, err = fleet.NewRoster(g.redis, g.self(), registry); err != nil {
+	g.history = ops.NewHistory(registry)
+	if g.roster, err = fleet.NewRoster(g.redis, g.self(), g.figures, registry); err != nil {
 		return nil, err
 	}
-	g.history = ops.NewHistory(registry)
 	return g, g.open(ctx, level)
 }
 
@@ -268,7 +268,9 @@ func (g *gateway) serve(ctx context.Context) error {
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
 	group.Go(func() error { g.followFiles(failed); return nil })
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the drain is to be seen too
-	group.Go(func() error { return g.history.Run(watching) })
+	if g.admin != nil {                                                      // nobody could see it
+		group.Go(func() error { return g.history.Run(watching) })
+	}
 	group.Go(func() error {
 		defer stopWatching()
 		<-failed.Done() // told to stop, or a server gave up

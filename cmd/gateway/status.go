@@ -11,6 +11,7 @@ import (
 
 	"roomgate/internal/bridge"
 	"roomgate/internal/config"
+	"roomgate/internal/fleet"
 	"roomgate/internal/ops"
 	"roomgate/internal/tokencache"
 )
@@ -46,7 +47,8 @@ func (g *gateway) status() ops.Status {
 			NextTrySeconds: t.NextTry.Seconds(),
 		})
 	}
-	s.Limits, s.Replicas = g.limits(), g.replicas()
+	s.Limits = g.limits()
+	s.Replicas, s.ReplicasKnown = g.replicas()
 	return s
 }
 
@@ -74,22 +76,34 @@ func rateText(r config.RateLimit) string {
 	return text
 }
 
-// replicas is the fleet as Redis shows it, this replica first.
-func (g *gateway) replicas() []ops.Replica {
-	list := []ops.Replica{}
-	for _, r := range g.roster.All() {
+// replicas is the fleet as Redis shows it, this replica first. known is false where Redis doesn't show it.
+func (g *gateway) replicas() (list []ops.Replica, known bool) {
+	entries := g.roster.All()
+	known = slices.ContainsFunc(entries, func(r fleet.Replica) bool { return r.Self })
+	if !known { // Redis is down, or knows nothing of it yet
+		self := g.self()
+		self.Self, self.Seen = true, time.Now()
+		entries = slices.Insert(entries, 0, self)
+	}
+	for _, r := range entries {
+		if r.Self {
+			r.Figures = g.figures() // the latest
+		}
 		list = append(list, ops.Replica{
-			ID: r.ID, Host: r.Host, Version: r.Version, Self: r.Self,
+			ID: r.ID, Host: r.Host, Version: r.Version, Self: r.Self, Figures: (*ops.Figures)(r.Figures),
 			UptimeSeconds: max(0, time.Since(r.Started).Seconds()), SeenSecondsAgo: max(0, time.Since(r.Seen).Seconds()),
 		})
 	}
-	if !slices.ContainsFunc(list, func(r ops.Replica) bool { return r.Self }) { // Redis is down, or knows nothing of it yet
-		self := g.self()
-		list = slices.Insert(list, 0, ops.Replica{
-			Host: self.Host, Version: self.Version, Self: true, UptimeSeconds: max(0, time.Since(self.Started).Seconds()),
-		})
+	return list, known
+}
+
+// figures is what this replica tells of itself; nil where nobody could see it.
+func (g *gateway) figures() *fleet.Figures {
+	if g.cfg.AdminAddr == "" {
+		return nil
 	}
-	return list
+	rate, minute := g.history.Totals()
+	return &fleet.Figures{Rate: rate, Answered: minute.Answered, Failed: minute.Failed, Level: ops.LevelOf(g.degraded())}
 }
 
 // facts answers what else is asked of a replica.

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,18 +44,30 @@ type Replica struct {
 	Version string    `json:"version"`
 	Host    string    `json:"host"` // "": unknown
 	Started time.Time `json:"started"`
+	Figures *Figures  `json:"figures,omitempty"` // nil: it tells none
 	// Seen is when it last announced itself, by this replica's clock.
 	Seen time.Time `json:"-"`
 	// Self marks the replica that reads.
 	Self bool `json:"-"`
 }
 
+// Figures is what a replica tells of its work. Each is from 0 to 1e9.
+type Figures struct {
+	Rate float64 `json:"rate"` // requests per second, over the last 10 s
+	// Answered and Failed count the answers of the last minute, and those that failed.
+	Answered float64 `json:"answered"`
+	Failed   float64 `json:"failed"`
+	// Level is what members get: down, risk, or "" for well.
+	Level string `json:"level,omitempty"`
+}
+
 // Roster is the replicas seen in Redis. It is safe for concurrent use.
 type Roster struct {
-	use   *Use // nil: the roster stays empty
-	id    string
-	entry string // what Redis holds of this replica
-	known atomic.Pointer[look]
+	use     *Use // nil: the roster stays empty
+	self    Replica
+	figures func() *Figures
+	entry   atomic.Pointer[string] // what Redis holds of this replica, as far as is known
+	known   atomic.Pointer[look]
 }
 
 // look is the roster at one moment. It never changes.
@@ -64,14 +77,15 @@ type look struct {
 }
 
 // NewRoster announces self and keeps the list of all replicas current until r is closed, which takes self off it. If r is
-// nil, the list stays empty. metrics takes the package's gauge; nil: it isn't registered.
-func NewRoster(r *Redis, self Replica, metrics prometheus.Registerer) (*Roster, error) {
+// nil, the list stays empty. figures is called for each announcement, from a goroutine of the roster's; nil, or a nil answer: none
+// are told. metrics takes the package's gauge; nil: it isn't registered.
+func NewRoster(r *Redis, self Replica, figures func() *Figures, metrics prometheus.Registerer) (*Roster, error) {
 	self.ID = rand.Text()
-	entry, err := json.Marshal(clean(self))
-	if err != nil {
-		return nil, fmt.Errorf("announce the replica: %w", err)
+	roster := &Roster{self: self, figures: figures}
+	if figures == nil {
+		roster.figures = func() *Figures { return nil }
 	}
-	roster := &Roster{id: self.ID, entry: string(entry)}
+	roster.entry.Store(new(string))
 	roster.known.Store(&look{})
 	if metrics != nil {
 		if err := metrics.Register(roster.gauge()); err != nil {
@@ -125,17 +139,25 @@ func (r *Roster) key() string { return r.use.Key("") }
 // refresh announces this replica and takes over who else is there.
 func (r *Roster) refresh(ctx context.Context) error {
 	before := time.Now()
+	self := r.self
+	self.Figures = r.figures()
+	encoded, err := json.Marshal(clean(self))
+	if err != nil {
+		return fmt.Errorf("announce the replica: %w", err)
+	}
+	entry := string(encoded)
+	last := r.entry.Swap(&entry) // whether or not Redis gets to know of it: what isn't there needs no removal
 	var reply []any
-	err := r.use.Do(ctx, r.key(), func(ctx context.Context) (err error) {
+	err = r.use.Do(ctx, r.key(), func(ctx context.Context) (err error) {
 		reply, err = rosterScript.Run(ctx, r.use.Client(), []string{r.key()},
-			r.entry, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
+			entry, *last, rosterKeep.Milliseconds(), rosterMost, rosterEntry).Slice()
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read the roster: %w", err)
 	}
 	next := &look{at: before}
-	ids := make(map[string]bool)
+	ids := make(map[string]bool) // of two entries of one replica, the first is the later one
 	for pair := range slices.Chunk(reply, 2) {
 		if len(pair) < 2 {
 			break
@@ -145,7 +167,7 @@ func (r *Roster) refresh(ctx context.Context) error {
 			continue
 		}
 		ids[replica.ID] = true
-		replica.Self = replica.ID == r.id
+		replica.Self = replica.ID == r.self.ID
 		next.replicas = append(next.replicas, replica)
 	}
 	slices.SortFunc(next.replicas, func(a, b Replica) int {
@@ -164,7 +186,7 @@ func (r *Roster) refresh(ctx context.Context) error {
 // leave takes this replica off the roster.
 func (r *Roster) leave(ctx context.Context) error {
 	return r.use.Do(ctx, r.key(), func(ctx context.Context) error {
-		return r.use.Client().ZRem(ctx, r.key(), r.entry).Err()
+		return r.use.Client().ZRem(ctx, r.key(), *r.entry.Load()).Err()
 	})
 }
 
@@ -188,8 +210,17 @@ func readReplica(entry, ago string, now time.Time) (Replica, error) {
 func clean(r Replica) Replica {
 	r.Version, r.Host = printable(r.Version), printable(r.Host)
 	r.Started = r.Started.UTC().Truncate(time.Second)
+	if f := r.Figures; f != nil {
+		r.Figures = &Figures{Rate: figure(f.Rate), Answered: figure(f.Answered), Failed: min(figure(f.Failed), figure(f.Answered))}
+		if f.Level == "down" || f.Level == "risk" {
+			r.Figures.Level = f.Level
+		}
+	}
 	return r
 }
+
+// figure is n within its bounds, to three decimals: an entry has to be short.
+func figure(n float64) float64 { return math.Round(1000*min(max(0, n), 1e9)) / 1000 }
 
 // printable keeps the first rosterText characters of s that can be seen.
 func printable(s string) string {

@@ -2,9 +2,10 @@
 --
 -- KEYS[1]  sorted set: replicas by their last announcement in milliseconds of Redis's clock
 -- ARGV[1]  the replica's entry
--- ARGV[2]  milliseconds that an entry stays without an announcement
--- ARGV[3]  how many entries are read, the latest first
--- ARGV[4]  bytes of an entry; a longer one is read as ''
+-- ARGV[2]  its entry before, which it takes the place of; '' for none
+-- ARGV[3]  milliseconds that an entry stays without an announcement
+-- ARGV[4]  how many entries are read, the latest first
+-- ARGV[5]  bytes of an entry; a longer one is read as ''
 -- result   {entry, milliseconds since its announcement, entry, milliseconds, ...}
 -- retry    announces again
 
@@ -14,18 +15,19 @@ if kind ~= 'zset' and kind ~= 'none' then
   redis.call('DEL', KEYS[1])
 end
 local t = redis.call('TIME')
-local now, keep = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[2])
+local now, keep = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[3])
+redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - keep + 1))
 -- No replica announces in the future.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local found = {}
-for i, v in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[3] - 1, 'WITHSCORES')) do
+for i, v in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, ARGV[4] - 1, 'WITHSCORES')) do
   if i % 2 == 0 then
     found[i] = string.format('%.0f', now - v)
   else
-    found[i] = #v <= tonumber(ARGV[4]) and v or ''
+    found[i] = #v <= tonumber(ARGV[5]) and v or ''
   end
 end
 return found

@@ -5,9 +5,11 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 // enlist puts a replica on the roster as a host.
 func enlist(t *testing.T, on *Redis, host string) *Roster {
 	t.Helper()
-	r, err := NewRoster(on, Replica{Host: host, Version: "v1", Started: time.Now()}, nil)
+	r, err := NewRoster(on, Replica{Host: host, Version: "v1", Started: time.Now()}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +60,70 @@ func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 	all[1].Close()
 	if got, want := hosts(t, first), []string{"c", "a"}; !slices.Equal(got, want) {
 		t.Errorf("after one has left the roster is %q, want %q", got, want)
+	}
+}
+
+// An announcement takes the place of the one before, whatever has changed in it, or each replica would be there many times.
+func TestReplicasTellTheirFiguresAndHaveOneEntryEach(t *testing.T) {
+	t.Parallel()
+	all := replicas(t, 3, sharedRedis(t), Options{})
+	var tells atomic.Pointer[Figures]
+	told, err := NewRoster(all[0], Replica{Host: "tells"}, tells.Load, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := enlist(t, all[1], "reads")
+	of := func(host string) *Figures {
+		for _, name := range []*Roster{told, reads} {
+			if err := name.refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list := reads.All()
+		i := slices.IndexFunc(list, func(r Replica) bool { return r.Host == host })
+		if i < 0 || len(list) != 2 {
+			t.Fatalf("the roster is %+v", list)
+		}
+		return list[i].Figures
+	}
+	if f := of("tells"); f != nil {
+		t.Errorf("without figures: %+v", f)
+	}
+	for _, f := range []Figures{{Rate: 12.3456, Answered: 700, Failed: 7, Level: "down"}, {Rate: 1, Answered: 700, Failed: 0, Level: "risk"}, {}} {
+		tells.Store(&f)
+		if got := of("tells"); got == nil || got.Level != f.Level || got.Answered != f.Answered || got.Failed != f.Failed || math.Abs(got.Rate-f.Rate) > .001 {
+			t.Errorf("%+v, want %+v", got, f)
+		}
+	}
+	if f := of("reads"); f != nil {
+		t.Errorf("of who tells none: %+v", f)
+	}
+	left := func() int64 { return all[2].client.ZCard(t.Context(), reads.key()).Val() }
+	if n := left(); n != 2 {
+		t.Errorf("%d entries of two replicas", n)
+	}
+	all[0].Close() // the last entry is the one that goes
+	if n := left(); n != 1 {
+		t.Errorf("%d entries after one has left", n)
+	}
+}
+
+// Replicas of another version are on the same roster during a rollout.
+func TestEntriesWithoutFiguresAndWithMoreAreRead(t *testing.T) {
+	t.Parallel()
+	for entry, want := range map[string]*Figures{
+		`{"id":"A","version":"v0","host":"old","started":"2026-01-02T03:04:05Z"}`:                    nil,
+		`{"id":"A","figures":{"rate":5,"answered":3,"failed":1,"level":"risk","more":{}},"newer":1}`: {5, 3, 1, "risk"},
+		`{"id":"A","figures":{"rate":-5,"answered":1e300,"failed":2e300,"level":"<script>"}}`:        {0, 1e9, 1e9, ""},
+		`{"id":"A","figures":{"answered":2,"failed":3}}`:                                             {0, 2, 2, ""},
+	} {
+		got, err := readReplica(entry, "5", time.Now())
+		if err != nil || (got.Figures == nil) != (want == nil) || want != nil && *got.Figures != *want {
+			t.Errorf("%s: %+v (%v), want %+v", entry, got.Figures, err, want)
+		}
+	}
+	if _, err := readReplica(`{"id":"A","figures":{"rate":"many"}}`, "5", time.Now()); err == nil {
+		t.Error("figures that are none are read")
 	}
 }
 
@@ -142,7 +208,7 @@ func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
 	t.Parallel()
 	server, registry := unitRedis(t), prometheus.NewRegistry()
 	on := replicas(t, 1, server.Addr(), Options{Prefix: "p:"})[0]
-	r, err := NewRoster(on, Replica{Host: "here"}, registry)
+	r, err := NewRoster(on, Replica{Host: "here"}, nil, registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +250,7 @@ func revived(t *testing.T, server *miniredis.Miniredis) {
 
 func TestARosterWithoutRedisIsEmpty(t *testing.T) {
 	t.Parallel()
-	r, err := NewRoster(nil, Replica{}, nil)
+	r, err := NewRoster(nil, Replica{}, nil, nil)
 	if err != nil || r.All() != nil {
 		t.Errorf("%v %v", r.All(), err)
 	}

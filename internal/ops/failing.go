@@ -109,6 +109,17 @@ func (h *History) Failing() (list []Failing) {
 	return list
 }
 
+// Totals are the requests a second of the last 10 s, and the answers of the last minute, of all routes together.
+func (h *History) Totals() (rate float64, minute Share) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.kinds[routes] {
+		rate += t.now().Rate
+		minute = minute.plus(t.over(shortWindow))
+	}
+	return rate, minute
+}
+
 // count adds a counter's value to the share, as its code or result says.
 func (s *Share) count(m *dto.Metric) {
 	n := m.GetCounter().GetValue()

@@ -14,9 +14,10 @@ type Status struct {
 	Redis         Redis              `json:"redis"`
 	Lane          Lane               `json:"lane"`
 	Limits        []Limit            `json:"limits"`
-	Replicas      []Replica          `json:"replicas"` // seen in Redis; this one alone while it is down
-	Degraded      []Degradation      `json:"degraded"` // empty when all is well
-	Counters      map[string]float64 `json:"counters"` // by metric, summed over labels
+	Replicas      []Replica          `json:"replicas"`       // this one first
+	ReplicasKnown bool               `json:"replicas_known"` // false while Redis can't be asked: then there may be others
+	Degraded      []Degradation      `json:"degraded"`       // empty when all is well
+	Counters      map[string]float64 `json:"counters"`       // by metric, summed over labels
 	Facts         Facts              `json:"facts"`
 }
 
@@ -25,6 +26,17 @@ const (
 	LevelDown = "down" // members fail
 	LevelRisk = "risk" // members are served, but something is missing
 )
+
+// LevelOf is the level of a replica with these degradations; "" without any.
+func LevelOf(list []Degradation) (level string) {
+	for _, d := range list {
+		if d.Level == LevelDown {
+			return LevelDown
+		}
+		level = d.Level
+	}
+	return level
+}
 
 // Degradation is something that isn't as it should be.
 type Degradation struct {
@@ -74,6 +86,17 @@ type Replica struct {
 	UptimeSeconds  float64 `json:"uptime_seconds"`
 	SeenSecondsAgo float64 `json:"seen_seconds_ago"`
 	Self           bool    `json:"self"` // the one that answers
+	// Figures are its own, at most some seconds old; nil: it tells none, as one without an operations listener does.
+	Figures *Figures `json:"figures"`
+}
+
+// Figures is what a replica's members get.
+type Figures struct {
+	Rate float64 `json:"requests_per_second"` // over the last 10 s
+	// Answered and Failed count the answers of the last minute, and those that failed.
+	Answered float64 `json:"answered"`
+	Failed   float64 `json:"failed"`
+	Level    string  `json:"level"` // LevelDown, LevelRisk, or "" for well
 }
 
 // License is where one license's access token of one role stands on this replica.
