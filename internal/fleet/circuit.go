@@ -1,8 +1,5 @@
 package fleet
 
-// This file keeps a dead, frozen or refusing Redis from costing requests anything: after a few failures nobody asks it
-// until a probe in the background succeeds.
-
 import (
 	"context"
 	_ "embed"
@@ -17,30 +14,39 @@ import (
 )
 
 const (
-	circuitThreshold = 3 // consecutive failures that open it; one is enough where Redis answers with an error
-	probeFirst       = 100 * time.Millisecond
-	probeMost        = time.Second
+	// circuitThreshold is the number of failures in a row that opens a circuit. One is enough if Redis has answered with an error.
+	circuitThreshold = 3
+	// The wait before a probe starts with probeFirst and doubles up to probeMost, with jitter.
+	probeFirst = 100 * time.Millisecond
+	probeMost  = time.Second
 )
 
-// ErrOutage is the error of a call that wasn't made because Redis is known to be down.
+// ErrOutage is the error of a call that wasn't made because Redis is known to be down. Test for it with errors.Is.
 var ErrOutage = errors.New("redis is considered down")
 
-// circuit is closed while a node works for a use. It is safe for concurrent use.
+// circuit keeps requests from waiting for a node that is down: after a few failures it opens, and calls fail at once until a probe in
+// the background succeeds. There is one for each use and node. It is safe for concurrent use.
 type circuit struct {
 	use  *Use
-	node string // "" for the only one
+	node string // a key of Use.circuits
 
-	// mu guards what follows. No other lock is taken while it is held, but that of Redis.spawn.
-	mu       sync.Mutex
-	key      string // that probes go by: the one of the latest failure
-	failures int    // in a row
-	open     bool
-	probing  bool  // the prober runs
-	lastErr  error // of the latest failure; nil after a success
-	refused  error // of the latest refusal; nil after a success
+	// mu guards all fields below. While it is held, only Redis.mu and the locks of log lines may be taken.
+	mu sync.Mutex
+	// key is that of the latest failure: a probe uses a key beside it, so that it meets the same node and the same rights.
+	key string
+	// failures is the number of failures in a row.
+	failures int
+	// open: no call is made.
+	open bool
+	// probing: recover runs.
+	probing bool
+	// lastErr is the latest failure. nil: a call or a probe has succeeded since. It isn't nil while the circuit is open.
+	lastErr error
+	// refused is the latest refusal. See Use.Refusal.
+	refused error
 }
 
-// outage returns the latest failure while the node may not be asked, else nil.
+// outage returns the latest failure if the circuit is open, otherwise nil.
 func (c *circuit) outage() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,27 +56,27 @@ func (c *circuit) outage() error {
 	return c.lastErr
 }
 
-// refusal returns the latest refusal unless a call has succeeded since.
+// refusal returns the refusal that hasn't ended, or nil.
 func (c *circuit) refusal() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.refused
 }
 
-// record takes the outcome of a call about key that was let through. It reports whether the node itself has failed.
+// record updates the circuit after a call about key. It returns true if the call counts as a failure of the node.
 func (c *circuit) record(key string, err error) (failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
 		c.refused = nil
-		if !c.open { // else the call began before it opened; only a probe closes it
+		if !c.open { // if it is open, the call began before; only a probe closes a circuit
 			c.failures, c.lastErr = 0, nil
 		}
 		return false
 	}
 	c.key = key
-	// The first failure starts the prober. A replica that seldom asks would otherwise take hours to see three failures,
-	// and tell nobody meanwhile.
+	// The first failure starts the probes. Their failures count as well: a replica with few calls would otherwise take hours to
+	// see three failures in a row.
 	c.watch()
 	if isRefusal(err) {
 		c.refuse(err)
@@ -81,44 +87,44 @@ func (c *circuit) record(key string, err error) (failed bool) {
 	return true
 }
 
-// suspect probes the node, because it has failed another use.
+// suspect starts probes, because the node has failed for another use.
 func (c *circuit) suspect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.watch()
 }
 
-// watch starts the prober unless it runs. The caller holds c.mu.
+// watch starts recover unless it runs, or Redis is closed. The caller holds c.mu.
 func (c *circuit) watch() {
 	if !c.probing {
 		c.probing = c.use.redis.spawn(c.recover)
 	}
 }
 
-// answered reports whether Redis itself answered with the error, such as READONLY, OOM, NOAUTH or LOADING. That needs no
-// second opinion. And it may concern writes alone: with reads in between there would never be three failures in a row.
+// answered reports whether err is an answer of Redis, such as READONLY, OOM, NOAUTH or LOADING. One such answer opens the circuit:
+// it is certain. Also, it may be for writes only, and then reads that succeed would keep the failures from adding up.
 func answered(err error) bool {
 	_, is := errors.AsType[redis.Error](err)
 	return is
 }
 
-// Codes of Redis's errors.
+// The error codes of refusals.
 const (
 	noRights  = "NOPERM"
 	wrongType = "WRONGTYPE"
 )
 
-// isRefusal reports whether Redis works, but not on this key: its user may not, or the key has another type.
+// isRefusal reports whether Redis works but refuses the key: its user has no rights to it, or the key has another type.
 func isRefusal(err error) bool { return says(err, noRights) || says(err, wrongType) }
 
-// says reports whether Redis answered with an error of this code. Before Redis 7 the code of a command in a script comes
-// after words about the script.
+// says reports whether err is an answer of Redis with this code. The code may be anywhere in the text: before Redis 7, an error in
+// a script begins with words about the script.
 func says(err error, code string) bool {
 	answer, is := errors.AsType[redis.Error](err)
 	return is && strings.Contains(answer.Error(), code+" ")
 }
 
-// log is where the circuit's lines go.
+// log returns the logger, with the use and, in a cluster, the node.
 func (c *circuit) log() *slog.Logger {
 	log := c.use.redis.log.With("use", c.use.name)
 	if c.node != "" {
@@ -127,7 +133,7 @@ func (c *circuit) log() *slog.Logger {
 	return log
 }
 
-// refuse remembers a refusal. The caller holds c.mu.
+// refuse stores a refusal, and logs it if it is new. The caller holds c.mu.
 func (c *circuit) refuse(err error) {
 	if c.refused == nil {
 		c.use.redis.refusals.Do(func() { c.log().Warn("redis refuses; going on without it", "error", err.Error()) })
@@ -135,7 +141,8 @@ func (c *circuit) refuse(err error) {
 	c.refused = err
 }
 
-// fail counts a failure and opens the circuit when there are enough, or at once if certain. The caller holds c.mu.
+// fail counts a failure. It opens the circuit, and logs that, after enough failures, or at once if certain. It never opens it
+// without running probes, which would have to close it. The caller holds c.mu.
 func (c *circuit) fail(certain bool) {
 	c.failures++
 	if c.open || !c.probing || c.failures < circuitThreshold && !certain {
@@ -145,7 +152,7 @@ func (c *circuit) fail(certain bool) {
 	c.use.redis.outages.Do(func() { c.log().Warn("redis is down; going on without it", "error", c.lastErr.Error()) })
 }
 
-// recover probes until the node works again or Redis is closed.
+// recover probes the node until it works for this use or Redis is closed.
 func (c *circuit) recover() {
 	base := c.use.redis.base
 	for wait := probeFirst; ; wait = min(2*wait, probeMost) {
@@ -161,7 +168,8 @@ func (c *circuit) recover() {
 	}
 }
 
-// settle takes the outcome of a probe; true ends the probing.
+// settle updates the circuit after a probe. It returns true if no more probes are needed. A refused probe closes the circuit, since
+// the node works, but probes go on.
 func (c *circuit) settle(err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +186,7 @@ func (c *circuit) settle(err error) bool {
 		c.refuse(err)
 		return false
 	}
-	if says(c.refused, noRights) { // they have come back; a probe's key says nothing about another key's type
+	if says(c.refused, noRights) { // the user has rights again; about the type of another key a probe says nothing
 		c.refused = nil
 	}
 	c.probing = false
@@ -190,8 +198,8 @@ var probeLua string
 
 var probeScript = redis.NewScript(probeLua)
 
-// probe proves that the node of key runs scripts and takes writes. If node is "" in a cluster, it wasn't known: then it
-// proves that the cluster tells which node that is.
+// probe checks that the node of key runs scripts and accepts writes. If node is "" in a cluster, it checks that the cluster tells
+// which node has key. It waits for at most one timeout.
 func (r *Redis) probe(ctx context.Context, node, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -205,8 +213,8 @@ func (r *Redis) probe(ctx context.Context, node, key string) error {
 	return nil
 }
 
-// beside returns the name of a probe's key. It begins like key, so that the same rights count, and is in the same slot of
-// a cluster. Only for a fleet's prefix with a single brace it is in another.
+// beside returns the name of a key for probes. It begins with key, so that the same rights apply, and is in the same slot of a
+// cluster. Only if the fleet's prefix has a single opening brace, it may be in another slot.
 func beside(key string) string {
 	if _, after, found := strings.Cut(key, "{"); found && strings.Index(after, "}") > 0 {
 		return key + ":probe" // the hash tag alone makes the slot

@@ -1,7 +1,5 @@
 package fleet
 
-// This file opens the Redis client without hidden waiting and without hidden retries.
-
 import (
 	"context"
 	"errors"
@@ -13,22 +11,27 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// The library has one logger for the whole process and prints each failed dial to standard error. The circuit tells what
-// an operator needs to know. It is set in init because setting it later races with clients in use.
+// The library has one logger for the whole process, which prints each failed dial to standard error. The circuits log what an
+// operator needs to know. The logger is replaced in init, because later it would race with clients in use.
 func init() { redis.SetLogger(noLog{}) }
 
-// noLog implements the library's logger.
+// noLog is a logger for the library that prints nothing.
 type noLog struct{}
 
-// Printf drops the line.
+// Printf does nothing.
 func (noLog) Printf(context.Context, string, ...any) {}
 
-// Connect returns a client for mode "single", "cluster" or "sentinel". It doesn't connect: a Redis that is down must not
-// keep a replica from starting. It overrides the timeouts and retries of the URL: no step takes longer than timeout, and
-// a command is sent once. The URL may hold a password; no error repeats it.
+// Connect returns a client for the Redis at address, a URL of scheme redis or rediss. mode is "single", "cluster" or "sentinel".
+// It doesn't open a connection, so a replica starts even if Redis is down. The caller closes the client, or leaves that to
+// [Redis.Close].
 //
-// Unless current is nil, each new connection takes user and password from the URL that it returns. The rest of that URL
-// is ignored. In mode "sentinel" the login at the sentinels themselves stays that of address.
+// timeout bounds each step: dialing, reading, writing, and waiting for a free connection. It overrides timeouts in the URL. Failed
+// commands aren't repeated; for a cluster see the package comment.
+//
+// Each new connection logs in with the user and the password in the URL that current returns, and ignores the rest of that
+// URL. nil: those in address. The login at the sentinels themselves is always that in address.
+//
+// The error is for an unknown mode or an invalid URL. It never quotes the URL, which may hold a password.
 func Connect(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
 	if current == nil {
 		current = func() string { return address }
@@ -67,11 +70,12 @@ func Connect(mode, address string, timeout time.Duration, current func() string)
 	return nil, fmt.Errorf("unknown Redis mode %q", mode)
 }
 
-// errURL stands in for the parsers' errors: those quote the URL, and a part of it may be one of the password.
+// errURL replaces the errors of the library's parsers: they quote the URL, and so perhaps a part of the password.
 var errURL = errors.New("redis URL: want redis[s]://user:password@host:port/database, with special characters in the password percent-encoded")
 
-// loginOf reads from a URL the user and password for the data. They stand before the host. In a sentinel's URL those are
-// the sentinel's. They count for the master too, unless the query has others; an empty password there means none.
+// loginOf returns the user and the password for the Redis servers themselves, from a URL. They are in front of the host. In mode
+// "sentinel" that login is for the sentinels; it is for the servers too, unless the query has username and password. An empty
+// password in the query means none.
 func loginOf(mode, address string) (user, password string) {
 	at, err := url.Parse(address)
 	if err != nil {

@@ -1,7 +1,5 @@
 package fleet
 
-// This file keeps clients to their rates: for the whole fleet through Redis, or for one replica in memory.
-
 import (
 	"context"
 	"crypto/sha256"
@@ -15,39 +13,45 @@ import (
 	"roomgate/internal/lru"
 )
 
-// maxLimited bounds the keys of one limit in memory, at about 130 bytes each. An evicted key starts with a full burst.
+// maxLimited is the number of keys that one limit keeps in memory, at about 130 bytes each. Beyond that the least recently used
+// key is evicted, and starts again with a full burst.
 const maxLimited = 1 << 17
 
-// Limit is a burst, refilled at Burst per Per (GCRA). A Burst of 0 is no limit.
+// Limit allows Burst requests at once, and refills them evenly at Burst per Per (the generic cell rate algorithm, GCRA). A Burst of
+// 0 is no limit.
 type Limit struct {
 	Burst int
 	Per   time.Duration
 }
 
-// every is the time in which one request is refilled.
+// every is the time in which one request is refilled. Burst must not be 0.
 func (l Limit) every() time.Duration { return l.Per / time.Duration(l.Burst) }
 
-// LimitError is a request over its limit.
+// LimitError is the error of a request that is over a limit.
 type LimitError struct {
-	Name  string // of the limit
+	// Name is the limiter's name.
+	Name  string
 	Limit Limit
-	// RetryAfter is when the next request may pass; never 0.
+	// RetryAfter is how long to wait until a request can pass; over 0.
 	RetryAfter time.Duration
 }
 
 // Error implements error.
 func (e *LimitError) Error() string { return "over the " + e.Name + " limit" }
 
-// LocalLimiter counts in this process. It is safe for concurrent use.
+// LocalLimiter applies one limit to each key, counted on this replica alone. Create it with NewLocalLimiter. It is safe for
+// concurrent use and never blocks.
 type LocalLimiter struct {
-	name         string
-	limit        Limit
-	every, burst time.Duration // of one request, and of all that may come at once
-	start        time.Time     // buckets count from here
-	keys         *lru.Cache[string, *bucket]
+	name  string
+	limit Limit
+	// every is the time in which one request is refilled, burst the time for all of them. 0 without a limit.
+	every, burst time.Duration
+	// start is the zero of all buckets.
+	start time.Time
+	keys  *lru.Cache[string, *bucket]
 }
 
-// NewLocalLimiter returns a limiter that calls itself name in its errors.
+// NewLocalLimiter returns a limiter. name is for its errors.
 func NewLocalLimiter(name string, limit Limit) *LocalLimiter {
 	l := &LocalLimiter{name: name, limit: limit, start: time.Now()}
 	if limit.Burst > 0 {
@@ -58,20 +62,21 @@ func NewLocalLimiter(name string, limit Limit) *LocalLimiter {
 	return l
 }
 
-// bucket is the count of one key: the time when it is full again, since the limiter's start. The zero value is full.
+// bucket is the count of one key. full is when the whole burst is available again, in nanoseconds since the limiter's start; if
+// that is past, it is available now.
 type bucket struct{ full atomic.Int64 }
 
-// evicted is the count of a bucket that counts no more: the limiter may have another one for its key.
+// evicted is the value of bucket.full after the bucket was evicted. The limiter may have a new bucket for its key.
 const evicted = -1
 
-// Share remembers where one key of one limiter is counted: with it a request of the key needs no look-up. The zero value is ready.
-// It must not be copied, and is safe for concurrent use.
+// Share caches the bucket of one key in one LocalLimiter, to save a look-up with each request. Use it for that key and that limiter
+// only. The zero value is ready. It is safe for concurrent use and must not be copied.
 type Share struct{ bucket atomic.Pointer[bucket] }
 
-// Take counts one request of key. The error is a *LimitError. It doesn't block.
+// Take counts one request of key. The error is a *LimitError; then the request isn't counted.
 func (l *LocalLimiter) Take(key string) error { return l.TakeShare(key, nil) }
 
-// TakeShare is Take for one who keeps the key's share; nil: it is looked up. All shares of one key have one count.
+// TakeShare is Take for a caller that keeps the key's Share. With nil it looks the key up. All shares of a key have the same count.
 func (l *LocalLimiter) TakeShare(key string, share *Share) error {
 	if l.limit.Burst == 0 {
 		return nil
@@ -93,7 +98,8 @@ func (l *LocalLimiter) TakeShare(key string, share *Share) error {
 	return nil
 }
 
-// take counts one request (GCRA), or nothing where it has to wait. It doesn't count in a bucket that is evicted.
+// take counts one request at now, or returns how long to wait until one can pass. counts is false if b is evicted: then nothing was
+// counted, and the caller needs the key's new bucket.
 func (l *LocalLimiter) take(b *bucket, now time.Duration) (wait time.Duration, counts bool) {
 	for {
 		full := b.full.Load()
@@ -110,7 +116,7 @@ func (l *LocalLimiter) take(b *bucket, now time.Duration) (wait time.Duration, c
 	}
 }
 
-// bucket returns the key's bucket, a full one if there was none.
+// bucket returns the key's bucket. If there is none, it adds one with a full burst.
 func (l *LocalLimiter) bucket(key string) *bucket {
 	if b, ok := l.keys.Get(key); ok {
 		return b
@@ -118,15 +124,15 @@ func (l *LocalLimiter) bucket(key string) *bucket {
 	return l.keys.GetOrAdd(key, new(bucket))
 }
 
-// Limiter counts for all replicas. While Redis is out it counts on this replica alone: a lost Redis neither admits
-// everybody nor shuts anybody out. It is safe for concurrent use.
+// Limiter applies one limit to each client, counted in Redis for all replicas together. If Redis fails, each replica
+// applies the limit on its own. It is safe for concurrent use.
 type Limiter struct {
 	local *LocalLimiter
 	use   *Use // nil: each replica counts for itself
 }
 
-// NewLimiter returns a limiter that calls itself name in its errors. All replicas' limiters of one name share a count. If r
-// is nil, this replica counts for itself.
+// NewLimiter returns a limiter. name is for its errors and for its keys in Redis: limiters with the same name, on all
+// replicas, share their counts and must have the same limit. If r is nil, this replica counts alone.
 func NewLimiter(r *Redis, name string, limit Limit) *Limiter {
 	l := &Limiter{local: NewLocalLimiter(name, limit)}
 	if r != nil {
@@ -140,14 +146,15 @@ var takeLua string
 
 var takeScript = redis.NewScript(takeLua)
 
-// key is the name of a client's count. It tells nobody who the client is: those are addresses and account ids.
+// key returns the name of a client's count, after the use's space. Clients are named by address or account id, so it has only a
+// hash of the name.
 func (l *Limiter) key(client string) string {
 	digest := sha256.Sum256([]byte(client))
 	return l.local.name + ":" + hex.EncodeToString(digest[:16])
 }
 
-// Take counts one request of key in the fleet. The error is a *LimitError or ctx's. It waits for Redis for one timeout at
-// most.
+// Take counts one request of key, a client's name. The error is a *LimitError, or ctx's if that has ended: then the request may
+// have been counted. It waits for Redis for at most one timeout.
 func (l *Limiter) Take(ctx context.Context, key string) error {
 	if l.local.limit.Burst == 0 {
 		return nil
@@ -170,7 +177,7 @@ func (l *Limiter) Take(ctx context.Context, key string) error {
 	case wait > 0:
 		return &LimitError{Name: l.local.name, Limit: l.local.limit, RetryAfter: time.Duration(wait) * time.Microsecond}
 	}
-	// If Redis goes now, this replica's own count begins with what it has admitted, not with another full burst.
+	// Count here too. If Redis fails next, this replica goes on from its own count, and not with another full burst.
 	_ = l.local.Take(name)
 	return nil
 }

@@ -1,11 +1,11 @@
 -- Counts one request against a rate limit (GCRA).
 --
--- redis_rate does the same, but under key names outside the fleet's prefix, and so outside an ACL that goes by it.
+-- The library redis_rate does the same, but its keys' names don't begin with the fleet's prefix, so an ACL by prefix would refuse it.
 --
--- KEYS[1]  string: when the bucket is full again, in microseconds of Redis's clock. It is gone once the bucket is full.
+-- KEYS[1]  string: when the bucket is full again, in microseconds of Redis's clock. It expires at that time.
 -- ARGV[1]  microseconds in which one request is refilled
 -- ARGV[2]  the burst
--- result   0 if the request passes, else the microseconds until one may pass
+-- result   0 if the request passes, else the microseconds until one can pass; then nothing is counted
 -- retry    counts the request twice
 
 local every, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -19,8 +19,8 @@ end
 local full = redis.pcall('GET', KEYS[1])
 full = type(full) == 'string' and tonumber(full) or now
 local fullest = now + every * burst
--- Not "full > fullest": no comparison holds for "nan", which is a number too. This script never wrote such a value. The
--- bucket counts as empty and refills from here.
+-- This script never wrote a later time. The bucket counts as empty and refills from now. The condition is not "full > fullest",
+-- because every comparison with "nan" is false, and tonumber accepts "nan".
 if not (full <= fullest) then
   full = fullest
   store(full)

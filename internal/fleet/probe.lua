@@ -1,6 +1,6 @@
--- Proves that Redis runs scripts and takes writes. A read-only Redis answers PING.
+-- Checks that Redis runs scripts and accepts writes. PING isn't enough: a read-only Redis answers it.
 --
--- KEYS[1]  a key of its own, which lives for a second
+-- KEYS[1]  a key for probes alone; it expires after a second
 -- result   status OK
 -- retry    harmless
 

@@ -1,7 +1,5 @@
 package fleet
 
-// This file is the Redis that all uses share: its background work, and its clock.
-
 import (
 	"context"
 	"log/slog"
@@ -16,38 +14,43 @@ import (
 
 // Options configures a Redis. Every field may be left zero.
 type Options struct {
-	// Prefix begins every key.
+	// Prefix is the beginning of every key's name. Fleets with different prefixes can share a Redis.
 	Prefix string
-	// Timeout is the most that one call waits for Redis. 0: 250 ms.
+	// Timeout is the longest that one call waits for Redis. 0: 250 ms.
 	Timeout time.Duration
-	// Log takes what an operator should know. Nil: nothing is logged.
+	// Log gets outages, refusals and recoveries, each kind of line at most once in 10 s. Nil: nothing is logged.
 	Log *slog.Logger
 }
 
-// Redis is the fleet's Redis. It is safe for concurrent use. Make one with New and end it with Close.
+// Redis is the fleet's Redis: the client, its background work and its clock. It is safe for concurrent use. Create it with New
+// and end it with Close.
 type Redis struct {
 	client  redis.UniversalClient
 	prefix  string
 	timeout time.Duration
 	log     *slog.Logger
-	// outages and refusals limit log lines to one of each in 10 s, however often Redis comes and goes.
+	// outages and refusals let one log line through in 10 s each. Lines that an outage has begun or ended share outages, so a
+	// short outage may be logged without its end.
 	outages, refusals rate.Sometimes
 	// clock is the last reading of Redis's clock; nil before the first.
 	clock atomic.Pointer[reading]
 
-	base   context.Context // ends with Close; background work lives on it
+	// base is the context of background work. It ends with Close.
+	base   context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // background work; Add is called with mu held and closed false
+	// wg counts the background work. Add is called with mu held and closed false.
+	wg sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows; no other lock is taken while it is held
+	// mu guards closed and uses. No other lock is taken while it is held.
+	mu     sync.Mutex
 	closed bool
-	uses   []*Use
+	uses   []*Use // one for each space
 }
 
-// reading is Redis's time at a local moment. The local one is monotonic: a step of the local clock changes nothing.
+// reading is the time by Redis's clock at a local time. The local time is monotonic: setting the local clock changes nothing.
 type reading struct{ redis, local time.Time }
 
-// New returns the fleet's Redis behind client, which it closes in the end. It doesn't wait for Redis.
+// New returns a Redis that uses client, and closes it in Close. It doesn't wait for Redis.
 func New(client redis.UniversalClient, o Options) *Redis {
 	r := &Redis{
 		client: client, prefix: o.Prefix, timeout: o.Timeout, log: o.Log,
@@ -63,7 +66,8 @@ func New(client redis.UniversalClient, o Options) *Redis {
 	return r
 }
 
-// Close ends the background work, waits for it and closes the client.
+// Close ends the background work, waits for it, and closes the client. Probes stop; the roster takes this replica off, which
+// may take one timeout. Calls of Redis fail afterwards.
 func (r *Redis) Close() {
 	r.mu.Lock()
 	r.closed = true
@@ -73,7 +77,8 @@ func (r *Redis) Close() {
 	_ = r.client.Close()
 }
 
-// spawn runs f in the background; false after Close.
+// spawn runs f in the background, and Close waits for it. f must return soon after base has ended. After Close it returns false
+// and doesn't run f.
 func (r *Redis) spawn(f func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,10 +89,11 @@ func (r *Redis) spawn(f func()) bool {
 	return true
 }
 
-// Timeout returns the most that one call waits for Redis.
+// Timeout returns the longest that one call waits for Redis.
 func (r *Redis) Timeout() time.Duration { return r.timeout }
 
-// LearnClock takes a script's answer to TIME. The question was sent at asked. An answer that makes no sense is ignored.
+// LearnClock sets Redis's clock. reply is the answer to TIME, as a script returns it: seconds and microseconds. asked is the time
+// just before the question was sent. Anything that isn't a pair is ignored.
 func (r *Redis) LearnClock(reply any, asked time.Time) {
 	parts, _ := reply.([]any)
 	if len(parts) != 2 {
@@ -98,8 +104,8 @@ func (r *Redis) LearnClock(reply any, asked time.Time) {
 	r.clock.Store(&reading{redis: time.Unix(seconds, micros*1000), local: asked})
 }
 
-// Now returns the time by Redis's clock. It is the same for all replicas, however wrong their own clocks are. Before the
-// first answer of Redis it is the local time.
+// Now returns the time by Redis's clock, without asking it. All replicas have the same time, whatever their own clocks say. It may
+// be ahead by as long as the last answer to TIME took. Before the first answer it is the local time.
 func (r *Redis) Now() time.Time {
 	if known := r.clock.Load(); known != nil {
 		return known.redis.Add(time.Since(known.local))
@@ -116,13 +122,13 @@ func (r *Redis) Ahead() (d time.Duration, known bool) {
 	return time.Until(r.Now()), true // by the wall clock: what Redis says has no other
 }
 
-// text is a reply that is a string; "" for any other.
+// text reads a string; "" if reply is something else.
 func text(reply any) string {
 	s, _ := reply.(string)
 	return s
 }
 
-// roundUp is d in milliseconds. It is never 0: Redis would read that as an error, or as for ever.
+// roundUp returns d in milliseconds, rounded up, at least 1. For Redis a TTL of 0 is an error; on the deny list 0 is no end.
 func roundUp(d time.Duration) int64 {
 	return max(1, int64((d+time.Millisecond-1)/time.Millisecond))
 }

@@ -1,8 +1,5 @@
 package fleet
 
-// This file is the fleet's roster: every replica announces itself in Redis every few seconds and reads who else did. It is
-// for people who look at one replica and want to know of the others. Nothing depends on it.
-
 import (
 	"cmp"
 	"context"
@@ -24,61 +21,65 @@ import (
 )
 
 const (
-	// RosterDelay is the longest that a replica is on any roster after it has died.
+	// RosterDelay is the longest time that a dead replica stays on any roster while Redis works.
 	RosterDelay = rosterKeep + rosterEvery
-	rosterKeep  = 15 * time.Second // without an announcement
+	// rosterKeep is how long a replica stays on the roster after its last announcement, and how long a list that was read is used.
+	rosterKeep = 15 * time.Second
+	// rosterEvery is the longest time between two announcements. The shortest is half of it.
 	rosterEvery = 3 * time.Second
 )
 
-// Bounds of what is read: anybody who has the password may have written to Redis.
+// Bounds for what is read. Anybody with Redis's password can have written it.
 const (
-	rosterMost  = 256 // replicas that are read
-	rosterEntry = 512 // bytes of one entry
-	rosterText  = 64  // characters of one text in it
+	rosterMost  = 256 // replicas
+	rosterEntry = 512 // bytes of an entry; a longer one is ignored
+	rosterText  = 64  // characters of a text in an entry; the rest is cut off
 )
 
-// Replica is one line of the roster. It is public to all who reach Redis or the operations listener.
+// Replica is one line of the roster. Everybody who can read Redis or the operations listener sees it.
 type Replica struct {
-	// ID tells two processes apart: letters and digits. NewRoster makes it at random.
+	// ID is unique for each process: letters and digits. NewRoster draws it at random.
 	ID      string    `json:"id"`
 	Version string    `json:"version"`
-	Host    string    `json:"host"` // "": unknown
-	Started time.Time `json:"started"`
+	Host    string    `json:"host"`              // "": unknown
+	Started time.Time `json:"started"`           // in UTC, to the second
 	Figures *Figures  `json:"figures,omitempty"` // nil: it tells none
-	// Seen is when it last announced itself, by this replica's clock.
+	// Seen is the time of the last announcement, by this replica's clock.
 	Seen time.Time `json:"-"`
-	// Self marks the replica that reads.
+	// Self is true for this replica.
 	Self bool `json:"-"`
 }
 
-// Figures is what a replica tells of its work. Each is from 0 to 1e9.
+// Figures is what a replica tells about its work. Each number is between 0 and 1e9.
 type Figures struct {
 	Rate float64 `json:"rate"` // requests per second, over the last 10 s
-	// Answered and Failed count the answers of the last minute, and those that failed.
+	// Answered counts the answers of the last minute, Failed those of them that failed.
 	Answered float64 `json:"answered"`
 	Failed   float64 `json:"failed"`
 	// Level is what members get: down, risk, or "" for well.
 	Level string `json:"level,omitempty"`
 }
 
-// Roster is the replicas seen in Redis. It is safe for concurrent use.
+// Roster is the list of the fleet's replicas. Each announces itself in Redis every few seconds and reads the others'
+// announcements. The list is for operators; nothing depends on it. It is safe for concurrent use.
 type Roster struct {
 	use     *Use // nil: the roster stays empty
 	self    Replica
 	figures func() *Figures
-	entry   atomic.Pointer[string] // what Redis holds of this replica, as far as is known
+	entry   atomic.Pointer[string] // this replica's last entry in Redis, as JSON, as far as is known
 	known   atomic.Pointer[look]
 }
 
-// look is the roster at one moment. It never changes.
+// look is the roster as it was read at one time. It never changes.
 type look struct {
 	at       time.Time
 	replicas []Replica
 }
 
-// NewRoster announces self and keeps the list of all replicas current until r is closed, which takes self off it. If r is
-// nil, the list stays empty. figures is called for each announcement, from a goroutine of the roster's; nil, or a nil answer: none
-// are told. metrics takes the package's gauge; nil: it isn't registered.
+// NewRoster announces self and keeps the list current, in the background, until r is closed. Closing r takes self off the list. If
+// r is nil, the list stays empty. self needs Version, Host and Started; the rest is set here. figures is called for each announcement,
+// from a goroutine of the roster; if it is nil or returns nil, no figures are announced. The gauge is registered at metrics
+// unless that is nil. The error is that of registering it.
 func NewRoster(r *Redis, self Replica, figures func() *Figures, metrics prometheus.Registerer) (*Roster, error) {
 	self.ID = rand.Text()
 	roster := &Roster{self: self, figures: figures}
@@ -99,16 +100,17 @@ func NewRoster(r *Redis, self Replica, figures func() *Figures, metrics promethe
 	return roster, nil
 }
 
-// gauge counts the replicas.
+// gauge returns the metric of how many replicas there are.
 func (r *Roster) gauge() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "roomgate_replicas",
-		Help: "Replicas seen in Redis, this one included; 0 while Redis is down.",
+		Help: "Replicas that have announced themselves in Redis, this one included; 0 while Redis is down.",
 	}, func() float64 { return float64(len(r.All())) })
 }
 
-// All returns who was there at the last look: this replica first, the others by host and id. It asks nobody. While Redis
-// is known to be down it is empty.
+// All returns the replicas at the last look: this one first, the others sorted by host and ID. It doesn't ask Redis. The list
+// is empty before the first look, while Redis is known to be down, and if the last look that succeeded is 15 s ago. The slice
+// is the caller's.
 func (r *Roster) All() []Replica {
 	known := r.known.Load()
 	if r.use == nil || r.use.Outage() != nil || time.Since(known.at) >= rosterKeep {
@@ -117,7 +119,8 @@ func (r *Roster) All() []Replica {
 	return slices.Clone(known.replicas)
 }
 
-// follow announces and looks until ctx ends, then leaves. After a failed look, what was known stays.
+// follow announces this replica and reads the roster, again and again until ctx ends. Then it takes the replica off. A failed look
+// leaves the list as it was.
 func (r *Roster) follow(ctx context.Context) {
 	for {
 		_ = r.refresh(ctx)
@@ -125,7 +128,7 @@ func (r *Roster) follow(ctx context.Context) {
 			break
 		}
 	}
-	_ = r.leave(context.WithoutCancel(ctx)) // if it fails, the others soon miss its announcements
+	_ = r.leave(context.WithoutCancel(ctx)) // if it fails, the entry lapses after rosterKeep
 }
 
 //go:embed roster_refresh.lua
@@ -133,10 +136,12 @@ var rosterLua string
 
 var rosterScript = redis.NewScript(rosterLua)
 
-// key is one sorted set: entries by Redis's time of their last announcement, in milliseconds.
+// key returns the name of the roster in Redis: a sorted set of entries by the time of the last announcement, in milliseconds by
+// Redis's clock.
 func (r *Roster) key() string { return r.use.Key("") }
 
-// refresh announces this replica and takes over who else is there.
+// refresh announces this replica and reads the list, in one call. Entries that can't be read are left out. So are further ones
+// with the same ID.
 func (r *Roster) refresh(ctx context.Context) error {
 	before := time.Now()
 	self := r.self
@@ -183,16 +188,17 @@ func (r *Roster) refresh(ctx context.Context) error {
 	return nil
 }
 
-// leave takes this replica off the roster.
+// leave removes this replica's entry.
 func (r *Roster) leave(ctx context.Context) error {
 	return r.use.Do(ctx, r.key(), func(ctx context.Context) error {
 		return r.use.Client().ZRem(ctx, r.key(), *r.entry.Load()).Err()
 	})
 }
 
+// errReplica is the only error of readReplica.
 var errReplica = errors.New("not a replica's entry")
 
-// readReplica reads one entry. It was announced ago milliseconds before now.
+// readReplica reads one entry that was announced ago, in milliseconds, before now.
 func readReplica(entry, ago string, now time.Time) (Replica, error) {
 	var replica Replica
 	if len(entry) > rosterEntry || json.Unmarshal([]byte(entry), &replica) != nil || !isID(replica.ID) {
@@ -206,7 +212,7 @@ func readReplica(entry, ago string, now time.Time) (Replica, error) {
 	return clean(replica), nil
 }
 
-// clean drops from a replica's texts what must not reach a page or a terminal.
+// clean removes from r's texts what must not reach a page or a terminal, and cuts them to rosterText.
 func clean(r Replica) Replica {
 	r.Version, r.Host = printable(r.Version), printable(r.Host)
 	r.Started = r.Started.UTC().Truncate(time.Second)
@@ -219,10 +225,10 @@ func clean(r Replica) Replica {
 	return r
 }
 
-// figure is n within its bounds, to three decimals: an entry has to be short.
+// figure returns n within its bounds, to three decimals: an entry has to be short.
 func figure(n float64) float64 { return math.Round(1000*min(max(0, n), 1e9)) / 1000 }
 
-// printable keeps the first rosterText characters of s that can be seen.
+// printable returns the first rosterText printable characters of s, without the others.
 func printable(s string) string {
 	kept := []rune(strings.Map(func(c rune) rune {
 		if c == unicode.ReplacementChar || !unicode.IsPrint(c) {
@@ -233,7 +239,7 @@ func printable(s string) string {
 	return string(kept[:min(len(kept), rosterText)])
 }
 
-// isID accepts [A-Za-z0-9]{1,64}.
+// isID reports whether s is [A-Za-z0-9]{1,64}.
 func isID(s string) bool {
 	return s != "" && len(s) <= rosterText && !strings.ContainsFunc(s, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')

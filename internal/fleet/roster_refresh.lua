@@ -2,14 +2,14 @@
 --
 -- KEYS[1]  sorted set: replicas by their last announcement in milliseconds of Redis's clock
 -- ARGV[1]  the replica's entry
--- ARGV[2]  its entry before, which it takes the place of; '' for none
--- ARGV[3]  milliseconds that an entry stays without an announcement
--- ARGV[4]  how many entries are read, the latest first
--- ARGV[5]  bytes of an entry; a longer one is read as ''
+-- ARGV[2]  its previous entry, which it replaces; '' for none
+-- ARGV[3]  milliseconds that an entry stays after its announcement
+-- ARGV[4]  the largest number of entries to read, the latest first
+-- ARGV[5]  the longest entry in bytes; a longer one reads as ''
 -- result   {entry, milliseconds since its announcement, entry, milliseconds, ...}
 -- retry    announces again
 
--- Nobody of ours wrote another type. It would fail every replica for ever.
+-- No replica wrote another type. It would make every announcement fail.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then
   redis.call('DEL', KEYS[1])
@@ -19,7 +19,7 @@ local now, keep = t[1] * 1000 + math.floor(t[2] / 1000), tonumber(ARGV[3])
 redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - keep + 1))
--- No replica announces in the future.
+-- No replica announces itself in the future.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now), '+inf')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 local found = {}

@@ -1,7 +1,5 @@
 package fleet
 
-// This file is the way to Redis for one kind of data. What one use or one node of a cluster loses, no other does.
-
 import (
 	"context"
 	"errors"
@@ -13,18 +11,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Use is one kind of data in Redis. It is safe for concurrent use. Make one with Redis.Use.
+// Use is one kind of data in Redis, with circuits of its own. A failure of one use or node doesn't open the circuits of another.
+// It is safe for concurrent use. Create it with [Redis.Use].
 type Use struct {
 	redis *Redis
 	name  string
 	space string
 
-	mu       sync.Mutex          // guards circuits; no other lock is taken while it is held
-	circuits map[string]*circuit // by the address of a cluster's master; of other Redis it is ""
+	// mu guards circuits. No other lock is taken while it is held.
+	mu sync.Mutex
+	// circuits are by the address of a cluster's master. "": Redis is no cluster, or it is not known which master has the key.
+	circuits map[string]*circuit
 }
 
-// Use returns the use whose keys begin with space, after the fleet's own prefix. Name is for operators, as in
-// "redis refuses the roster". All callers for one space share the use.
+// Use returns the use whose keys' names begin with space, after the fleet's prefix. name is what operators read in logs
+// and on the status page, such as "roster". Calls with the same space return the same use, with the name of the first.
+//
+// The first call for a space starts a probe in the background. It doesn't block.
 func (r *Redis) Use(name, space string) *Use {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,7 +39,7 @@ func (r *Redis) Use(name, space string) *Use {
 	u := &Use{redis: r, name: name, space: space, circuits: make(map[string]*circuit)}
 	r.uses = append(r.uses, u)
 	if !r.closed {
-		// The first caller finds a connection, and an operator learns at once of a Redis that isn't there.
+		// So the first caller finds an open connection, and a Redis that is down is logged at once.
 		key := u.Key("")
 		r.wg.Go(func() {
 			_ = u.Do(r.base, key, func(ctx context.Context) error { return probeScript.Run(ctx, r.client, []string{beside(key)}).Err() })
@@ -45,28 +48,30 @@ func (r *Redis) Use(name, space string) *Use {
 	return u
 }
 
-// Uses returns all uses so far.
+// Uses returns all uses, in the order of their creation. The slice is the caller's.
 func (r *Redis) Uses() []*Use {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.uses)
 }
 
-// Name returns what operators call the use.
+// Name returns the name for operators.
 func (u *Use) Name() string { return u.name }
 
-// Key returns the name in Redis of what the use calls rest.
+// Key returns a key's whole name in Redis: the fleet's prefix, the use's space, and rest.
 func (u *Use) Key(rest string) string { return u.redis.prefix + u.space + rest }
 
-// Client is what the function of Do sends its commands with.
+// Client returns the client for the commands in a function that is passed to Do. Without Do there is no circuit.
 func (u *Use) Client() redis.UniversalClient { return u.redis.client }
 
-// Do runs call, whose commands are all about keys in the slot of key, within the timeout. It doesn't run call while the
-// node of key is known to be down for this use: then the error is ErrOutage. Otherwise the error is call's, or ctx's where
-// that has ended before.
+// Do calls call with a context that ends after the timeout, or with ctx. All keys that call uses must be in the same slot of a
+// cluster as key. Do isn't repeated and doesn't recover panics.
 //
-// An error of call counts against the node, with two exceptions. If ctx was cancelled, the caller was impatient. And
-// NOPERM and WRONGTYPE are answers of a node that works: see Refusal.
+// The error is call's, with three exceptions, in which call doesn't run. It is ErrOutage if the node of key is known to be down
+// for this use, ctx's if ctx has ended, and the library's if a cluster doesn't tell which node has key.
+//
+// An error counts as a failure of the node, with two exceptions: the caller has cancelled ctx, or Redis has answered NOPERM or
+// WRONGTYPE, since a node that gives these answers works. See [Use.Refusal].
 func (u *Use) Do(ctx context.Context, key string, call func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, u.redis.timeout)
 	defer cancel()
@@ -88,8 +93,8 @@ func (u *Use) Do(ctx context.Context, key string, call func(context.Context) err
 	return err
 }
 
-// at returns the circuit of the node that has key. Of a cluster whose slots aren't known, it returns a circuit for that
-// beside the error.
+// at returns the circuit of the node that has key. If a cluster doesn't tell which node that is, it returns the error and the
+// circuit for such errors. It never returns a nil circuit.
 func (u *Use) at(ctx context.Context, key string) (*circuit, error) {
 	one := u.circuit("")
 	cluster, is := u.redis.client.(*redis.ClusterClient)
@@ -106,7 +111,7 @@ func (u *Use) at(ctx context.Context, key string) (*circuit, error) {
 	return u.circuit(node.Options().Addr), nil
 }
 
-// circuit finds or makes a node's circuit.
+// circuit returns the node's circuit and creates it if there is none.
 func (u *Use) circuit(node string) *circuit {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -118,7 +123,7 @@ func (u *Use) circuit(node string) *circuit {
 	return c
 }
 
-// all returns the circuits by node.
+// all returns the circuits, sorted by node.
 func (u *Use) all() []*circuit {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -129,8 +134,8 @@ func (u *Use) all() []*circuit {
 	return list
 }
 
-// suspect has the node of a circuit probed for every other use that has been there. Uses that seldom ask then learn as
-// soon as the others whether it works for them.
+// suspect starts probes of a failed circuit's node for all other uses that have used that node. So a use with few calls
+// learns of the outage as soon as the others.
 func (r *Redis) suspect(failed *circuit) {
 	for _, u := range r.Uses() {
 		for _, c := range u.all() {
@@ -141,14 +146,15 @@ func (r *Redis) suspect(failed *circuit) {
 	}
 }
 
-// Outage returns why Redis, or a node of it, is known to be down for this use, or nil.
+// Outage returns why Redis, or a node of the cluster, is known to be down for this use. nil: it isn't. It asks no node.
 func (u *Use) Outage() error { return u.first((*circuit).outage) }
 
-// Refusal returns why Redis works but refuses the use's keys, or nil: the user has no rights to them (NOPERM), or a key has
-// another type (WRONGTYPE). It is nil again once a call, or a probe after NOPERM, has succeeded.
+// Refusal returns why a working Redis refuses the use's keys. nil: it doesn't. Either Redis's user has no rights to them (NOPERM),
+// or a key has another type than it should (WRONGTYPE). A call that succeeds ends a refusal. A probe that succeeds ends one
+// by NOPERM. It asks no node.
 func (u *Use) Refusal() error { return u.first((*circuit).refusal) }
 
-// first returns the first node's error.
+// first returns the error of the first circuit that has one, with the node's address in a cluster.
 func (u *Use) first(of func(*circuit) error) error {
 	for _, c := range u.all() {
 		if err := of(c); err != nil && c.node != "" {

@@ -1,14 +1,12 @@
 package fleet
 
-// This file is how loops wait: apart from each other, and no longer than they have to.
-
 import (
 	"context"
 	"math/rand/v2"
 	"time"
 )
 
-// Sleep waits for d or the end of ctx, whose error it returns.
+// Sleep waits for d and returns nil. If ctx ends before that, it returns ctx's error at once.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -20,5 +18,5 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Jitter spreads d evenly over 50 % to 100 % of itself.
+// Jitter returns a random duration between half of d and d, so that replicas don't act all at once. d must not be negative.
 func Jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
