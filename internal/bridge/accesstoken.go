@@ -1,7 +1,5 @@
 package bridge
 
-// This file fetches access tokens from Interwater's v1/auth and judges what comes back.
-
 import (
 	"bytes"
 	"context"
@@ -18,22 +16,22 @@ import (
 	"roomgate/internal/tokencache"
 )
 
+// Bounds for answers of v1/auth. A larger answer or token is a failure; longer times are cut.
 const (
-	maxAuthAnswer  = 64 << 10
-	maxAccessToken = 8 << 10
-	maxRetryAfter  = time.Hour // an answer may not lock a license out for longer
+	maxAuthAnswer  = 64 << 10  // bytes
+	maxAccessToken = 8 << 10   // bytes
+	maxRetryAfter  = time.Hour // for which an answer can keep a license from being used
 	maxTokenLife   = 100 * 365 * 24 * time.Hour
 )
 
-// issuer calls v1/auth for one license and role.
+// issuer calls v1/auth for one license and role. It never changes: new keys get a new issuer.
 type issuer struct {
 	interwater sender
-	// license gives the keys at the time of the call.
-	license License
-	owner   bool
+	license    License
+	owner      bool
 }
 
-// authRequest is the body of v1/auth (interwater.md, section 0).
+// authRequest is the body of a request to v1/auth (interwater.md, section 0).
 type authRequest struct {
 	AccessKey string `json:"accessKey"`
 	SecretKey string `json:"secretKey"`
@@ -41,7 +39,7 @@ type authRequest struct {
 	IsOwner   bool   `json:"isOwner,omitempty"`
 }
 
-// fetch is a tokencache.Fetch. Every error is a *tokencache.FetchError that holds no part of a key or an answer.
+// fetch is a tokencache.Fetch. An error of the call or the answer is a *tokencache.FetchError. No error quotes a key or the answer.
 func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	body, err := json.Marshal(authRequest{
 		AccessKey: i.license.AccessKey.Reveal(), SecretKey: i.license.SecretKey.Reveal(),
@@ -74,7 +72,8 @@ func (i *issuer) fetch(ctx context.Context) (tokencache.Issued, error) {
 	return i.judge(answer)
 }
 
-// refusal gives the class of an answer that isn't 2xx.
+// refusal returns a *tokencache.FetchError for an answer that isn't 2xx. Class: Denied for 401 and 403; Throttled for 429, and for
+// 503 with Retry-After; Garbage for statuses under 400, since a redirect isn't followed; otherwise Transient.
 func refusal(response *http.Response) error {
 	failure := &tokencache.FetchError{Class: tokencache.Transient, Err: fmt.Errorf("v1/auth: status %d", response.StatusCode)}
 	failure.RetryAfter = retryAfter(response.Header.Get("Retry-After"))
@@ -89,7 +88,8 @@ func refusal(response *http.Response) error {
 	return failure
 }
 
-// judge takes the token out of a 2xx answer: several frameworks answer a POST with 201.
+// judge reads the token from the body of a 2xx answer. Any 2xx will do: several frameworks answer a POST with 201. What doesn't
+// have the documented form is Garbage.
 func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
 	object, err := StrictObject(answer)
 	if err != nil {
@@ -115,8 +115,8 @@ func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
 	return tokencache.Issued{Value: tokencache.NewSecret(token), Life: life}, nil
 }
 
-// lifeOf reads how long a token is good for: exp − iat, so that neither clock matters; exp from now where it has no
-// iat; asked where it has no exp that can be read.
+// lifeOf returns an access token's lifetime by its claims (RFC 7519 §4.1), which aren't verified. It is exp − iat, so that neither
+// clock matters; without iat it is exp − now; without a readable exp it is asked. A token that has expired is an error.
 func lifeOf(token string, asked time.Duration, now time.Time) (time.Duration, error) {
 	claims := map[string]any{}
 	if parts := strings.Split(token, "."); len(parts) == 3 {
@@ -139,6 +139,7 @@ func lifeOf(token string, asked time.Duration, now time.Time) (time.Duration, er
 	return time.Duration(min(life, maxTokenLife.Seconds()) * float64(time.Second)), nil
 }
 
+// seconds reads a NumericDate. It returns false if claim isn't a finite number.
 func seconds(claim any) (float64, bool) {
 	number, ok := claim.(json.Number)
 	if !ok {
@@ -148,7 +149,8 @@ func seconds(claim any) (float64, bool) {
 	return value, err == nil && !math.IsInf(value, 0)
 }
 
-// retryAfter reads the header's two forms (RFC 9110 §10.2.3); 0 for neither.
+// retryAfter reads a Retry-After header (RFC 9110 §10.2.3): seconds or a date. It is between 0 and maxRetryAfter; 0 if the header has
+// neither form.
 func retryAfter(header string) time.Duration {
 	if n, err := strconv.Atoi(header); err == nil || errors.Is(err, strconv.ErrRange) { // out of range, n is the largest
 		return time.Duration(min(max(0, n), int(maxRetryAfter/time.Second))) * time.Second
@@ -159,11 +161,13 @@ func retryAfter(header string) time.Duration {
 	return 0
 }
 
+// failed returns a *tokencache.FetchError.
 func failed(class tokencache.Class, format string, args ...any) error {
 	return &tokencache.FetchError{Class: class, Err: fmt.Errorf(format, args...)}
 }
 
-// TryLicense fetches an access token, throws it away and tells how long it would have lived.
+// TryLicense fetches an access token for a member, without any cache, and returns its lifetime. It waits as long as ctx and
+// interwater allow. The error is that of the fetch, or of keys that can't be used.
 func TryLicense(ctx context.Context, interwater sender, l License) (time.Duration, error) {
 	grant, err := newGrant(l, RoleMember, interwater)
 	if err != nil {

@@ -1,8 +1,5 @@
 package bridge
 
-// This file chooses the license and role for a request: the first license whose ALLOW holds, as owner where its OWNER
-// holds too.
-
 import (
 	"cmp"
 	"context"
@@ -16,27 +13,31 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// Request is what rules may ask of a request.
+// Request is the part of a request that rules can see.
 type Request struct {
 	Method string
 	Path   string // as sent
-	Room   string // decoded once; "" where the route has none
+	Room   string // percent-decoded once; "": the route has no room
 }
 
-// Grant is the license and role that a request may use.
+// Grant is the license and role that a request may use. It is a value of Authorize; the zero Grant can't be used.
 type Grant struct {
+	// License is the license's name, Role is RoleMember or RoleOwner.
 	License, Role string
-	place         int // of the license
-	key           tokencache.Key
-	issuer        *issuer
-	decided       prometheus.Counter // of those that it is given to
+	place         int                // of the license in Options.Licenses
+	key           tokencache.Key     // of its access token
+	issuer        *issuer            // fetches its access token
+	decided       prometheus.Counter // counts requests with this grant
 }
 
-// RuleError is a rule that stops the start.
+// RuleError is an invalid rule. New, Reload and CheckRules return it, joined with those of other rules.
 type RuleError struct {
-	License int    // its place in Options.Licenses
-	Rule    string // ALLOW or OWNER
-	Err     error  // for the operator; of a syntax or type error it shows the column
+	// License is the index in Options.Licenses.
+	License int
+	// Rule is "ALLOW" or "OWNER".
+	Rule string
+	// Err is for the operator. It shows where in the rule a mistake is.
+	Err error
 }
 
 // Error implements error.
@@ -44,16 +45,17 @@ func (e *RuleError) Error() string {
 	return fmt.Sprintf("license %d: %s: %v", e.License, e.Rule, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *RuleError) Unwrap() error { return e.Err }
 
-// licensed is one license with its compiled rules.
+// licensed is a license with its compiled rules and its two grants. It never changes.
 type licensed struct {
 	allow, owner  *rule
 	member, admin Grant
 }
 
-// newLicenses compiles all rules. The error joins a *RuleError for each bad one.
+// newLicenses compiles the rules of o.Licenses and makes their grants, in the same order. The error joins a *RuleError for each
+// invalid rule, or is about a license's keys or minutes.
 func newLicenses(o Options, decided *prometheus.CounterVec) ([]licensed, error) {
 	all, err := compileRules(o.Licenses)
 	if err != nil {
@@ -73,14 +75,14 @@ func newLicenses(o Options, decided *prometheus.CounterVec) ([]licensed, error) 
 	return all, nil
 }
 
-// CheckRules compiles the rules of licenses and looks at nothing else of them. The error joins a *RuleError for each rule
-// that New would refuse.
+// CheckRules compiles the rules of licenses; their other fields may be empty. The error joins a *RuleError for each rule that New
+// would refuse.
 func CheckRules(licenses []License) error {
 	_, err := compileRules(licenses)
 	return err
 }
 
-// compileRules returns the licenses with their rules alone.
+// compileRules returns the licenses with their rules, but without grants. The error is as in CheckRules.
 func compileRules(licenses []License) ([]licensed, error) {
 	env, err := newRuleEnv()
 	if err != nil {
@@ -112,12 +114,13 @@ func compileRules(licenses []License) ([]licensed, error) {
 	return all, errors.Join(wrong...)
 }
 
-// TokenLabels are the labels of every access token's key: its license and role, in this order.
+// TokenLabels returns the labels of the keys of access tokens, for tokencache.Options: license and role.
 func TokenLabels() []tokencache.Label {
 	return []tokencache.Label{{Name: "license"}, {Name: "role", Values: RoleMember + ", " + RoleOwner}}
 }
 
-// newGrant puts everything that changes the token's authority into its key: in Redis no other may meet it.
+// newGrant returns the grant of a license and role. Its key has everything that changes what the access token may do: the secret key
+// and the access key, Interwater's URL, the role and the minutes. So in Redis a request never finds a token with other rights.
 func newGrant(l License, role string, interwater sender) (Grant, error) {
 	if l.TokenMinutes <= 0 {
 		return Grant{}, errors.New("TokenMinutes must be positive")
@@ -132,9 +135,13 @@ func newGrant(l License, role string, interwater sender) (Grant, error) {
 	}}, nil
 }
 
-// Authorize chooses the license and role. A rule that can't be evaluated doesn't hold, for instance because the member has
-// no such claim. The error wraps ErrForbidden where no license admits the member, and ErrMemberToken or an error of package
-// upstream where a rule needs a profile that Glory doesn't give; then nobody is admitted by a later license either.
+// Authorize chooses the license and role for a request of m: the first license whose Allow is true, with the role of an owner if
+// its Owner is true too. A rule that fails to evaluate is false, for instance because the member doesn't have the claim. It
+// blocks only if a rule needs the member's profile, which may come from Redis or Glory: for at most GloryTimeout, and not beyond ctx.
+//
+// The error wraps ErrDenied if the member or the token is on the deny list, and ErrForbidden if no license admits the member. If a
+// rule needs a profile and there is none, the error wraps ErrMemberToken or an error of package upstream, or is ctx's; then
+// no further license is tried.
 func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
 	if b.isDenied(m) {
 		b.decided.WithLabelValues("none", "denied").Inc()
@@ -148,7 +155,7 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 		if d, err = e.decide(ctx, now.licenses); err != nil {
 			return Grant{}, err
 		}
-		if ctx.Err() == nil { // else a rule may have been broken off
+		if ctx.Err() == nil { // otherwise a rule may be false only because ctx has ended
 			now.remember(m, d)
 		}
 	}
@@ -164,18 +171,19 @@ func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, err
 	return grant, nil
 }
 
-// evaluation is the rules' view of one request, made as far as they ask for it.
+// evaluation evaluates the rules for one request. Claims and profile are read when the first rule needs them. It isn't safe for
+// concurrent use.
 type evaluation struct {
 	bridge  *Bridge
 	from    Member
 	request *ruleRequest
-	member  *ruleMember // nil until a rule needs it
-	profile bool        // it has been got
-	again   bool        // the member's next request will be judged anew
-	until   moment      // the profile's end; 0: it hasn't been got
+	member  *ruleMember // nil until a rule is evaluated
+	profile bool        // member has its profile
+	again   bool        // the member's next request needs the claims again, since decisions aren't remembered
+	until   moment      // the end of the profile; 0: no rule has needed one
 }
 
-// decide goes through the licenses in their order. The error is only what keeps the profile away.
+// decide returns the decision of the first license that admits the member. The error is that of getting the profile.
 func (e *evaluation) decide(ctx context.Context, licenses []licensed) (decision, error) {
 	for i, l := range licenses {
 		allowed, err := e.holds(ctx, l.allow)
@@ -191,7 +199,7 @@ func (e *evaluation) decide(ctx context.Context, licenses []licensed) (decision,
 	return decision{place: -1, until: e.until}, nil
 }
 
-// holds evaluates one rule. The error is only what keeps the profile away.
+// holds evaluates one rule. A rule that fails is false. The error is that of getting the profile.
 func (e *evaluation) holds(ctx context.Context, r *rule) (bool, error) {
 	if r.always != nil {
 		return *r.always, nil

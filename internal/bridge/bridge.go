@@ -1,7 +1,5 @@
 package bridge
 
-// This file is the package's face: what it needs, and the steps that a room request takes through it.
-
 import (
 	"context"
 	"errors"
@@ -16,10 +14,10 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// CredentialHeader is the header in which Interwater wants the access token.
+// CredentialHeader is the header in which Interwater expects the access token (interwater.md).
 const CredentialHeader = "s-connector-jwt"
 
-// Roles of an access token.
+// The roles of an access token. Interwater makes an owner the administrator of the rooms that they create.
 const (
 	RoleMember = "member"
 	RoleOwner  = "owner"
@@ -27,59 +25,66 @@ const (
 
 // License is one Interwater license.
 type License struct {
-	// Name is how operators call it.
+	// Name is for operators, in metrics and logs.
 	Name string
-	// AccessKey and SecretKey are what v1/auth wants.
+	// AccessKey and SecretKey are sent to v1/auth. SecretKey must not be empty.
 	AccessKey, SecretKey tokencache.Secret
-	// TokenMinutes is the life asked for.
+	// TokenMinutes is the lifetime that v1/auth is asked for; over 0.
 	TokenMinutes int
-	// Allow and Owner are CEL rules: who may use the license, and who of them as an owner. "" is true and false.
+	// Allow and Owner are rules in CEL. Allow says which requests may use the license; "" is true. Owner says which of those get
+	// the role of an owner; "" is false.
 	Allow, Owner string
 }
 
-// tokens is the token cache as it is needed here. *tokencache.Cache is one.
+// tokens is what a Bridge needs of the token cache. *tokencache.Cache implements it, and documents the methods.
 type tokens interface {
 	Token(context.Context, tokencache.Key, tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error)
 	Reject(ctx context.Context, key tokencache.Key, t, before *tokencache.Token) error
 	Forget(tokencache.Key)
 }
 
-// sender sends requests to one upstream and follows no redirect. *upstream.Upstream is one.
+// sender sends requests to one upstream, and follows no redirect. *upstream.Upstream implements it. Its errors are those of package
+// upstream, or the context's.
 type sender interface {
 	http.RoundTripper
+	// Base is the upstream's URL. It must not be changed.
 	Base() *url.URL
 }
 
 // Options configures a Bridge. Fields are required unless said otherwise.
 type Options struct {
-	// Glory and Interwater carry the calls of the authentication endpoints.
+	// Glory and Interwater send the calls of the authentication endpoints.
 	Glory, Interwater sender
-	// GloryTimeout bounds one question to check_login or profile, with the look in the fleet's memory before it.
+	// GloryTimeout bounds one call of check_login or profile, together with the look in Redis before it.
 	GloryTimeout time.Duration
-	// Local verifies in process where it has secrets; else Glory is asked.
+	// Local verifies member tokens in process. Without secrets, Glory is asked instead (remote mode).
 	Local LocalVerification
-	// Strangers is how many member tokens may be checked at once of which this replica knows no verdict; under 8: 8.
+	// Strangers is the number of member tokens without a verdict in memory that may be checked at once in remote mode. Less than
+	// 8 counts as 8.
 	Strangers int
-	// MemberCacheTTL is how long an admission by Glory, or a profile, counts; 0: it is asked each time. An admission counts for
-	// up to five times as long while Glory can't be asked.
+	// MemberCacheTTL is for how long an admission by Glory, or a profile, is used. 0: Glory is asked each time. While Glory fails,
+	// both are used for up to five times as long.
 	MemberCacheTTL time.Duration
-	// Licenses are tried in this order; at least one.
+	// Licenses are tried in this order. There must be at least one.
 	Licenses []License
-	Tokens   tokens
-	// Verdicts is the fleet's memory of Glory's admissions and of profiles, sealed with the secret key of the first license.
+	// Tokens is the cache of access tokens. The Bridge doesn't close it.
+	Tokens tokens
+	// Verdicts keeps Glory's admissions and profiles for the fleet. The caller seals it with the secret key of the first license;
+	// Reload goes on with the new one.
 	Verdicts vault
-	// Denied are members who are turned away whatever the rules say. Nil: none.
+	// Denied is the deny list, which counts before all rules. Nil: nobody is denied.
 	Denied denier
-	// Metrics takes the package's collectors. Nil: they are not registered.
+	// Metrics is where the package's collectors are registered. Nil: they aren't.
 	Metrics prometheus.Registerer
 }
 
-// Bridge is safe for concurrent use.
+// Bridge knows the licenses, and how members are verified. Create it with New. It is safe for concurrent use, except Reload.
 type Bridge struct {
+	// secrets is everything that Reload replaces. Each step of a request loads it once.
 	secrets  atomic.Pointer[secrets]
 	trials   trials
 	options  Options
-	remote   *remote
+	remote   *remote // nil in local mode
 	tokens   tokens
 	profiles *profiles
 	clock    clock
@@ -87,7 +92,7 @@ type Bridge struct {
 	metrics
 }
 
-// New checks o and returns a Bridge. It calls nobody.
+// New checks o and returns a Bridge. It makes no calls. For rules that are invalid, the error joins a *RuleError for each.
 func New(o Options) (*Bridge, error) {
 	if o.Glory == nil || o.Interwater == nil || o.Tokens == nil || o.Verdicts == nil {
 		return nil, errors.New("bridge: Glory, Interwater, Tokens and Verdicts are required")
@@ -116,8 +121,11 @@ func New(o Options) (*Bridge, error) {
 	return b, nil
 }
 
-// Authenticate tells who presents these Authorization headers. Without a token of the right form nobody is called. The
-// error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's.
+// Authenticate returns the member who presents these values of the Authorization header. It blocks only in remote mode, while it
+// asks Redis and Glory: for at most GloryTimeout, and not beyond ctx. It asks nobody if the token isn't a JWT by its form or
+// has expired.
+//
+// The error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's.
 func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Member, error) {
 	raw, err := bearer(authorization)
 	if err != nil {
@@ -143,7 +151,7 @@ func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Memb
 	return member, err
 }
 
-// recall returns the member of a token that has been verified before, where that still counts.
+// recall returns the member of a token that was verified before, if that verdict is still valid. It asks nobody.
 func (b *Bridge) recall(local *local, raw string) (Member, bool) {
 	if local != nil {
 		member, ok := local.recall(raw)
@@ -159,25 +167,26 @@ func (b *Bridge) recall(local *local, raw string) (Member, bool) {
 	return member, ok
 }
 
-// Credential is the access token for one upstream request.
+// Credential is the access token for one upstream request. Printing it doesn't show the token.
 type Credential struct {
-	// Source is where it came from: memory, redis or fetched.
+	// Source is where the token came from: memory, redis or fetched.
 	Source string
 	value  tokencache.Secret
-	token  *tokencache.Token // to report it by, with its key; nil: no Bridge has issued it
-	key    tokencache.Key
+	token  *tokencache.Token // for Reject; nil: the credential is from NewCredential
+	key    tokencache.Key    // of token
 }
 
-// NewCredential wraps an access token. Reject takes only those that a Bridge has issued.
+// NewCredential wraps an access token that no Bridge has issued. It must not be passed to Reject.
 func NewCredential(source, value string) Credential {
 	return Credential{Source: source, value: tokencache.NewSecret(value)}
 }
 
-// Value is what goes into CredentialHeader.
+// Value returns the token itself, for CredentialHeader.
 func (c Credential) Value() string { return c.value.Reveal() }
 
-// Credential returns a valid access token for the grant, waiting for a fetch if need be, but never beyond ctx. The
-// error is a *NoCredential or ctx's.
+// Credential returns a valid access token for the grant. If none is in memory it waits for Redis or a fetch, but not beyond ctx. If
+// the license's keys have been replaced since Authorize, the token is one of the new keys. The error is a *NoCredential or
+// ctx's.
 func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 	g = b.current(g)
 	token, layer, err := b.tokens.Token(ctx, g.key, g.issuer.fetch)
@@ -189,12 +198,14 @@ func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 	return credential, nil
 }
 
-// Reject reports that Interwater turned c down. before is the credential that it turned down earlier for the same request; zero:
-// there is none. The next Credential is another one, unless the error is a *NoCredential: c was fetched after before had been
-// rejected, now or a while ago, and replacing it again would bring nothing.
+// Reject reports that Interwater has rejected c. before is the credential that was rejected earlier for the same request; the zero
+// value: there was none. It waits for Redis for at most one timeout.
+//
+// Without an error, the next call of Credential returns another token. The error is a *NoCredential if another token wouldn't
+// help, because c is itself a replacement: see tokencache.Cache.Reject.
 func (b *Bridge) Reject(ctx context.Context, c, before Credential) error {
 	earlier := before.token
-	if !before.key.Same(c.key) { // the license's keys were replaced in between
+	if !before.key.Same(c.key) { // the license's keys were replaced between the two
 		earlier = nil
 	}
 	if err := b.tokens.Reject(ctx, c.key, c.token, earlier); err != nil {

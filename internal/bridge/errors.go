@@ -1,7 +1,5 @@
 package bridge
 
-// This file lists every way in which a request can fail here; package proxy turns them into statuses.
-
 import (
 	"context"
 	"errors"
@@ -12,25 +10,26 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// The errors to test for, beside those of package upstream. What wraps them is for logs only.
+// The errors to test for with errors.Is, besides those of package upstream. Package proxy turns them into statuses. The texts
+// around them are for logs only.
 var (
-	// ErrNoMemberToken: the request carries no member token.
+	// ErrNoMemberToken: the request has no bearer token.
 	ErrNoMemberToken = errors.New("no member token")
-	// ErrMemberToken: the member token is malformed, forged, expired, or not accepted by Glory.
+	// ErrMemberToken: the member token is malformed, forged or expired, or Glory doesn't accept it.
 	ErrMemberToken = errors.New("member token not accepted")
-	// ErrExpired: the member token is expired, and nothing else about it is known to be wrong. It wraps ErrMemberToken.
+	// ErrExpired: the member token has expired, and nothing else is known to be wrong with it. It wraps ErrMemberToken.
 	ErrExpired = fmt.Errorf("%w: expired", ErrMemberToken)
 	// ErrForbidden: the member is known, but no license admits the request.
 	ErrForbidden = errors.New("no license admits the member")
-	// ErrDenied: the member is on the deny list. It wraps ErrForbidden.
+	// ErrDenied: the member or the member token is on the deny list. It wraps ErrForbidden.
 	ErrDenied = fmt.Errorf("%w: on the deny list", ErrForbidden)
 )
 
-// NoCredential is the error where no access token can be had for a license.
+// NoCredential is the error if there is no access token for a license. Test for it with errors.AsType.
 type NoCredential struct {
-	// Refused tells that Interwater said no, to the license or to its fresh token; else it is a matter of time.
+	// Refused: Interwater refuses the license, or rejects the token that it has just issued. If false, the failure may pass.
 	Refused bool
-	// RetryAfter is when asking again may help; at least a second.
+	// RetryAfter is how long to wait before asking again can help; at least a second.
 	RetryAfter time.Duration
 	Err        error
 }
@@ -38,10 +37,10 @@ type NoCredential struct {
 // Error implements error.
 func (e *NoCredential) Error() string { return fmt.Sprintf("no credential: %v", e.Err) }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *NoCredential) Unwrap() error { return e.Err }
 
-// noCredential translates what the token cache reports.
+// noCredential makes a *NoCredential of an error of the token cache. The error of the caller's context stays as it is.
 func noCredential(err error) error {
 	if u, ok := errors.AsType[*tokencache.Unavailable](err); ok {
 		refused := u.Class == tokencache.Denied || u.Class == tokencache.Rejected
@@ -50,10 +49,11 @@ func noCredential(err error) error {
 	if errors.Is(err, tokencache.ErrClosed) {
 		return &NoCredential{RetryAfter: time.Second, Err: err}
 	}
-	return err // the caller's own context
+	return err
 }
 
-// callFailed translates the error of a call. A deadline of ctx is one that this package has set.
+// callFailed wraps the error of a call of Glory. ctx is the context of the call, whose deadline this package has set: if that has
+// passed, the error wraps upstream.ErrTimeout.
 func callFailed(ctx context.Context, what string, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", what, upstream.ErrTimeout)

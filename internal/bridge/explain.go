@@ -1,7 +1,5 @@
 package bridge
 
-// This file tells an operator how a request is judged, step by step, without doing what follows from it.
-
 import (
 	"context"
 	"errors"
@@ -15,40 +13,48 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// Explanation is how one request is judged. It holds no token and no key.
+// Explanation tells an operator how one request is judged, step by step. It holds no token and no key.
 type Explanation struct {
-	Verdict  string               `json:"verdict"` // admitted, or why not
-	Subject  string               `json:"sub"`
-	Issuer   string               `json:"iss"`
-	Denied   bool                 `json:"denied"` // on the deny list
+	// Verdict is on the member token: "admitted", or why not. In the second case all other fields are empty.
+	Verdict string `json:"verdict"`
+	// Subject and Issuer are the member's.
+	Subject string `json:"sub"`
+	Issuer  string `json:"iss"`
+	// Denied: the member or the member token is on the deny list.
+	Denied bool `json:"denied"`
+	// Licenses are all licenses, in the order in which they are tried.
 	Licenses []LicenseExplanation `json:"licenses"`
-	License  string               `json:"license"` // the one chosen; "" for none
-	Role     string               `json:"role"`
-	Standing *tokencache.Standing `json:"token,omitempty"`       // of the chosen credential, in Redis
-	Error    string               `json:"token_error,omitempty"` // why it isn't known
+	// License and Role are what Authorize has chosen; "": no license admits the request.
+	License string `json:"license"`
+	Role    string `json:"role"`
+	// Standing is the state of the chosen access token in Redis. nil: none was chosen, or Error says why it isn't known.
+	Standing *tokencache.Standing `json:"token,omitempty"`
+	Error    string               `json:"token_error,omitempty"`
 }
 
-// LicenseExplanation is the rules of one license.
+// LicenseExplanation is one license with its rules.
 type LicenseExplanation struct {
 	Name  string          `json:"name"`
 	Allow RuleExplanation `json:"allow"`
 	Owner RuleExplanation `json:"owner"`
 }
 
-// RuleExplanation is a rule with its value, and the values of what && and || join in it.
+// RuleExplanation is a rule with its value.
 type RuleExplanation struct {
-	Text  string            `json:"text"`
-	Value string            `json:"value"` // true, false, or the error that makes it false
+	Text string `json:"text"`
+	// Value is "true", "false", or the error that makes the rule false.
+	Value string `json:"value"`
+	// Parts are the operands of && and || in the rule, at any depth; nil: the rule has neither.
 	Parts []RuleExplanation `json:"parts,omitempty"`
 }
 
-// peeker shows where tokens stand. *tokencache.Cache is one.
+// peeker looks up access tokens in Redis. *tokencache.Cache implements it.
 type peeker interface {
 	Peek(context.Context, tokencache.Key) (tokencache.Standing, error)
 }
 
-// Explain judges a request as Authenticate and Authorize do, and tells of every step. It asks Glory where they would; it
-// fetches no access token.
+// Explain judges a request as Authenticate and Authorize do, and returns every step. It evaluates the rules of all licenses, so
+// it may ask Glory for a profile that Authorize wouldn't need. It fetches no access token. It counts in the metrics like a request.
 func (b *Bridge) Explain(ctx context.Context, authorization []string, r Request, tokens peeker) Explanation {
 	member, err := b.Authenticate(ctx, authorization)
 	x := Explanation{Verdict: "admitted", Subject: member.Subject, Issuer: member.Issuer, Licenses: []LicenseExplanation{}}
@@ -77,7 +83,7 @@ func (b *Bridge) Explain(ctx context.Context, authorization []string, r Request,
 	return x
 }
 
-// explainRule evaluates a rule and its parts.
+// explainRule evaluates a rule, and each of its parts as a rule of its own.
 func explainRule(ctx context.Context, e *evaluation, r *rule) RuleExplanation {
 	x := RuleExplanation{Text: r.text, Value: e.describe(ctx, r)}
 	env, err := newRuleEnv()
@@ -86,7 +92,7 @@ func explainRule(ctx context.Context, e *evaluation, r *rule) RuleExplanation {
 	}
 	checked, issues := env.Compile(r.text)
 	if issues.Err() != nil {
-		return x // compiled before: doesn't happen
+		return x // can't happen: the same text was compiled before
 	}
 	for _, part := range joined(checked.NativeRep().Expr()) {
 		text, err := cel.ExprToString(part, checked.NativeRep().SourceInfo())
@@ -100,7 +106,7 @@ func explainRule(ctx context.Context, e *evaluation, r *rule) RuleExplanation {
 	return x
 }
 
-// joined are the operands of && and ||, however deep; none where the rule is a single condition.
+// joined returns the operands of && and || in e, at any depth; nil if e is a single condition.
 func joined(e ast.Expr) []ast.Expr {
 	if e.Kind() != ast.CallKind {
 		return nil
@@ -120,11 +126,11 @@ func joined(e ast.Expr) []ast.Expr {
 	return parts
 }
 
-// describe is a rule's value as text.
+// describe returns a rule's value as in RuleExplanation.Value.
 func (e *evaluation) describe(ctx context.Context, r *rule) string {
 	holds, err := e.holds(ctx, r)
 	if err == nil && !holds && r.always == nil {
-		// Why it doesn't hold is what holds keeps to itself: an error is no.
+		// Evaluate it again for the error: evaluation.holds returns false without it.
 		_, err = r.holds(ctx, e.member, e.request)
 	}
 	switch {

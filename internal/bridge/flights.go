@@ -1,7 +1,5 @@
 package bridge
 
-// This file lets many callers who want the same of Glory wait for one call of it.
-
 import (
 	"context"
 	"time"
@@ -9,11 +7,12 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// flights joins calls that are under way for the same member token. The zero value is ready; it is safe for concurrent use.
+// flights lets all callers who ask Glory about the same member token at once share one call. The zero value is ready. It is safe for
+// concurrent use.
 type flights[T any] struct{ group singleflight.Group }
 
-// join waits for the one call for this token that is in the air, or starts it. The call belongs to no caller: its context
-// ends after timeout, whoever leaves meanwhile. The error is call's, or ctx's.
+// join waits for the call about this token, and starts it if none is under way. The call belongs to no caller: its context ends
+// after timeout, and it goes on when callers leave. The error is call's, or ctx's.
 func (f *flights[T]) join(
 	ctx context.Context, digest [32]byte, timeout time.Duration, call func(context.Context) (T, error),
 ) (result T, err error) {

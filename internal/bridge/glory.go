@@ -1,7 +1,5 @@
 package bridge
 
-// This file is how Glory's member routes are called for a member.
-
 import (
 	"context"
 	"fmt"
@@ -11,12 +9,13 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// maxGloryAnswer is more than any answer of these routes.
+// maxGloryAnswer is the most that is read of an answer, in bytes. Glory's answers are far shorter; a longer one is cut, and then
+// isn't JSON any more.
 const maxGloryAnswer = 64 << 10
 
-// askGlory GETs what, a member route of Glory's, with the member's token. denied is Glory's documented refusal of the token,
-// or the undocumented 401; what is neither that nor 200 is an error. It wraps an error of package upstream, or is
-// ctx's. The answer is read whole, so that the connection can be used again.
+// askGlory sends GET /api/v1/what to Glory with the member's token (glory.md, sections 3 and 4). A 200 returns the body. denied
+// is true for 403, which means by Glory's document that the token isn't valid, and for 401. Any other answer is an error. It
+// wraps an error of package upstream, or is ctx's. The body is always read, so that the connection can be reused.
 func askGlory(ctx context.Context, glory sender, what, token string) (answer []byte, denied bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, glory.Base().JoinPath("/api/v1", what).String(), nil)
 	if err != nil {

@@ -1,8 +1,5 @@
 package bridge
 
-// This file remembers member tokens that were found good: to read one costs more than most of a request, and to verify it in process
-// more than all the rest.
-
 import (
 	"crypto/sha256"
 	"sync/atomic"
@@ -14,52 +11,58 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// maxKnown bounds the tokens that are remembered, at some 0.3 KiB each with the count of the member.
+// maxKnown is the number of member tokens that are remembered, at about 0.3 KiB each with the member's rate limit.
 const maxKnown = 1 << 17
 
-// digests is a memory by the hash of a token: it keeps no token.
+// digests is a cache by the SHA-256 of a member token, which keeps no token. The least recently used entry is evicted.
 type digests[V any] = lru.Cache[[sha256.Size]byte, V]
 
-// known is all that is remembered of a good token, without the token, so that a request needs one look-up. In local mode it goes
-// with the set of secrets; in remote mode it is part of the verdict. It is safe for concurrent use.
+// known is what is remembered of a valid member token, except the token itself. To parse a token costs more than most of a request,
+// and to verify it in process costs more than the rest. With known, a request needs one look-up. In local mode the cache of
+// them is part of the secrets; in remote mode one is part of the verdict. It is safe for concurrent use.
 type known struct {
-	subject  string
-	issuer   unique.Handle[string]
-	expiry   int64                    // the token's, as instant gives it
-	decision atomic.Pointer[decision] // nil: none yet
-	share    fleet.Share
-	// claims are those for rules, where some look at the request too: without them each request would read the token anew. Else nil.
+	subject string
+	issuer  unique.Handle[string] // one copy for all members
+	// expiry is the token's exp, as instant returns it.
+	expiry int64
+	// decision is nil before the first.
+	decision atomic.Pointer[decision]
+	// share is the count of the member's rate limit.
+	share fleet.Share
+	// claims are the claims as rules see them. They are kept only if some rule looks at the request: then no decision is
+	// remembered, and each request would have to parse the token again. Otherwise nil.
 	claims atomic.Pointer[map[string]any]
 }
 
-// decision is what the licenses' rules come to for a member. It is never changed.
+// decision is the result of all licenses' rules for a member. It never changes.
 type decision struct {
-	rules *era
-	until moment // the end of the profile that it was made with; 0: it was made without one
-	place int32  // of the license that admits the member; -1: none does
-	owner bool   // as an owner
+	rules *era   // the rules that it was made by
+	until moment // the end of the profile that it was made with; 0: none was needed
+	place int32  // of the license that admits the member, in Options.Licenses; -1: none does
+	owner bool   // the role is that of an owner
 }
 
-// newKnown is to be called once the token is believed. expiry is zero where the token has none.
+// newKnown returns what to remember of t, which the caller knows to be valid or is about to ask Glory about. A zero expiry means that
+// the token has none.
 func newKnown(t memberToken, expiry time.Time) *known {
 	subject, _ := t.claims["sub"].(string)
 	issuer, _ := t.claims["iss"].(string)
 	return &known{subject: subject, issuer: unique.Make(issuer), expiry: instant(expiry)}
 }
 
-// expired reports whether the token's time is over by the wall clock.
+// expired reports whether the token has expired at now, by the wall clock, with leeway.
 func (k *known) expired(now time.Time, leeway time.Duration) bool {
 	return now.Add(-leeway).UnixNano() >= k.expiry
 }
 
-// first is who presents t, which has been read for this request.
+// first returns the member who presents t, with the claims, since t was parsed for this request anyway.
 func (k *known) first(t memberToken) Member {
 	m := k.member(t.raw, t.digest)
 	m.claims = t.claims
 	return m
 }
 
-// ruleClaims are the member's claims as rules see them. keep tells whether the next request will need them too.
+// ruleClaims returns the member's claims as rules see them. keep: remember them for the member's next request.
 func (m Member) ruleClaims(keep bool) map[string]any {
 	if m.known != nil {
 		if kept := m.known.claims.Load(); kept != nil {
@@ -73,7 +76,7 @@ func (m Member) ruleClaims(keep bool) map[string]any {
 	return claims
 }
 
-// member is who presents raw.
+// member returns the member who presents raw, without the claims.
 func (k *known) member(raw string, digest [sha256.Size]byte) Member {
 	return Member{
 		Subject: k.subject, Issuer: k.issuer.Value(), known: k,

@@ -1,8 +1,5 @@
 package bridge
 
-// This file verifies member tokens in process, as RFC 8725 asks: the algorithm comes from the settings, every claim
-// that is relied on is checked, and all failures look the same from outside.
-
 import (
 	"crypto/sha256"
 	"errors"
@@ -15,26 +12,28 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// LocalVerification configures verification in process. The zero value means none: Glory is asked instead.
+// LocalVerification configures verification in process. Without secrets there is none, and Glory is asked instead.
 type LocalVerification struct {
-	// Secrets are all accepted HMAC secrets; more than one while they are rotated.
+	// Secrets are the HMAC secrets. A token is valid if its signature is by one of them, so that they can be rotated.
 	Secrets []tokencache.Secret
-	// Algorithms are the accepted ones, by their JWS names.
+	// Algorithms are the allowed algorithms, by their names in JWS (RFC 7518 §3.1).
 	Algorithms []string
-	// Issuer is the required iss; "" accepts any.
+	// Issuer is the required iss. "": any.
 	Issuer string
-	// Leeway is the slack on exp, nbf and iat.
+	// Leeway is added to both ends of a token's validity: exp, nbf and iat. In remote mode it counts for exp.
 	Leeway time.Duration
 }
 
-// local verifies signature and claims. It is safe for concurrent use.
+// local verifies member tokens in process, as RFC 8725 recommends: the allowed algorithms come from the settings and not from the
+// token, and each claim that is used is checked. It is safe for concurrent use, and never changes but for known.
 type local struct {
 	parser *jwt.Parser
 	keys   jwt.VerificationKeySet
 	leeway time.Duration
-	known  *digests[*known]
+	known  *digests[*known] // tokens that were valid under keys; they may have expired since
 }
 
+// newLocal returns a local that remembers no token.
 func newLocal(v LocalVerification) *local {
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(v.Algorithms),
@@ -54,20 +53,21 @@ func newLocal(v LocalVerification) *local {
 	return l
 }
 
-// verify admits the member of a token that is good in every respect, and remembers it. The error wraps ErrMemberToken.
+// verify checks a token's signature and claims. It returns the member and remembers the token if it is valid. The error wraps
+// ErrMemberToken. It is ErrExpired if the expiry is the only thing wrong, which a client may be told.
 func (l *local) verify(t memberToken) (Member, error) {
 	_, err := l.parser.ParseWithClaims(t.raw, jwt.MapClaims{}, func(*jwt.Token) (any, error) { return l.keys, nil })
 	expired := isExpiredAlone(err)
 	if err != nil && !expired {
 		return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 	}
-	// The library takes any number for a time and lets the type of sub pass.
+	// The library accepts any number as a time, and a sub of any type.
 	for _, name := range []string{"exp", "nbf", "iat"} {
 		if _, _, err := numericDate(t.claims, name); err != nil {
 			return Member{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
 		}
 	}
-	expiry, _, _ := numericDate(t.claims, "exp") // read above
+	expiry, _, _ := numericDate(t.claims, "exp") // checked above
 	k := newKnown(t, expiry)
 	if k.subject == "" {
 		return Member{}, fmt.Errorf("%w: no sub", ErrMemberToken)
@@ -79,7 +79,7 @@ func (l *local) verify(t memberToken) (Member, error) {
 	return k.first(t), nil
 }
 
-// recall returns the member of a token that was verified and hasn't expired since.
+// recall returns the member of a token that verify has remembered, if it hasn't expired since.
 func (l *local) recall(raw string) (Member, bool) {
 	digest := digestOf(raw)
 	k, ok := l.known.Get(digest)
@@ -89,8 +89,8 @@ func (l *local) recall(raw string) (Member, bool) {
 	return k.member(raw, digest), true
 }
 
-// isExpiredAlone reports whether the parser has found nothing wrong but the end of the token. The signature is checked before the
-// claims are.
+// isExpiredAlone reports whether err says that the token has expired and nothing else. The signature is valid then: the parser
+// checks it before the claims.
 func isExpiredAlone(err error) bool {
 	if !errors.Is(err, jwt.ErrTokenExpired) {
 		return false

@@ -1,7 +1,5 @@
 package bridge
 
-// This file takes the member token out of the Authorization header and reads its form; no key is involved yet.
-
 import (
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,23 +14,23 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// maxAuthorization is the longest Authorization header that is read.
+// maxAuthorization is the longest Authorization header that is accepted, in bytes.
 const maxAuthorization = 8 << 10
 
-// Member is who asks.
+// Member is the member who sends a request, as Authenticate returns it. Printing it doesn't show the token.
 type Member struct {
-	// Subject is the JWT's sub: Glory's member number. Never empty in local mode.
+	// Subject is the JWT's sub: Glory's member number. It may be empty in remote mode only.
 	Subject string
-	// Issuer is the JWT's iss; "" where it has none.
+	// Issuer is the JWT's iss. "": it has none.
 	Issuer string
 
 	token  presented
-	claims map[string]any // of a token that has just been read; else nil
+	claims map[string]any // nil: the token must be parsed to get them
 	known  *known         // nil: no Bridge has authenticated the member
 }
 
-// Claims are all claims of the JWT, numbers as json.Number; nil where no Bridge has authenticated the member. They are read from the
-// token, which takes microseconds. Not to be changed: they may be shared.
+// Claims returns all claims of the JWT, with numbers as json.Number. nil: no Bridge has authenticated the member. It may have to
+// parse the token, which takes some microseconds. The map may be shared and must not be changed.
 func (m Member) Claims() map[string]any {
 	if m.claims != nil {
 		return m.claims
@@ -41,11 +39,11 @@ func (m Member) Claims() map[string]any {
 	if len(parts) != 3 {
 		return nil
 	}
-	claims, _ := decodeObject(parts[1]) // was read before
+	claims, _ := decodeObject(parts[1]) // can't fail: it was parsed before
 	return claims
 }
 
-// Share is where the member's requests are counted; nil where no Bridge has authenticated the member.
+// Share returns the member's count for the member limit. nil: no Bridge has authenticated the member.
 func (m Member) Share() *fleet.Share {
 	if m.known == nil {
 		return nil
@@ -53,27 +51,28 @@ func (m Member) Share() *fleet.Share {
 	return &m.known.share
 }
 
-// presented is the token that a Member came with. It doesn't print itself.
+// presented is a member's token. Printing it doesn't show the token.
 type presented struct {
 	raw    tokencache.Secret
-	digest [sha256.Size]byte
+	digest [sha256.Size]byte // digestOf(raw)
 }
 
-// memberToken is a JWT whose form has been checked, but neither its signature nor its times.
+// memberToken is a JWT of the right form. Neither its signature nor its times have been checked.
 type memberToken struct {
 	raw    string
-	digest [sha256.Size]byte // stands for raw wherever it is remembered
+	digest [sha256.Size]byte // digestOf(raw)
 	header map[string]any
 	claims map[string]any
 }
 
-// digestOf stands for a token wherever one is remembered. It needs no memory for a token of usual length.
+// digestOf returns the hash under which a token is remembered and denied. For tokens up to 1 KiB it allocates nothing.
 func digestOf(raw string) [sha256.Size]byte {
 	var usual [1 << 10]byte
 	return sha256.Sum256(append(usual[:0], raw...))
 }
 
-// bearer returns the one bearer token of the Authorization headers (RFC 6750 §2.1).
+// bearer returns the bearer token of a request with these Authorization headers (RFC 6750 §2.1). The scheme may be in any case.
+// Several headers, or one that is too long, are ErrMemberToken. No header, or another scheme, is ErrNoMemberToken.
 func bearer(headers []string) (string, error) {
 	if len(headers) == 0 {
 		return "", ErrNoMemberToken
@@ -91,8 +90,9 @@ func bearer(headers []string) (string, error) {
 	return strings.Trim(token, " "), nil
 }
 
-// parseMemberToken checks that raw is a JWT in compact form (RFC 7519 §3.1, RFC 7515 §7.1): three non-empty parts of
-// strict base64url, the first two of them JSON objects in which every name occurs once.
+// parseMemberToken checks that raw is a JWT in compact form (RFC 7519 §3.1, RFC 7515 §7.1): three non-empty parts in strict
+// base64url. The first two must be JSON objects without repeated names. A header with crit is an error: no extension is
+// supported (RFC 7515 §4.1.11). The error wraps ErrMemberToken.
 func parseMemberToken(raw string) (memberToken, error) {
 	parts := strings.SplitN(raw, ".", 4)
 	if len(parts) != 3 || parts[2] == "" {
@@ -117,7 +117,7 @@ func parseMemberToken(raw string) (memberToken, error) {
 	return token, nil
 }
 
-// decodePart decodes strict base64url without padding. encoding/base64 alone would skip line ends.
+// decodePart decodes strict base64url without padding (RFC 7515 §2). A line end is an error, which encoding/base64 would skip.
 func decodePart(part string) ([]byte, error) {
 	if strings.ContainsAny(part, "\r\n") {
 		return nil, errors.New("line end in base64url")
@@ -125,6 +125,7 @@ func decodePart(part string) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(part)
 }
 
+// decodeObject decodes a part of a JWT that must be a JSON object.
 func decodeObject(part string) (map[string]any, error) {
 	text, err := decodePart(part)
 	if err != nil {
@@ -133,8 +134,8 @@ func decodeObject(part string) (map[string]any, error) {
 	return StrictObject(text)
 }
 
-// numericDate reads a time claim (RFC 7519 §2). ok is false where the claim is missing; a claim that is no number, or
-// no time that a JWT could mean, is an error.
+// numericDate reads a claim that is a time (RFC 7519 §2, NumericDate). ok is false if the claim is missing. If it is not a
+// number, or a time before 1970 or after the year 9999, that is an error.
 func numericDate(claims map[string]any, name string) (at time.Time, ok bool, err error) {
 	value, there := claims[name]
 	if !there {

@@ -1,8 +1,5 @@
 package bridge
 
-// This file remembers what Glory says of member tokens, here and for the fleet: it counts for a while, and for longer while
-// Glory can't be asked.
-
 import (
 	"context"
 	"crypto/sha256"
@@ -21,58 +18,67 @@ import (
 	"roomgate/internal/upstream"
 )
 
+// An answer of Glory is fresh for one TTL. After that it is stale: it is used only while Glory fails.
 const (
-	runOutShare   = 5           // an answer is kept for so many TTLs, for the time when Glory can't be asked
-	freshPatience = time.Second // for Glory, where an answer that has run out is at hand
-	patient       = 16          // so many callers at once have that patience: Glory that hangs holds up no more of them
-	recheckEvery  = time.Second // of such an answer, while Glory can't be asked
-	runOutNoted   = time.Minute // after the last use of such an answer
+	// runOutShare is the number of TTLs after which a stale answer isn't used any more.
+	runOutShare = 5
+	// freshPatience is how long a caller waits for Glory if there is a stale answer to use otherwise.
+	freshPatience = time.Second
+	// patient is the number of callers who may wait like that at once. If Glory hangs, all further ones use the stale answer at once.
+	patient = 16
+	// recheckEvery is the time between two calls of Glory about one token while Glory fails.
+	recheckEvery = time.Second
+	// runOutNoted is for how long after the last use of a stale answer runsOut is true.
+	runOutNoted = time.Minute
 )
 
-// vault is the fleet's shared memory for verdicts and profiles. *tokencache.Vault is one.
+// vault keeps answers for the fleet. *tokencache.Vault implements it, and documents the methods.
 type vault interface {
 	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
 	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
-	// Reseal has it use another secret from now on.
 	Reseal(tokencache.Secret)
 }
 
-// said is what Glory has said of one member token. The zero value is nothing.
+// said is an answer of Glory about one member token. The zero value stands for no answer.
 type said[T any] struct {
-	what    T
-	given   moment
-	fresh   moment // until then it counts
-	end     moment // until then it counts while Glory can't be asked
-	recheck moment // Glory can't be asked: no call before; 0: nobody has tried
+	what  T
+	given moment // when Glory gave it
+	fresh moment // the end of its being fresh
+	end   moment // the end of its being stale
+	// recheck is when Glory may be asked again, after it has failed. 0: it hasn't failed since the answer.
+	recheck moment
 }
 
-// exists reports whether Glory has said anything.
+// exists reports whether there is an answer.
 func (s said[T]) exists() bool { return s.end != 0 }
 
-// inquiry is what is asked of Glory about one token.
+// inquiry is a question to Glory about one token.
 type inquiry[T any] struct {
 	digest [sha256.Size]byte
 	expiry time.Time // the token's; zero: it has none
-	blank  T         // what an answer of the fleet's memory is read into
-	// ask makes the call. Its error wraps ErrMemberToken where Glory denies the token, else an error of package upstream.
+	blank  T         // an answer of the fleet is decoded into a copy of it
+	// ask makes the call. The error wraps ErrMemberToken if Glory denies the token, otherwise an error of package upstream.
 	ask func(context.Context) (T, error)
 }
 
-// memory is safe for concurrent use.
+// memory keeps answers of Glory about member tokens, on this replica and for the fleet. It is safe for concurrent use.
 type memory[T any] struct {
-	kind     string              // names its entries in the fleet's memory
-	ttl      time.Duration       // 0: nothing is kept
-	timeout  time.Duration       // of one call, with the look in the fleet's memory before it
-	unknown  *semaphore.Weighted // places of calls about tokens that nothing is known of; nil: no bound
-	fleet    vault
-	clock    clock
-	kept     *digests[said[T]]
-	flights  flights[said[T]]
+	kind    string        // begins the names of its values in fleet
+	ttl     time.Duration // for how long an answer is fresh; 0: nothing is kept
+	timeout time.Duration // of one call of Glory together with the look in fleet before it
+	// unknown bounds the calls about tokens without an answer, fresh or stale. nil: there is no bound.
+	unknown *semaphore.Weighted
+	fleet   vault
+	clock   clock
+	kept    *digests[said[T]] // the answers on this replica
+	flights flights[said[T]]
+	// patience is held by callers who wait for Glory although they have a stale answer.
 	patience *semaphore.Weighted
-	runOut   atomic.Int64 // when something that has run out was used, in Unix nanoseconds; 0: Glory has answered since
+	// runOut is when a stale answer was last used, in Unix nanoseconds. 0: Glory has answered since.
+	runOut atomic.Int64
 }
 
-// newMemory keeps size answers here.
+// newMemory returns a memory for size answers on this replica. The caller may set unknown.
 func newMemory[T any](kind string, size int, o Options, c clock) *memory[T] {
 	return &memory[T]{
 		kind: kind, ttl: o.MemberCacheTTL, timeout: o.GloryTimeout, fleet: o.Verdicts, clock: c,
@@ -80,14 +86,14 @@ func newMemory[T any](kind string, size int, o Options, c clock) *memory[T] {
 	}
 }
 
-// fresh returns what is in memory and counts now.
+// fresh returns the answer on this replica if it is fresh at now.
 func (m *memory[T]) fresh(digest [sha256.Size]byte, now time.Time) (said[T], bool) {
 	s, ok := m.kept.Get(digest)
 	return s, ok && m.clock.of(now) < s.fresh
 }
 
-// of returns what Glory says, from memory where that is fresh. What has run out counts while Glory can't be asked. The error is
-// that of q.ask, or ctx's, or ErrBusy where too many tokens are asked about that nothing is known of.
+// of returns a fresh answer, from this replica, the fleet or Glory in this order, or a stale one while Glory fails. The error is
+// that of q.ask, or ctx's. It is upstream.ErrBusy if too many tokens without an answer are asked about at once.
 func (m *memory[T]) of(ctx context.Context, q inquiry[T]) (said[T], error) {
 	known, ok := m.kept.Get(q.digest)
 	now := m.clock.now()
@@ -100,8 +106,9 @@ func (m *memory[T]) of(ctx context.Context, q inquiry[T]) (said[T], error) {
 	return m.join(ctx, q, said[T]{})
 }
 
-// refresh replaces known, which has run out. Glory gets a moment to answer, and none while it can't be asked, or while many wait
-// for it: then known counts on for this caller, and what comes of the call for the next one.
+// refresh returns a newer answer than known, which is stale, or known itself. It waits for Glory for freshPatience. It
+// doesn't wait if Glory has failed lately, or if many callers wait already: then this caller uses known, and the next one gets
+// the result of the call.
 func (m *memory[T]) refresh(ctx context.Context, q inquiry[T], known said[T]) (said[T], error) {
 	if m.clock.now() < known.recheck {
 		m.noteRunOut()
@@ -122,13 +129,13 @@ func (m *memory[T]) refresh(ctx context.Context, q inquiry[T], known said[T]) (s
 	return newer, err
 }
 
-// join waits for the one call about this token.
+// join waits for the call about this token, and starts it if none is under way. The error is as in of.
 func (m *memory[T]) join(ctx context.Context, q inquiry[T], known said[T]) (said[T], error) {
 	return m.flights.join(ctx, q.digest, m.timeout, func(own context.Context) (said[T], error) { return m.find(own, q, known) })
 }
 
-// find looks in the fleet's memory and asks Glory, and remembers the outcome unless Glory failed. known is what has run out in
-// this one; where there is nothing, the call needs a place.
+// find looks for a fresh answer in the fleet, and otherwise asks Glory and keeps the answer. known is the stale answer on
+// this replica; without one, the call needs a place in unknown. If Glory fails and there is a stale answer, it returns that.
 func (m *memory[T]) find(ctx context.Context, q inquiry[T], known said[T]) (said[T], error) {
 	if !known.exists() && m.unknown != nil {
 		if !m.unknown.TryAcquire(1) {
@@ -157,13 +164,13 @@ func (m *memory[T]) find(ctx context.Context, q inquiry[T], known said[T]) (said
 	return said[T]{}, err
 }
 
-// unasked reports whether err says that Glory has given no usable answer.
+// unasked reports whether err means that Glory has failed: it gave no usable answer.
 func unasked(err error) bool {
 	return errors.Is(err, upstream.ErrFailed) || errors.Is(err, upstream.ErrTimeout) ||
 		errors.Is(err, upstream.ErrBusy) || errors.Is(err, upstream.ErrCircuit)
 }
 
-// given makes an answer that counts for the TTL, and never past the token's expiry.
+// given returns the answer what, which Glory gave at the moment at. It is neither fresh nor stale after the token's expiry.
 func (m *memory[T]) given(q inquiry[T], what T, at moment) said[T] {
 	s := said[T]{what: what, given: at, fresh: at + moment(m.ttl), end: at + runOutShare*moment(m.ttl)}
 	if left := time.Until(q.expiry); !q.expiry.IsZero() && left < runOutShare*m.ttl {
@@ -173,7 +180,7 @@ func (m *memory[T]) given(q inquiry[T], what T, at moment) said[T] {
 	return s
 }
 
-// remember keeps an answer, here and for the fleet.
+// remember keeps an answer that Glory has just given, on this replica and for the fleet.
 func (m *memory[T]) remember(ctx context.Context, q inquiry[T], what T) said[T] {
 	s := m.given(q, what, m.clock.now())
 	life := time.Duration(s.end - s.given)
@@ -187,7 +194,7 @@ func (m *memory[T]) remember(ctx context.Context, q inquiry[T], what T) said[T] 
 	return s
 }
 
-// forget takes back old, which has run out, here and in the fleet.
+// forget removes old, a stale answer, because Glory denies the token now. A life of 0 in the fleet tells the other replicas.
 func (m *memory[T]) forget(ctx context.Context, digest [sha256.Size]byte, old said[T]) {
 	m.kept.Remove(digest)
 	if old.exists() {
@@ -195,8 +202,8 @@ func (m *memory[T]) forget(ctx context.Context, digest [sha256.Size]byte, old sa
 	}
 }
 
-// shared is the fleet's answer where it is newer than known, else known. It is remembered here. It is zero where the fleet has
-// taken known back.
+// shared returns the fleet's answer if it is newer than known, and keeps it on this replica. Otherwise it returns known. It returns
+// the zero value if a replica has removed the answer, or nothing is kept.
 func (m *memory[T]) shared(ctx context.Context, q inquiry[T], known said[T]) said[T] {
 	if m.ttl == 0 {
 		return said[T]{}
@@ -222,21 +229,22 @@ func (m *memory[T]) shared(ctx context.Context, q inquiry[T], known said[T]) sai
 	return s
 }
 
-// name is where the fleet keeps what is said of a token.
+// name returns the name of a token's answer in the fleet.
 func (m *memory[T]) name(digest [sha256.Size]byte) string {
 	return m.kind + " " + hex.EncodeToString(digest[:])
 }
 
+// lifeLength is the length of lifeText.
 const lifeLength = 8
 
-// lifeText begins what the fleet keeps: its whole life. With the rest of it, it tells the age, and no clock of another
-// machine takes part. A life of 0 takes an earlier answer back.
+// lifeText returns the first bytes of a value in the fleet: its whole lifetime. The reader knows the rest of it, and so the age
+// of the answer, without the clock of another machine. A lifetime of 0 means that the answer was removed.
 func lifeText(life time.Duration) []byte { return binary.BigEndian.AppendUint64(nil, uint64(life)) }
 
-// noteRunOut notes that something that has run out is used.
+// noteRunOut notes that a stale answer is used now.
 func (m *memory[T]) noteRunOut() { m.runOut.Store(time.Now().UnixNano()) }
 
-// runsOut reports whether that was so lately, and Glory hasn't answered since.
+// runsOut reports whether a stale answer was used in the last minute, and Glory hasn't answered since.
 func (m *memory[T]) runsOut() bool {
 	last := m.runOut.Load()
 	return last != 0 && time.Since(time.Unix(0, last)) < runOutNoted

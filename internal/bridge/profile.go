@@ -1,8 +1,5 @@
 package bridge
 
-// This file gets members' profiles from Glory, for rules that ask for them: once for each member token and MemberCacheTTL,
-// for the whole fleet.
-
 import (
 	"context"
 	"encoding/json"
@@ -12,10 +9,11 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// maxProfiles are kept in memory; about 500 bytes each.
+// maxProfiles is the number of profiles that are kept on this replica, at about 500 bytes each.
 const maxProfiles = 20_000
 
-// Profile is what Glory tells of a member (glory.md, section 4). The names are CEL's, JSON's and the document's.
+// Profile is a member's profile from Glory (glory.md, section 4). The fields have the same names in Glory's answer, in CEL and in
+// Redis.
 type Profile struct {
 	ID       string `cel:"id" json:"id"`
 	Name     string `cel:"name" json:"name"`
@@ -24,7 +22,8 @@ type Profile struct {
 	Point    int64  `cel:"point" json:"point"`
 }
 
-// profiles is safe for concurrent use.
+// profiles gets members' profiles from Glory, for rules that need them: once for each member token and Options.MemberCacheTTL in
+// the whole fleet. It is safe for concurrent use.
 type profiles struct {
 	glory sender
 	kept  *memory[Profile]
@@ -34,9 +33,9 @@ func newProfiles(o Options, c clock) *profiles {
 	return &profiles{o.Glory, newMemory[Profile]("member profile", maxProfiles, o, c)}
 }
 
-// of returns the member's profile, and until when a decision by it counts. It is kept by the member token, of which a member
-// may have several: a profile never reaches anybody who has not presented that very token. The error wraps ErrMemberToken or an
-// error of package upstream, or is ctx's.
+// of returns the member's profile, and until when a decision by it may be remembered. The profile is kept under the member token,
+// of which a member may have several. So nobody gets a profile without having presented the very token that it was fetched
+// with. The error wraps ErrMemberToken or an error of package upstream, or is ctx's.
 func (p *profiles) of(ctx context.Context, m Member) (Profile, moment, error) {
 	q := inquiry[Profile]{digest: m.token.digest, ask: func(ctx context.Context) (Profile, error) {
 		return p.ask(ctx, m.token.raw.Reveal())
@@ -48,10 +47,11 @@ func (p *profiles) of(ctx context.Context, m Member) (Profile, moment, error) {
 	return s.what, max(s.fresh, s.recheck), err
 }
 
-// ProfilesRunOut reports whether rules judge members by profiles that have run out, because Glory can't be asked.
+// ProfilesRunOut reports whether rules use profiles older than Options.MemberCacheTTL, because Glory fails: one was used in
+// the last minute, and Glory hasn't answered a question for a profile since.
 func (b *Bridge) ProfilesRunOut() bool { return b.profiles.kept.runsOut() }
 
-// ask makes the call.
+// ask calls Glory's profile route. The error is as in inquiry.ask.
 func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
 	answer, denied, err := askGlory(ctx, p.glory, "profile", raw)
 	if err != nil {
@@ -63,8 +63,8 @@ func (p *profiles) ask(ctx context.Context, raw string) (Profile, error) {
 	return readProfile(answer)
 }
 
-// readProfile takes the profile out of Glory's answer. A field that is missing or of another type makes it unusable: a
-// rule would decide on what isn't there.
+// readProfile reads the profile in Glory's answer. If a field is missing or has another type, the error wraps upstream.ErrFailed:
+// rules must not decide by an empty field.
 func readProfile(text []byte) (Profile, error) {
 	object, err := StrictObject(text)
 	if err != nil {

@@ -1,7 +1,5 @@
 package bridge
 
-// This file replaces secrets while requests go on.
-
 import (
 	"context"
 	"errors"
@@ -17,42 +15,54 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// New keys are tried for a few licenses at once. Those that fail are tried again after the backoff of a refused license.
 const (
-	triedAtOnce              = 8
+	// triedAtOnce is the number of licenses whose new keys are tried at once.
+	triedAtOnce = 8
+	// The bounds of the wait before failed keys are tried again. They are those of a license that Interwater refuses.
 	retryLeast, retryLongest = time.Second, time.Minute
 )
 
-// Unproved is the error of Reload where new keys got no access token: the old ones of these licenses stay in use.
+// Unproved is the error of Reload if new keys got no access token. The old keys of these licenses stay in use.
 type Unproved struct {
-	// RetryAfter is when to call Reload again.
+	// RetryAfter is how long to wait before Reload tries the first of them again; 0 or more.
 	RetryAfter time.Duration
-	Err        error
+	// Err joins an error for each license.
+	Err error
 }
 
 // Error implements error.
 func (e *Unproved) Error() string { return e.Err.Error() }
 
-// Unwrap gives the causes.
+// Unwrap returns the causes.
 func (e *Unproved) Unwrap() error { return e.Err }
 
-// trials are the new keys that got no access token, by the place of their license. The zero value is ready.
+// trials are the new keys that got no access token. The zero value is ready.
 type trials struct {
-	mu     sync.Mutex // guards failed, and the change of Bridge.secrets by one license
-	failed map[int]trial
+	// mu guards failed. It is also held while Bridge.try replaces one license in Bridge.secrets.
+	mu     sync.Mutex
+	failed map[int]trial // by the license's place in Options.Licenses
 }
 
+// trial is the last failed attempt to get an access token with new keys.
 type trial struct {
-	key      tokencache.Key
-	attempts int
-	next     time.Time
+	key      tokencache.Key // has the new keys in it
+	attempts int            // failed ones with this key
+	next     time.Time      // the next attempt isn't made before
 	err      error
 }
 
-// Reload takes over JWT secrets at once, and each license's keys and rules once its new keys have got an access token. Until then
-// that license keeps the old ones; the others don't wait for it. The error is an *Unproved where only that has failed. Keys that
-// fail are tried again with a backoff, however often Reload is called. The licenses are those of Options in number and order.
-// Afterwards no replaced key is used again, for the fleet's memory of verdicts neither. It must not be called concurrently.
+// Reload replaces secrets and licenses while requests go on. licenses must be those of Options, in the same number and order.
+//
+// New JWT secrets are used at once; none, or remote mode, leaves them as they are. If a license's key hasn't changed, its new
+// rules are used at once. If it has, the license goes on with its old keys and rules until an access token was fetched with the
+// new ones; the other licenses don't wait for that. Reload waits for these fetches. Keys that fail are tried again with a
+// backoff, however often Reload is called.
+//
+// After a license's keys have been replaced, only a fetch that is already under way may still use the old ones. The first license's
+// secret key also seals the fleet's verdicts and profiles: those that were sealed with the old one are no longer found.
+//
+// The error is an *Unproved if only such fetches have failed. After another error, which is about the licenses, all licenses
+// are as before. It must not be called concurrently.
 func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses []License) error {
 	old := b.secrets.Load()
 	local := old.local
@@ -90,7 +100,8 @@ func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses [
 	return b.trials.unproved()
 }
 
-// try fetches an access token with a license's new keys, unless they have failed just now, and puts them to use.
+// try fetches an access token with the new keys of the license at place, and then uses l from now on. It does nothing if these keys
+// have failed and their wait isn't over.
 func (b *Bridge) try(ctx context.Context, place int, l licensed) {
 	if !b.trials.due(place, l.member.key) {
 		return
@@ -115,7 +126,7 @@ func (b *Bridge) try(ctx context.Context, place int, l licensed) {
 	b.tokens.Forget(old.admin.key)
 }
 
-// only forgets all but those at places: the keys of the others are in use, or were taken back.
+// only forgets the failures of all licenses that aren't at places. Their new keys are in use, or are no longer wanted.
 func (t *trials) only(places []int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,7 +145,8 @@ func (t *trials) due(place int, key tokencache.Key) bool {
 	return !failed || !last.key.Same(key) || !time.Now().Before(last.next)
 }
 
-// fail remembers a failed trial and draws the wait until the next one, with full jitter.
+// fail remembers a failed attempt and draws the wait until the next one. The wait's upper bound doubles with each failure, and
+// the wait is evenly random below it (full jitter). It isn't shorter than the token cache says.
 func (t *trials) fail(place int, key tokencache.Key, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,7 +164,7 @@ func (t *trials) fail(place int, key tokencache.Key, err error) {
 	t.failed[place] = trial{key, attempts, time.Now().Add(wait), err}
 }
 
-// unproved is the error of Reload; nil where no trial has failed.
+// unproved returns an *Unproved, or nil if no attempt has failed.
 func (t *trials) unproved() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -168,8 +180,7 @@ func (t *trials) unproved() error {
 	return &Unproved{RetryAfter: max(0, soonest), Err: errors.Join(all...)}
 }
 
-// current is the grant with the keys of now: those that g was made with may have been replaced while its request was
-// under way.
+// current returns g with the present keys of its license: Reload may have replaced them since Authorize.
 func (b *Bridge) current(g Grant) Grant {
 	l := b.secrets.Load().licenses[g.place]
 	switch {

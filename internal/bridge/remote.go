@@ -1,7 +1,5 @@
 package bridge
 
-// This file asks Glory whether it accepts a member token, once for all who present the same one.
-
 import (
 	"context"
 	"crypto/sha256"
@@ -16,22 +14,28 @@ import (
 )
 
 const (
-	maxDenials     = 4_096           // apart: strangers can make as many as they like
-	denialTTL      = 5 * time.Second // a member who has just logged in must not wait longer
-	leastStrangers = 8               // places; a small gateway serves new members too
+	// maxDenials is the number of denied tokens that are remembered. They are kept apart from admissions, because anybody can
+	// cause as many denials as they like.
+	maxDenials = 4_096
+	// denialTTL is short: if Glory denies a token just after the login, and then accepts it, the member doesn't wait longer.
+	denialTTL = 5 * time.Second
+	// leastStrangers is the lower bound of Options.Strangers, so that new members get in at a small gateway too.
+	leastStrangers = 8
 )
 
-// admission is all that a verdict says: only admissions are kept as such. To the fleet it says no more than that.
+// admission is a verdict of Glory that admits a member. Denials are kept elsewhere. In the fleet its value is empty: that it is
+// there says everything.
 type admission struct{ known *known }
 
-// remote verifies by Glory's check_login. It is safe for concurrent use.
+// remote verifies member tokens by asking Glory's check_login. It is safe for concurrent use.
 type remote struct {
 	glory    sender
-	leeway   time.Duration
+	leeway   time.Duration // on exp
 	verdicts *memory[admission]
-	denials  *digests[time.Time] // their ends
+	denials  *digests[time.Time] // denied tokens, with the end of the denial
 }
 
+// newRemote returns a remote that remembers no token.
 func newRemote(o Options, c clock) *remote {
 	verdicts := newMemory[admission]("verdict", maxKnown, o, c)
 	verdicts.unknown = semaphore.NewWeighted(int64(max(leastStrangers, o.Strangers)))
@@ -40,7 +44,7 @@ func newRemote(o Options, c clock) *remote {
 	}
 }
 
-// recall returns the member of a token whose verdict is fresh in memory.
+// recall returns the member of a token whose verdict is on this replica and fresh, if the token hasn't expired. It asks nobody.
 func (r *remote) recall(raw string) (Member, bool) {
 	digest, now := digestOf(raw), time.Now()
 	verdict, ok := r.verdicts.fresh(digest, now)
@@ -50,8 +54,8 @@ func (r *remote) recall(raw string) (Member, bool) {
 	return verdict.what.known.member(raw, digest), true
 }
 
-// verify admits the member whose token Glory accepts. The error wraps ErrMemberToken or an error of
-// package upstream, or is ctx's.
+// verify returns the member if Glory accepts the token. It asks Glory unless this replica or the fleet has a verdict. All who present
+// the same token at once share one call. The error wraps ErrMemberToken or an error of package upstream, or is ctx's.
 func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	expiry, _, err := numericDate(t.claims, "exp")
 	if err != nil {
@@ -78,13 +82,15 @@ func (r *remote) verify(ctx context.Context, t memberToken) (Member, error) {
 	return verdict.what.known.first(t), nil
 }
 
-// VerdictsRunOut reports whether members are let in by verdicts of Glory that have run out, because Glory can't be asked. It is
-// false where members are verified in process.
+// VerdictsRunOut reports whether members are admitted by verdicts older than Options.MemberCacheTTL, because Glory fails: one was
+// used in the last minute, and Glory hasn't given a verdict since. In local mode it is false.
 func (b *Bridge) VerdictsRunOut() bool { return b.remote != nil && b.remote.verdicts.runsOut() }
 
+// errDeniedByGlory is the error for a token that Glory denies, now or in the last denialTTL.
 var errDeniedByGlory = fmt.Errorf("%w: denied by Glory", ErrMemberToken)
 
-// ask makes the call; nil: Glory accepts the token. Only the documented answer admits: a 200 alone can come from a maintenance page.
+// ask calls check_login. nil: Glory accepts the token. Only the documented answer counts as that (glory.md, section 3), because a
+// maintenance page may come with a 200. The error is as in inquiry.ask.
 func (r *remote) ask(ctx context.Context, raw string) error {
 	answer, denied, err := askGlory(ctx, r.glory, "check_login", raw)
 	switch {

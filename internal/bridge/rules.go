@@ -1,7 +1,5 @@
 package bridge
 
-// This file compiles and evaluates the rules that say who may use a license, in CEL (cel.dev).
-
 import (
 	"context"
 	"encoding/json"
@@ -14,10 +12,11 @@ import (
 	"cel.dev/cel-go/ext"
 )
 
-// ruleCost bounds one evaluation in CEL's own units, one for each step: some milliseconds at most.
+// ruleCost bounds one evaluation, in CEL's units of about one step each. That takes some milliseconds at most. A rule that costs more
+// fails, and so is false.
 const ruleCost = 20_000
 
-// ruleMember and ruleRequest are what a rule sees, and all of it: the type checker refuses any other name.
+// ruleMember is the variable member of a rule. The type checker refuses other names than these.
 type ruleMember struct {
 	Sub     string         `cel:"sub"`
 	Iss     string         `cel:"iss"`
@@ -25,24 +24,25 @@ type ruleMember struct {
 	Profile Profile        `cel:"profile"`
 }
 
+// ruleRequest is the variable request of a rule. Its fields are those of Request.
 type ruleRequest struct {
 	Method string `cel:"method"`
-	Path   string `cel:"path"` // as sent
-	Room   string `cel:"room"` // decoded once; "" where the route has none
+	Path   string `cel:"path"`
+	Room   string `cel:"room"`
 }
 
-// rule is one compiled condition. It is safe for concurrent use.
+// rule is one compiled rule in CEL (cel.dev). It never changes and is safe for concurrent use.
 type rule struct {
 	text    string
 	program cel.Program
-	always  *bool // its value, where it is a mere true or false
-	member  bool  // it mentions the member
+	always  *bool // the value of a rule that is just true or false; nil for any other
+	member  bool  // it uses the member
 	claims  bool  // it needs the member's claims
 	profile bool  // it needs the member's profile
-	request bool  // it mentions the request
+	request bool  // it uses the request
 }
 
-// newRuleEnv is what all rules are compiled in.
+// newRuleEnv returns the environment of all rules: the two variables, and CEL's functions for strings.
 func newRuleEnv() (*cel.Env, error) {
 	env, err := cel.NewEnv(
 		ext.NativeTypes(reflect.TypeFor[ruleMember](), reflect.TypeFor[ruleRequest](), reflect.TypeFor[Profile](), ext.ParseStructTags(true)),
@@ -56,7 +56,8 @@ func newRuleEnv() (*cel.Env, error) {
 	return env, nil
 }
 
-// compileRule parses and type-checks text. The error is a text for the operator that points at the column.
+// compileRule parses and type-checks a rule, which must be a bool. The error is for the operator; for a mistake in the syntax or
+// a type it shows the place.
 func compileRule(env *cel.Env, text string) (*rule, error) {
 	checked, issues := env.Compile(text)
 	if issues.Err() != nil {
@@ -74,7 +75,7 @@ func compileRule(env *cel.Env, text string) (*rule, error) {
 	return r, nil
 }
 
-// inspect finds out what the rule depends on.
+// inspect sets what the rule depends on: always, member, claims, profile and request.
 func (r *rule) inspect(root ast.NavigableExpr) {
 	if root.Kind() == ast.LiteralKind {
 		if value, ok := root.AsLiteral().Value().(bool); ok {
@@ -87,7 +88,7 @@ func (r *rule) inspect(root ast.NavigableExpr) {
 			continue
 		}
 		r.member = true
-		field := "" // the whole member, as in member == member
+		field := "" // the rule uses the whole member, as in member == member
 		if parent, ok := name.Parent(); ok && parent.Kind() == ast.SelectKind {
 			field = parent.AsSelect().FieldName()
 		}
@@ -96,7 +97,7 @@ func (r *rule) inspect(root ast.NavigableExpr) {
 	}
 }
 
-// holds evaluates the rule. With an error it doesn't hold.
+// holds evaluates the rule. m must have the claims and the profile if the rule needs them. With an error the value is false.
 func (r *rule) holds(ctx context.Context, m *ruleMember, q *ruleRequest) (bool, error) {
 	if r.always != nil {
 		return *r.always, nil
@@ -109,8 +110,8 @@ func (r *rule) holds(ctx context.Context, m *ruleMember, q *ruleRequest) (bool, 
 	return isBool && holds, nil
 }
 
-// admitsAnybody reports whether an owner rule is true without looking at who asks: it says nothing of the member, or a
-// stranger of whom nothing is known satisfies it.
+// admitsAnybody reports whether a rule is true for everybody. It counts as such if it is just true, if it doesn't use the member, or
+// if it is true for a member without claims and profile. It is for owner rules, where that is a mistake.
 func (r *rule) admitsAnybody(ctx context.Context) bool {
 	if r.always != nil {
 		return *r.always
@@ -123,14 +124,15 @@ func (r *rule) admitsAnybody(ctx context.Context) bool {
 	return err == nil && holds
 }
 
-// celNumbers turns the JSON numbers of claims into what CEL calculates with: int where the number is one, else double.
+// celNumbers returns value with each json.Number in it converted for CEL: to an int if it is one, otherwise to a double. It
+// doesn't change value.
 func celNumbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
 		if n, err := v.Int64(); err == nil {
 			return n
 		}
-		f, _ := v.Float64() // was read as a JSON number; beyond a double it is ±Inf
+		f, _ := v.Float64() // the only possible error is a number too large for a double, which becomes ±Inf
 		return f
 	case map[string]any:
 		converted := make(map[string]any, len(v))

@@ -1,8 +1,5 @@
 package bridge
 
-// This file reads JSON objects without the leniency of encoding/json that has let two readers of one message see
-// different things: names are case-sensitive and occur once.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -10,8 +7,9 @@ import (
 	"io"
 )
 
-// StrictObject decodes exactly one JSON object. Numbers become json.Number. A name that occurs twice in any object of
-// it is an error, as is anything after it.
+// StrictObject decodes a text that is one JSON object. Numbers become json.Number. It is an error if a name occurs twice in one
+// object, at any depth, or if text follows the object. Names are case-sensitive. encoding/json is lax in these points, so
+// two readers of one text could see different things. The error quotes nothing of the text.
 func StrictObject(text []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -29,7 +27,7 @@ func StrictObject(text []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// strictValue reads the next value. The depth is bounded by the caller's limit on the length of the text.
+// strictValue reads the next value. It calls itself for each level of nesting, so the caller must bound the length of the text.
 func strictValue(decoder *json.Decoder) (any, error) {
 	token, err := decoder.Token()
 	if err != nil {
@@ -53,7 +51,7 @@ func strictValue(decoder *json.Decoder) (any, error) {
 	return token, nil
 }
 
-// strictMembers reads an object's members and its closing brace.
+// strictMembers reads the members of an object after its opening brace, and the closing brace.
 func strictMembers(decoder *json.Decoder) (map[string]any, error) {
 	object := make(map[string]any)
 	for decoder.More() {
