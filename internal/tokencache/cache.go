@@ -163,39 +163,39 @@ func (c *Cache) entry(key Key) *entry {
 	return e
 }
 
-// landed is the result of a flight, as the lookups that wait for it get it.
-type landed struct {
+// flightResult is the result of a flight, as the lookups that wait for it get it.
+type flightResult struct {
 	token *Token
 	layer Layer
 }
 
 // join waits for the key's flight and starts it if none is under way. The error is as in Token.
 func (c *Cache) join(ctx context.Context, e *entry) (*Token, Layer, error) {
-	patience, cancel := context.WithTimeout(ctx, c.patience())
+	wait, cancel := context.WithTimeout(ctx, c.flightTimeout())
 	defer cancel()
 	select {
-	case <-patience.Done():
+	case <-wait.Done():
 		if err := ctx.Err(); err != nil {
 			return nil, "", err
 		}
-		return nil, "", &Unavailable{Class: Transient, RetryAfter: time.Second, Err: patience.Err()}
-	case result := <-c.launch(e):
+		return nil, "", &Unavailable{Class: Transient, RetryAfter: time.Second, Err: wait.Err()}
+	case result := <-c.startFlight(e):
 		if result.Err != nil {
 			return nil, "", result.Err
 		}
-		in := result.Val.(landed)
+		in := result.Val.(flightResult)
 		return in.token, in.layer, nil
 	}
 }
 
-// launch starts the key's flight unless one is under way. The channel gets its result. It is buffered: a caller may leave.
-func (c *Cache) launch(e *entry) <-chan singleflight.Result {
+// startFlight starts the key's flight unless one is under way. The channel gets its result. It is buffered: a caller may leave.
+func (c *Cache) startFlight(e *entry) <-chan singleflight.Result {
 	return c.flights.DoChan(e.key.id, func() (any, error) {
 		if !c.begin() {
 			return nil, ErrClosed
 		}
 		defer c.wg.Done()
-		return c.fly(e)
+		return c.runFlight(e)
 	})
 }
 
@@ -222,9 +222,9 @@ func (c *Cache) spawn(f func()) bool {
 	return true
 }
 
-// patience bounds a flight, and so the wait of a caller. In the worst case the lock's holder has died: the flight waits until
+// flightTimeout bounds a flight, and so the wait of a caller. In the worst case the lock's holder has died: the flight waits until
 // the lease ends, and then fetches itself.
-func (c *Cache) patience() time.Duration { return c.lease() + c.fetchTimeout + 2*c.redisTimeout }
+func (c *Cache) flightTimeout() time.Duration { return c.lease() + c.fetchTimeout + 2*c.redisTimeout }
 
 // lease is the TTL of the fleet's lock. It is longer than a fetch with the calls of Redis before and after it. So a holder
 // loses the lock only if its process stands still.

@@ -25,7 +25,7 @@ type entry struct {
 	mu sync.Mutex
 	// fetch is from the latest lookup that found no token in memory; nil before the first.
 	fetch Fetch
-	// wake runs Cache.awake; nil before the first flight has ended.
+	// wake runs Cache.onTimer; nil before the first flight has ended.
 	wake *time.Timer
 	// forgotten is set by Forget and Close. wake isn't set again.
 	forgotten bool
@@ -155,7 +155,7 @@ func (e *entry) learn(v view) view {
 	if v.refused > 0 && v.refused >= e.refused {
 		e.refused, e.refusedUntil = v.refused, v.refusedUntil
 	}
-	e.seen = max(e.seen, v.buried, v.refused)
+	e.seen = max(e.seen, v.tombstone, v.refused)
 	if v.token == nil {
 		return v
 	}

@@ -38,7 +38,7 @@ func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) outcome 
 		err = usable(issued, token)
 	}
 	if mine := e.token.Load(); err == nil && mine != nil && mine.Value() == token.Value() {
-		token = mine.again(token, time.Now())
+		token = mine.repeated(token, time.Now())
 	} else if err == nil && mine.valid(time.Now()) && !token.expiry.After(mine.expiry) {
 		err = &FetchError{Class: Transient, Err: errors.New("the issued token is no newer than the one in use")}
 	}
@@ -57,7 +57,7 @@ func usable(issued Issued, token *Token) error {
 	case issued.Life <= 0:
 		return &FetchError{Class: Garbage, Err: fmt.Errorf("the issued token has a lifetime of %v", issued.Life)}
 	case !token.valid(time.Now()): // the fetch took longer than the token lives
-		return errLate
+		return errExpired
 	}
 	return nil
 }

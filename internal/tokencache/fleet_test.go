@@ -196,7 +196,7 @@ func TestFailureIsForgottenByTheFleetOnceThereIsAToken(t *testing.T) {
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k := newKey(t, "s")
 	generation := lockOrFail(t, replicas[0], k, "first", time.Minute)
-	releaseOrFail(t, replicas[0], k, "first", note{Denied, 1, time.Minute})
+	releaseOrFail(t, replicas[0], k, "first", failureNote{Denied, 1, time.Minute})
 	denied(t, Denied, replicas[1], k, nil)
 	saveOrFail(t, replicas[0], k, "", "value", generation) // as by a replica that could not see the note
 	if n := keysUnder(t, replicas[0], k, "failure"); n != 0 {

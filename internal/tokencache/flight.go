@@ -42,27 +42,27 @@ func (v view) outcome() outcome {
 	return outcome{}
 }
 
-// errLate is the failure of a token that expired before anybody could use it.
-var errLate = &FetchError{Class: Transient, Err: errors.New("the token expired before it could be used")}
+// errExpired is the failure of a token that expired before anybody could use it.
+var errExpired = &FetchError{Class: Transient, Err: errors.New("the token expired before it could be used")}
 
-// fly is a flight: it obtains a token and puts the result into the entry. It goes on when those who wait have left. The
+// runFlight is a flight: it obtains a token and puts the result into the entry. It goes on when those who wait have left. The
 // error is ErrClosed or an *Unavailable.
-func (c *Cache) fly(e *entry) (landed, error) {
-	ctx, cancel := context.WithTimeout(c.base, c.patience())
+func (c *Cache) runFlight(e *entry) (flightResult, error) {
+	ctx, cancel := context.WithTimeout(c.base, c.flightTimeout())
 	defer cancel()
 	out := c.obtain(ctx, e)
 	switch {
 	case out.failure != nil:
 	case !out.token.valid(time.Now()):
-		out = failed(errLate)
+		out = failed(errExpired)
 	case e.dropped(out.token.generation): // it was rejected during the flight
 		out = failed(errRejected)
 	}
 	if out.failure != nil {
-		return landed{}, c.settleFailure(e, out)
+		return flightResult{}, c.settleFailure(e, out)
 	}
 	c.settle(e, out.token)
-	return landed{out.token, out.layer}, nil
+	return flightResult{out.token, out.layer}, nil
 }
 
 // obtain repeats step until there is an outcome. If Redis fails it fetches for this replica alone. The outcome isn't zero.
@@ -74,9 +74,9 @@ func (c *Cache) obtain(ctx context.Context, e *entry) outcome {
 	first, cancel := context.WithTimeout(ctx, c.redisTimeout)
 	defer cancel()
 	held := false
-	for look := first; ; look = ctx {
+	for redisCtx := first; ; redisCtx = ctx {
 		began := time.Now()
-		out, err := c.step(ctx, look, e, began)
+		out, err := c.step(ctx, redisCtx, e, began)
 		switch {
 		case err != nil:
 			return c.fetchAlone(ctx, e)
@@ -96,10 +96,10 @@ func (c *Cache) obtain(ctx context.Context, e *entry) outcome {
 // step looks in Redis. If there is neither a token nor a failure, and nobody holds the lock, it takes the lock and fetches. The
 // zero outcome asks for another step, after a moment. The error is Redis's.
 //
-// look is the context of the look and of taking the lock, ctx that of all that follows. began is when the step began to wait for
+// redisCtx is the context of the look and of taking the lock, ctx that of all that follows. began is when the step began to wait for
 // Redis: what is left of one timeout is for the calls after the lock.
-func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outcome, error) {
-	seen, err := c.look(look, e)
+func (c *Cache) step(ctx, redisCtx context.Context, e *entry, began time.Time) (outcome, error) {
+	seen, err := c.look(redisCtx, e)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -111,7 +111,7 @@ func (c *Cache) step(ctx, look context.Context, e *entry, began time.Time) (outc
 		return outcome{}, nil
 	}
 	owner := rand.Text()
-	generation, err := c.store.lock(look, e.key, owner, c.lease(), e.greatest())
+	generation, err := c.store.lock(redisCtx, e.key, owner, c.lease(), e.greatest())
 	if err != nil {
 		c.metrics.locks.WithLabelValues("error").Inc()
 		// Redis may have set the lock, and only the answer is late. Release it, or others wait for a whole lease.
@@ -137,11 +137,11 @@ func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 // fetchLocked fetches for the fleet. The caller has taken the lock as owner, with generation. It releases the lock whatever
 // happens, even if ctx has ended. left is for how long callers may still wait for Redis, before and after the fetch together.
 func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64, left time.Duration) outcome {
-	look, cancel := context.WithTimeout(ctx, left)
+	redisCtx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	began := time.Now()
 	// Look again: since the last look another holder may have stored a token, or failed, and released the lock.
-	seen, err := c.look(look, e)
+	seen, err := c.look(redisCtx, e)
 	left -= time.Since(began)
 	if out := seen.outcome(); err == nil && out.done() {
 		c.giveUp(context.WithoutCancel(ctx), e.key, owner)
@@ -159,12 +159,12 @@ func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generat
 func (c *Cache) announce(ctx context.Context, e *entry, owner string, out outcome) outcome {
 	detached := context.WithoutCancel(ctx)
 	out.attempts, out.wait = c.backoff(e, out.failure)
-	told := note{out.failure.Class, out.attempts, out.wait}
+	told := failureNote{out.failure.Class, out.attempts, out.wait}
 	if errors.Is(ctx.Err(), context.Canceled) { // Close has ended the fetch: the others should not back off
-		told = note{}
+		told = failureNote{}
 	}
 	mine, err := c.store.release(detached, e.key, owner, told)
-	c.quietly(err)
+	c.logRedis(err)
 	if err == nil && !mine {
 		// The lease has run out, since the process stood still. Another replica has taken over, and may have succeeded.
 		if seen, err := c.look(detached, e); err == nil && seen.token != nil {
@@ -194,7 +194,7 @@ func (c *Cache) publish(e *entry, owner string, out outcome, left time.Duration)
 func (c *Cache) save(e *entry, owner string, out outcome) outcome {
 	ctx := context.WithoutCancel(c.base)
 	stored, err := c.store.save(ctx, e.key, owner, out.token)
-	c.quietly(err)
+	c.logRedis(err)
 	if err != nil || stored {
 		return out
 	}
@@ -203,7 +203,7 @@ func (c *Cache) save(e *entry, owner string, out outcome) outcome {
 	switch {
 	case err == nil && seen.token != nil:
 		return seen.outcome()
-	case err == nil && seen.buried >= out.token.generation:
+	case err == nil && seen.tombstone >= out.token.generation:
 		return outcome{}
 	}
 	return out
@@ -211,12 +211,12 @@ func (c *Cache) save(e *entry, owner string, out outcome) outcome {
 
 // giveUp releases the lock and leaves no note. A lock that owner doesn't hold stays.
 func (c *Cache) giveUp(ctx context.Context, k Key, owner string) {
-	_, err := c.store.release(ctx, k, owner, note{})
-	c.quietly(err)
+	_, err := c.store.release(ctx, k, owner, failureNote{})
+	c.logRedis(err)
 }
 
-// quietly logs an error of Redis that changes no outcome. A known outage was logged when it began.
-func (c *Cache) quietly(err error) {
+// logRedis logs an error of Redis that changes no outcome. A known outage was logged when it began.
+func (c *Cache) logRedis(err error) {
 	if err != nil && !errors.Is(err, fleet.ErrOutage) {
 		c.log.Debug("could not write to redis", "error", err.Error())
 	}

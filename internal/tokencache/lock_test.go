@@ -34,7 +34,7 @@ func lockOrFail(t *testing.T, c *Cache, k Key, owner string, lease time.Duration
 }
 
 // releaseOrFail gives the lock up at the store and tells whether it was owner's.
-func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n note) bool {
+func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n failureNote) bool {
 	t.Helper()
 	mine, err := c.store.release(t.Context(), k, owner, n)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestLockHasOneHolderAndGrowingGenerations(t *testing.T) {
 	}
 	last := first
 	for range 20 { // many in a moment
-		releaseOrFail(t, c, k, "a", note{})
+		releaseOrFail(t, c, k, "a", failureNote{})
 		next := lockOrFail(t, c, k, "a", time.Minute)
 		if next <= last {
 			t.Fatalf("generation %d after %d", next, last)
@@ -94,7 +94,7 @@ func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	lockOrFail(t, c, k, "owner", time.Minute)
-	if releaseOrFail(t, c, k, "late", note{Denied, 1, time.Minute}) {
+	if releaseOrFail(t, c, k, "late", failureNote{Denied, 1, time.Minute}) {
 		t.Error("who had lost the lock was told that it was his")
 	}
 	saveOrFail(t, c, k, "late", "value", 1)
@@ -104,7 +104,7 @@ func TestReleaseFreesOnlyWhatOneOwns(t *testing.T) {
 	if keysUnder(t, c, k, "failure") != 0 {
 		t.Error("who had lost the lock left a note of failure")
 	}
-	if !releaseOrFail(t, c, k, "owner", note{}) {
+	if !releaseOrFail(t, c, k, "owner", failureNote{}) {
 		t.Error("the owner was told that the lock was not his")
 	}
 	if keysUnder(t, c, k, "lock") != 0 {

@@ -51,7 +51,7 @@ func TestAHolderThatLostItsLeaseCantStoreAfterANewerTokenWasDropped(t *testing.T
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	late := lockOrFail(t, c, k, "late", time.Minute)
-	releaseOrFail(t, c, k, "late", note{}) // its lease ran out
+	releaseOrFail(t, c, k, "late", failureNote{}) // its lease ran out
 	newer := lockOrFail(t, c, k, "prompt", time.Minute)
 	if !saveOrFail(t, c, k, "prompt", "newer", newer) {
 		t.Fatal("the newer token was not stored")
@@ -189,7 +189,7 @@ func TestATokenWhoseFetchBeganBeforeTheRejectionIsNotRefused(t *testing.T) {
 	c, k := newCache(t, Options{}), newKey(t, "s")
 	iss := &issuer{life: time.Hour}
 	first := takeFrom(t, Fetched, c, k, iss.fetch)
-	flight := c.launch(c.entry(k)) // as the timer does
+	flight := c.startFlight(c.entry(k)) // as the timer does
 	<-flight
 	reject(t, c, k, first)
 	second := takeFrom(t, Memory, c, k, iss.fetch)

@@ -101,13 +101,13 @@ func (c *Cache) backoff(e *entry, failure *FetchError) (attempts int, wait time.
 // arm sets the entry's timer. It does nothing once the cache is closed.
 func (c *Cache) arm(e *entry, after time.Duration) {
 	if c.base.Err() == nil {
-		e.arm(after, func() { c.awake(e) })
+		e.arm(after, func() { c.onTimer(e) })
 	}
 }
 
-// awake runs when the entry's timer fires. If somebody has asked lately it starts a flight. Otherwise it waits until the token
+// onTimer runs when the entry's timer fires. If somebody has asked lately it starts a flight. Otherwise it waits until the token
 // expires, and then lets the key lapse. It doesn't block.
-func (c *Cache) awake(e *entry) {
+func (c *Cache) onTimer(e *entry) {
 	now := time.Now()
 	idle := now.Sub(c.started) - time.Duration(e.asked.Load())
 	t := e.token.Load()
@@ -121,7 +121,7 @@ func (c *Cache) awake(e *entry) {
 	case !t.valid(now) && unwanted:
 		e.lapse() // it expired unused, or nobody has asked since the failure
 	default:
-		c.launch(e)
+		c.startFlight(e)
 	}
 }
 

@@ -27,7 +27,7 @@ func (c *Cache) Reject(ctx context.Context, key Key, t, before *Token) error {
 	if e == nil { // forgotten on this replica; others may still use the token
 		if c.store != nil {
 			_, err := c.store.drop(ctx, key, t.generation)
-			c.quietly(err)
+			c.logRedis(err)
 		}
 		return nil
 	}
@@ -56,7 +56,7 @@ func (c *Cache) remove(ctx context.Context, e *entry, t *Token) error {
 	}
 	if c.store != nil {
 		left, err := c.store.drop(ctx, e.key, t.generation)
-		c.quietly(err)
+		c.logRedis(err)
 		if left > 0 {
 			e.refuse(t.generation, left)
 			return e.refusal(t.generation)
@@ -72,7 +72,7 @@ func (c *Cache) refuse(ctx context.Context, e *entry, t *Token) error {
 	c.metrics.rejected(e.key, "refused")
 	c.log.With(c.metrics.attrs(e.key)...).Error("a fresh token was rejected; not fetching another for now", "for", c.refusedTTL.String())
 	if c.store != nil {
-		c.quietly(c.store.refuse(ctx, e.key, t.generation, c.refusedTTL))
+		c.logRedis(c.store.refuse(ctx, e.key, t.generation, c.refusedTTL))
 	}
 	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, c.refusedTTL), Err: errRejected}
 }

@@ -53,8 +53,8 @@ func (s *store) do(ctx context.Context, k Key, call func(context.Context) error)
 type view struct {
 	// token is nil if there is none, or none that opens and hasn't expired.
 	token *Token
-	// buried is the generation of the tombstone. 0: there is none.
-	buried uint64
+	// tombstone is the generation of the tombstone. 0: there is none.
+	tombstone uint64
 	// lockLeft is the lock's TTL. 0: there is no lock, or it has no TTL. It may be longer than a lease, if somebody else has
 	// written it.
 	lockLeft time.Duration
@@ -91,14 +91,14 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 	s.redis.LearnClock(reply[0], before)
 	v := view{lockLeft: max(0, milliseconds(reply[3]))}
 	raw := text(reply[1])
-	if v.token, v.buried = s.openToken(k, raw, before, milliseconds(reply[2])); raw != "" && v.token == nil && v.buried == 0 {
+	if v.token, v.tombstone = s.openToken(k, raw, before, milliseconds(reply[2])); raw != "" && v.token == nil && v.tombstone == 0 {
 		s.evict(ctx, k, "token", raw)
 	}
-	if left, in := s.note(k, "failure", reply[4], reply[5]); left > 0 {
+	if left, in := s.openNote(k, "failure", reply[4], reply[5]); left > 0 {
 		v.failure = &FetchError{Class: Class(in.value), RetryAfter: left, Err: errors.New("another replica failed")}
 		v.attempts = int(min(in.generation, maxAttempts))
 	}
-	if left, in := s.note(k, "refused", reply[6], reply[7]); left > 0 {
+	if left, in := s.openNote(k, "refused", reply[6], reply[7]); left > 0 {
 		v.refused, v.refusedUntil = in.generation, before.Add(left)
 	}
 	return v, nil
@@ -106,7 +106,7 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 
 // openToken reads the entry of a token: it returns the token, or the generation of a tombstone, or neither if the entry doesn't
 // open or has expired. now is the time of the look, ttl the entry's TTL in Redis.
-func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (t *Token, buried uint64) {
+func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (t *Token, tombstone uint64) {
 	if in, err := s.unpack(k, "token", markTombstone, raw); err == nil {
 		return nil, in.generation
 	}
@@ -118,9 +118,9 @@ func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (
 	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(left), life: in.life, generation: in.generation}, 0
 }
 
-// note reads the note of a failure or a refusal. left is for how much longer it holds. It is 0 or less if there is no note, or if
+// openNote reads the note of a failure or a refusal. left is for how much longer it holds. It is 0 or less if there is no note, or if
 // the note has no TTL or doesn't open.
-func (s *store) note(k Key, part string, raw, ttl any) (left time.Duration, in sealed) {
+func (s *store) openNote(k Key, part string, raw, ttl any) (left time.Duration, in sealed) {
 	in, err := s.unpack(k, part, markValue, text(raw))
 	if err != nil || milliseconds(ttl) <= 0 {
 		return 0, sealed{}
@@ -164,7 +164,7 @@ var saveScript = redis.NewScript(saveLua)
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
 	left := time.Until(t.expiry)
 	if left <= 0 {
-		_, err := s.release(ctx, k, owner, note{})
+		_, err := s.release(ctx, k, owner, failureNote{})
 		return false, err
 	}
 	entry := s.pack(k, "token", markValue, sealed{life: t.life, generation: t.generation, value: []byte(t.Value())}, left)
@@ -180,8 +180,8 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 	return stored, nil
 }
 
-// note is a failed fetch as the fleet is told of it. The zero value stands for no note.
-type note struct {
+// failureNote is a failed fetch as the fleet is told of it. The zero value stands for no note.
+type failureNote struct {
 	class    Class
 	attempts int           // failed fetches in a row
 	backoff  time.Duration // until the next fetch; also the note's TTL
@@ -194,7 +194,7 @@ var releaseScript = redis.NewScript(releaseLua)
 
 // release releases the lock that owner holds, and stores n for the other replicas unless it is zero. If owner no longer holds
 // the lock, nothing changes and mine is false.
-func (s *store) release(ctx context.Context, k Key, owner string, n note) (mine bool, err error) {
+func (s *store) release(ctx context.Context, k Key, owner string, n failureNote) (mine bool, err error) {
 	entry, ttl := "", int64(0)
 	if n.class != "" {
 		entry, ttl = s.pack(k, "failure", markValue, sealed{generation: uint64(n.attempts), value: []byte(n.class)}, n.backoff), roundUp(n.backoff)
@@ -230,12 +230,12 @@ var dropScript = redis.NewScript(dropLua)
 func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.redis.Timeout())
 	defer cancel()
-	grave := s.pack(k, "token", markTombstone, sealed{generation: generation}, tombstoneLife)
+	entry := s.pack(k, "token", markTombstone, sealed{generation: generation}, tombstoneLife)
 	for range 2 {
 		var reply []any
 		err := s.do(ctx, k, func(ctx context.Context) (err error) {
 			reply, err = dropScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "refused")},
-				format(generation), grave, roundUp(tombstoneLife)).Slice()
+				format(generation), entry, roundUp(tombstoneLife)).Slice()
 			return err
 		})
 		if err != nil {
@@ -244,7 +244,7 @@ func (s *store) drop(ctx context.Context, k Key, generation uint64) (refused tim
 		if len(reply) != 2 || text(reply[0]) == "" {
 			return 0, nil
 		}
-		if left, _ := s.note(k, "refused", reply[0], reply[1]); left > 0 {
+		if left, _ := s.openNote(k, "refused", reply[0], reply[1]); left > 0 {
 			return left, nil
 		}
 		s.evict(ctx, k, "refused", text(reply[0]))
