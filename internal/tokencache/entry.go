@@ -50,31 +50,6 @@ func newEntry(key Key, m *metrics) *entry {
 	return &entry{key: key, hits: m.lookups.WithLabelValues(string(Memory), "hit"), budget: newBudget(key.AskedLife)}
 }
 
-// remember keeps the fetch function for the next flights, whoever starts them.
-func (e *entry) remember(fetch Fetch) {
-	e.mu.Lock()
-	e.fetch = fetch
-	e.mu.Unlock()
-}
-
-// failing returns the last flight's failure as an *Unavailable; nil: it didn't fail. The failure stays while the next flight is
-// under way. So callers get their answer at once, and not after another timeout.
-func (e *entry) failing(now time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.failure == nil {
-		return nil
-	}
-	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
-}
-
-// impatient reports whether a failure is remembered whose backoff nobody but this replica has asked for.
-func (e *entry) impatient() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.failure != nil && e.failure.Class != Throttled
-}
-
 // adopt puts t into memory, unless a token of the same or a newer generation is there, expired or not, or t was rejected
 // meanwhile. Either way the flight has succeeded: the failure is cleared.
 func (e *entry) adopt(t *Token) {
@@ -121,29 +96,11 @@ func (e *entry) drop(generation uint64) {
 	}
 }
 
-// dropped reports whether this generation or a newer one was rejected on this replica.
-func (e *entry) dropped(generation uint64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return generation <= e.floor
-}
-
 // refuse remembers for ttl that this generation isn't to be replaced. The token stays in memory.
 func (e *entry) refuse(generation uint64, ttl time.Duration) {
 	e.mu.Lock()
 	e.refused, e.refusedUntil = generation, time.Now().Add(ttl)
 	e.mu.Unlock()
-}
-
-// refusal returns an *Unavailable of class Rejected if this generation is refused at present, otherwise nil.
-func (e *entry) refusal(generation uint64) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	left := time.Until(e.refusedUntil)
-	if e.refused != generation || left <= 0 {
-		return nil
-	}
-	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, left), Err: errRejected}
 }
 
 // learn updates seen and the refusal from a look in Redis. It returns v without its token if that isn't newer than the token in
@@ -167,11 +124,40 @@ func (e *entry) learn(v view) view {
 	return v
 }
 
-// greatest returns seen.
-func (e *entry) greatest() uint64 {
+// failing returns the last flight's failure as an *Unavailable; nil: it didn't fail. The failure stays while the next flight is
+// under way. So callers get their answer at once, and not after another timeout.
+func (e *entry) failing(now time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.seen
+	if e.failure == nil {
+		return nil
+	}
+	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
+}
+
+// impatient reports whether a failure is remembered whose backoff nobody but this replica has asked for.
+func (e *entry) impatient() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failure != nil && e.failure.Class != Throttled
+}
+
+// refusal returns an *Unavailable of class Rejected if this generation is refused at present, otherwise nil.
+func (e *entry) refusal(generation uint64) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	left := time.Until(e.refusedUntil)
+	if e.refused != generation || left <= 0 {
+		return nil
+	}
+	return &Unavailable{Class: Rejected, RetryAfter: max(time.Second, left), Err: errRejected}
+}
+
+// dropped reports whether this generation or a newer one was rejected on this replica.
+func (e *entry) dropped(generation uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return generation <= e.floor
 }
 
 // rejections returns floor.
@@ -179,6 +165,20 @@ func (e *entry) rejections() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.floor
+}
+
+// greatest returns seen.
+func (e *entry) greatest() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen
+}
+
+// remember keeps the fetch function for the next flights, whoever starts them.
+func (e *entry) remember(fetch Fetch) {
+	e.mu.Lock()
+	e.fetch = fetch
+	e.mu.Unlock()
 }
 
 // arm sets the entry's only timer. f runs once, after the given time; an earlier call that hasn't run yet is replaced. f must
