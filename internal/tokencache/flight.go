@@ -134,8 +134,9 @@ func (c *Cache) look(ctx context.Context, e *entry) (view, error) {
 	return e.learn(seen), nil
 }
 
-// fetchLocked fetches for the fleet. The caller has taken the lock as owner, with generation. It releases the lock whatever
-// happens, even if ctx has ended. left is for how long callers may still wait for Redis, before and after the fetch together.
+// fetchLocked fetches for the fleet. The caller has taken the lock as owner, with generation. fetchLocked releases the lock in any
+// case, even if ctx has ended. If Redis fails at that moment, the lock ends with its lease. left is for how long callers may
+// still wait for Redis, before and after the fetch together.
 func (c *Cache) fetchLocked(ctx context.Context, e *entry, owner string, generation uint64, left time.Duration) outcome {
 	redisCtx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
