@@ -143,6 +143,16 @@ func TestDeniedMembersDoNotReachGlorysAPIEither(t *testing.T) {
 	}
 	get(t, client, r.url+api, other).want(t, 200)
 	get(t, client, r.url+"/public-api/v1/health", banned).want(t, 200)
+	// What anybody can write tells nobody that member 7 is denied, in either mode.
+	forger := newStands(t).Glory // with a secret of its own
+	remote := startReplica(t, settings(stands, redisServer.Addr, "GLORY_JWT_SECRETS="))
+	eventually(t, "the member is denied", func() bool { return get(t, client, remote.url+api, banned).status == 403 })
+	for _, url := range []string{r.url, remote.url} {
+		denied := get(t, client, url+api, forger.MintToken("7", time.Hour)).want(t, 403)
+		if free := get(t, client, url+api, forger.MintToken("8", time.Hour)).want(t, 403); denied.body != free.body || strings.Contains(denied.body, "Not admitted") {
+			t.Errorf("a forged token of a denied member is answered %s, of another %s", denied.body, free.body)
+		}
+	}
 
 	digest := sha256.Sum256([]byte(other))
 	if _, stderr, status := program(t, environ, "deny", "token:"+hex.EncodeToString(digest[:])); status != 0 {

@@ -4,9 +4,14 @@ package bridge
 
 import (
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"roomgate/internal/tokencache"
+	"roomgate/internal/upstream"
 )
 
 // denyList is one with these names.
@@ -18,6 +23,18 @@ func (d denyList) Has(names ...string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(d, n) })
 }
 
+// bridges are one that verifies in process and one that asks Glory, each with the list.
+func bridges(t *testing.T, list denyList) map[string]*Bridge {
+	s := upstreams(t)
+	o := options(t, mustParse(s.GloryURL))
+	o.Denied = list
+	inProcess := o
+	inProcess.Local = LocalVerification{
+		Secrets: []tokencache.Secret{tokencache.NewSecret(secretB), tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth",
+	}
+	return map[string]*Bridge{"local": newBridge(t, inProcess), "remote": newBridge(t, o)}
+}
+
 func TestDeniedTokenIsKnownInEverySpelling(t *testing.T) {
 	token, other := good(), good("sub", "8")
 	parts := strings.Split(token, ".")
@@ -25,21 +42,80 @@ func TestDeniedTokenIsKnownInEverySpelling(t *testing.T) {
 	for name, list := range map[string]denyList{
 		"sub": {deniedSub + "2"}, "token": {deniedToken + hex.EncodeToString(digest[:])}, "nobody": {},
 	} {
-		o := options(t, mustParse("http://glory.invalid"))
-		o.Denied = list
-		b := newBridge(t, o)
-		for _, headers := range [][]string{
-			{"Bearer " + token}, {"bearer   " + token}, {"Bearer\t" + token + " "}, {"Token " + token}, {token}, {"Bearer x", "Bearer " + token}, {"Bearer x, Bearer " + token},
-			{"Bearer " + parts[0] + "." + parts[1] + "." + parts[2] + "="}, {"Bearer " + parts[0] + "." + parts[1] + "." + strings.NewReplacer("-", "+", "_", "/").Replace(parts[2])},
-		} {
-			if got := b.DeniesBearer(headers); got != (name != "nobody") {
-				t.Errorf("%s: %.40q: %v", name, headers, got)
+		for mode, b := range bridges(t, list) {
+			for _, headers := range [][]string{
+				{"Bearer " + token}, {"bearer   " + token}, {"Bearer\t" + token + " "}, {"Token " + token}, {token}, {"Bearer x", "Bearer " + token}, {"Bearer x, Bearer " + token},
+				{"Bearer " + parts[0] + "." + parts[1] + "." + parts[2] + "="}, {"Bearer " + parts[0] + "." + parts[1] + "." + strings.NewReplacer("-", "+", "_", "/").Replace(parts[2])},
+			} {
+				if err := b.CheckBearer(t.Context(), headers); errors.Is(err, ErrDenied) != (name != "nobody") {
+					t.Errorf("%s, %s: %.40q: %v", mode, name, headers, err)
+				}
 			}
-		}
-		for _, headers := range [][]string{nil, {""}, {"Bearer " + other}, {"Bearer a.b.c"}, {"Basic Nzo3"}, {"Bearer " + strings.Repeat("a.", 5000)}} {
-			if b.DeniesBearer(headers) {
-				t.Errorf("%s: %.40q is denied", name, headers)
+			for _, headers := range [][]string{nil, {""}, {"Bearer " + other}, {"Bearer a.b.c"}, {"Basic Nzo3"}, {"Bearer " + strings.Repeat("a.", 5000)}} {
+				if err := b.CheckBearer(t.Context(), headers); err != nil {
+					t.Errorf("%s, %s: %.40q: %v", mode, name, headers, err)
+				}
 			}
 		}
 	}
+}
+
+// Anybody can write a token that says that it is member 2's: Glory refuses it, as it does where member 2 isn't denied.
+func TestForgedTokenDoesNotTellWhoIsDenied(t *testing.T) {
+	for mode, b := range bridges(t, denyList{deniedSub + "2"}) {
+		for name, token := range map[string]string{
+			"another secret":    signed(strings.Repeat("c", 48), hs384, claims()),
+			"none":              segment(`{"alg":"none"}`) + "." + segment(claims()) + ".",
+			"cut":               good()[:len(good())-4],
+			"another signature": good() + "AAAA",
+			"of another member": good("sub", "8")[:len(segment(hs384))+1] + segment(claims()) + "." + strings.Split(good("sub", "8"), ".")[2],
+		} {
+			if err := b.CheckBearer(t.Context(), []string{"Bearer " + token}); err != nil {
+				t.Errorf("%s, %s: %v", mode, name, err)
+			}
+		}
+	}
+}
+
+// Rooms take one algorithm and one issuer; Glory may take others.
+func TestEveryTokenThatASecretHasSignedIsDenied(t *testing.T) {
+	b := bridges(t, denyList{deniedSub + "2"})["local"]
+	for name, token := range map[string]string{
+		"HS256": signed(secretA, `{"alg":"HS256"}`, claims(), hs256), "HS512": signed(secretA, `{"alg":"HS512"}`, claims(), hs512),
+		"the other secret": signed(secretB, hs384, claims()), "another issuer": good("iss", "elsewhere"),
+	} {
+		if err := b.CheckBearer(t.Context(), []string{"Bearer " + token}); !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestGloryIsAskedAboutDeniedMembersTokensAlone(t *testing.T) {
+	var calls, status atomic.Int64
+	status.Store(200)
+	b := remoteBridge(t, counted(&calls, &status), func(o *Options) { o.Denied = denyList{deniedSub + "2"} })
+	check := func(token string, want error, n int64) {
+		t.Helper()
+		if err := b.CheckBearer(t.Context(), []string{"Bearer " + token}); !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%v, want %v", err, want)
+		}
+		if calls.Load() != n {
+			t.Errorf("%d calls, want %d", calls.Load(), n)
+		}
+	}
+	check(good("sub", "8"), nil, 0)
+	check(good(), ErrDenied, 1)
+	check(good(), ErrDenied, 1) // the verdict is kept
+	status.Store(403)
+	check(good("x", 1), nil, 2)
+	check(good("x", 1), nil, 2)
+	status.Store(0) // a denied member can't wait for a time when nobody is asked
+	check(good("x", 2), upstream.ErrFailed, 3)
+	check(good(), ErrDenied, 3)
+	status.Store(403)
+	many := make([]string, 300)
+	for i := range many {
+		many[i] = good("x", 10+i)
+	}
+	check(strings.Join(many, ","), nil, 3+maxQuestions)
 }

@@ -3,14 +3,13 @@ package proxy
 // This file forwards member requests to Glory, which decides by itself.
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"sync/atomic"
-
-	"roomgate/internal/bridge"
 )
 
 const (
@@ -22,7 +21,7 @@ const (
 
 // denier knows who is on the deny list. *bridge.Bridge is one.
 type denier interface {
-	DeniesBearer(authorization []string) bool
+	CheckBearer(ctx context.Context, authorization []string) error
 }
 
 // gloryHandler holds back who tries too often, and everything else passes.
@@ -59,9 +58,11 @@ func (h *gloryHandler) serve(w *writer, r *http.Request) {
 			return
 		}
 	}
-	if c.route == apiPrefix && h.denier.DeniesBearer(r.Header["Authorization"]) {
-		w.fail(bridge.ErrDenied)
-		return
+	if c.route == apiPrefix {
+		if err := h.denier.CheckBearer(r.Context(), r.Header["Authorization"]); err != nil {
+			w.fail(err)
+			return
+		}
 	}
 	c.upstream = upstreamGlory
 	h.reverse.ServeHTTP(w, withCall(r, c))

@@ -79,8 +79,11 @@ func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (br
 	return bridge.Member{Subject: "7"}, nil
 }
 
-func (g *fakeBridge) DeniesBearer(authorization []string) bool {
-	return slices.Equal(authorization, []string{"Bearer denied"})
+func (g *fakeBridge) CheckBearer(_ context.Context, authorization []string) error {
+	if slices.Equal(authorization, []string{"Bearer denied"}) {
+		return bridge.ErrDenied
+	}
+	return nil
 }
 
 func (g *fakeBridge) Authorize(_ context.Context, m bridge.Member, _ bridge.Request) (bridge.Grant, error) {

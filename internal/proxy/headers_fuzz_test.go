@@ -34,7 +34,7 @@ func (steadyBridge) Authenticate(_ context.Context, authorization []string) (bri
 	return bridge.Member{Subject: "7"}, nil
 }
 
-func (steadyBridge) DeniesBearer([]string) bool { return false }
+func (steadyBridge) CheckBearer(context.Context, []string) error { return nil }
 
 func (steadyBridge) Authorize(context.Context, bridge.Member, bridge.Request) (bridge.Grant, error) {
 	return bridge.Grant{License: "default", Role: bridge.RoleMember}, nil
