@@ -9,10 +9,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +23,11 @@ const denyPoll = 400 * time.Millisecond
 // denyChanges is how many changes Redis keeps. A replica that has missed more reads the whole list.
 const denyChanges = 1000
 
-// denyPage is how many names one call reads or gives back: a long list takes several, each within the timeout.
+// denyPage is how many names one call reads (about) or gives back: a long list takes several, each within the timeout.
 const denyPage = 2000
+
+// denySweep is how often what has ended is dropped from memory. A look at all of a long list takes milliseconds.
+const denySweep = time.Minute
 
 // DenyDelay is the longest until every replica that reaches Redis knows of a change, with a timeout of up to half a second.
 const DenyDelay = time.Second
@@ -38,7 +38,10 @@ type DenyList struct {
 	use   *Use   // nil without redis
 	size  atomic.Int64
 
+	changes atomic.Uint64
+
 	looking sync.Mutex   // held for a look with its consequences; mu may be taken while it is held
+	swept   time.Time    // when what has ended was dropped last; guarded by looking
 	mu      sync.RWMutex // guards what follows; no other lock is taken while it is held
 	version string       // a later one is a greater number; "": nothing was read yet
 	until   map[string]int64
@@ -64,6 +67,10 @@ func NewDenyList(r *Redis) *DenyList {
 // Empty reports whether nobody is denied. It asks nobody.
 func (d *DenyList) Empty() bool { return d.size.Load() == 0 }
 
+// Changes is how often this replica has learned of changes. While it stays the same, nobody is denied who wasn't before. It asks
+// nobody, and is 0 while the list has been empty.
+func (d *DenyList) Changes() uint64 { return d.changes.Load() }
+
 // Has reports whether any of the names is denied now. It asks nobody.
 func (d *DenyList) Has(names ...string) bool {
 	if d.Empty() {
@@ -76,6 +83,21 @@ func (d *DenyList) Has(names ...string) bool {
 		until, ok := d.until[name]
 		return ok && (until == 0 || now < until)
 	})
+}
+
+// Until returns when a denial that holds now ends; zero: without end. ok is false where there is none. It asks nobody.
+func (d *DenyList) Until(name string) (end time.Time, ok bool) {
+	if d.Empty() {
+		return time.Time{}, false
+	}
+	now := d.redis.Now().UnixMilli()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	until, ok := d.until[name]
+	if !ok || until != 0 && until <= now {
+		return time.Time{}, false
+	}
+	return endOf(until), true
 }
 
 // follow looks for changes until ctx ends. After a failed look, what was known stays.
@@ -106,154 +128,30 @@ func (d *DenyList) run(ctx context.Context, script *redis.Script, args ...any) (
 	return reply, err
 }
 
-//go:embed denylist_load.lua
-var denyLoadLua string
-
-var denyLoadScript = redis.NewScript(denyLoadLua)
-
-// refresh takes over what has changed. If Redis has an older list than this replica, or none, it gives Redis this one: a
-// failover or a flush has lost it.
-func (d *DenyList) refresh(ctx context.Context) error {
-	d.looking.Lock()
-	defer d.looking.Unlock()
-	d.mu.RLock()
-	known := d.version
-	d.mu.RUnlock()
-	reply, err := d.load(ctx, known, 0)
-	if err != nil {
-		return err
-	}
-	version := text(reply[1])
-	switch {
-	case len(reply) > 3:
-		return d.replace(ctx, version, reply[3])
-	case len(reply) > 2:
-		d.apply(version, reply[2])
-	case version != known:
-		return d.restore(ctx, version)
-	}
-	return nil
-}
-
-// load asks for what has changed since a version, or for the page of the whole list that begins at a rank. The answer has two
-// parts at least: TIME and version.
-func (d *DenyList) load(ctx context.Context, known string, from int) ([]any, error) {
-	before := time.Now()
-	answer, err := d.run(ctx, denyLoadScript, known, from, from+denyPage-1)
-	reply, _ := answer.([]any)
-	if err == nil && len(reply) < 2 {
-		err = errors.New("short answer")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the deny list: %w", err)
-	}
-	d.redis.LearnClock(reply[0], before)
-	return reply, nil
-}
-
-// replace takes over the whole list, whose first page is names and their ends in turn. If it changes meanwhile, the next look
-// begins anew.
-func (d *DenyList) replace(ctx context.Context, version string, page any) error {
-	until := map[string]int64{}
-	for from := 0; ; from += denyPage {
-		pairs, _ := page.([]any)
-		for pair := range slices.Chunk(pairs, 2) {
-			if len(pair) == 2 {
-				until[text(pair[0])], _ = strconv.ParseInt(text(pair[1]), 10, 64)
-			}
-		}
-		if len(pairs) < 2*denyPage {
-			break
-		}
-		reply, err := d.load(ctx, "", from+denyPage)
-		if err != nil {
-			return err
-		}
-		if text(reply[1]) != version || len(reply) < 4 {
-			return errors.New("the deny list has changed while it was read")
-		}
-		page = reply[3]
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.version, d.until = version, until
-	d.size.Store(int64(len(until)))
-	return nil
-}
-
-// apply takes over changes: each is a text of version, the one before, end or -1, and name.
-func (d *DenyList) apply(version string, list any) {
-	changes, _ := list.([]any)
-	now := d.redis.Now().UnixMilli()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, change := range changes {
-		parts := strings.SplitN(text(change), ":", 4)
-		if len(parts) < 4 {
-			continue
-		}
-		name, end := strings.Clone(parts[3]), int64(-1)
-		if n, err := strconv.ParseInt(parts[2], 10, 64); err == nil {
-			end = n
-		}
-		if end < 0 {
-			delete(d.until, name)
-		} else {
-			d.until[name] = end
-		}
-	}
-	maps.DeleteFunc(d.until, func(_ string, end int64) bool { return end > 0 && end <= now }) // as Redis does
-	d.version = version
-	d.size.Store(int64(len(d.until)))
-}
-
-//go:embed denylist_restore.lua
-var denyRestoreLua string
-
-var denyRestoreScript = redis.NewScript(denyRestoreLua)
-
-// restore gives Redis, which has the version found, the list that this replica knows.
-func (d *DenyList) restore(ctx context.Context, found string) error {
-	now := d.redis.Now().UnixMilli()
-	d.mu.RLock()
-	version, pairs := d.version, make([]any, 0, 2*len(d.until))
-	for name, until := range d.until {
-		if until == 0 || now < until {
-			pairs = append(pairs, name, until)
-		}
-	}
-	d.mu.RUnlock()
-	for {
-		part, mark := pairs[:min(len(pairs), 2*denyPage)], "more"
-		if pairs = pairs[len(part):]; len(pairs) == 0 {
-			mark = "last"
-		}
-		replaced, err := d.run(ctx, denyRestoreScript, append([]any{version, mark}, part...)...)
-		if err != nil {
-			return fmt.Errorf("restore the deny list: %w", err)
-		}
-		if mark != "last" {
-			continue
-		}
-		if replaced == int64(1) {
-			d.redis.log.Info("audit", "schema_version", AuditVersion, "event", "deny_list_restored", "reason", "redis had an older one", "version", version, "found", found)
-		}
-		return nil
-	}
-}
-
 //go:embed denylist_change.lua
 var denyChangeLua string
 
 var denyChangeScript = redis.NewScript(denyChangeLua)
 
-// Deny adds a name for ttl; 0 is without end.
+// ErrFull is the error of Add where the list is as long as it may get.
+var ErrFull = errors.New("the deny list is full")
+
+// Deny adds a name for ttl; 0 is without end. It is an operator's: the list takes it however long it is.
 func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
+	return d.Add(ctx, name, ttl, 0)
+}
+
+// Add is Deny for a list that is to have most names; 0: any number. The error is ErrFull where it has as many without this one.
+func (d *DenyList) Add(ctx context.Context, name string, ttl time.Duration, most int) error {
 	ms := int64(0)
 	if ttl > 0 {
 		ms = roundUp(ttl)
 	}
-	if _, err := d.run(ctx, denyChangeScript, name, ms, denyChanges); err != nil {
+	version, err := d.run(ctx, denyChangeScript, name, ms, denyChanges, most)
+	if err == nil && text(version) == "" {
+		err = ErrFull
+	}
+	if err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
 	return nil
@@ -261,7 +159,7 @@ func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) err
 
 // Allow takes a name off the list. It is no error if the name isn't on it.
 func (d *DenyList) Allow(ctx context.Context, name string) error {
-	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges, 0); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
 	return nil

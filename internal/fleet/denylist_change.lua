@@ -8,7 +8,8 @@
 -- ARGV[1]  the name
 -- ARGV[2]  its milliseconds from now; 0: without end, negative: take it off the list
 -- ARGV[3]  how many changes are kept
--- result   the new version
+-- ARGV[4]  the most names that the list may have; 0: any number
+-- result   the new version, or '' if the list is full
 -- retry    sets the same name again; a denial with an end then ends later by the time in between
 
 local t = redis.call('TIME')
@@ -24,6 +25,10 @@ local version = string.format('%.0f', math.max(math.floor(last) + 1, micros))
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
 local name, ttl, till = ARGV[1], tonumber(ARGV[2]), '0'
+local most = tonumber(ARGV[4])
+if most > 0 and redis.call('ZCARD', KEYS[1]) >= most and not redis.call('ZSCORE', KEYS[1], name) then
+  return ''
+end
 if ttl < 0 then
   redis.call('ZREM', KEYS[1], name)
   till = '-1'

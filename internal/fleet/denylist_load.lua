@@ -1,14 +1,18 @@
 -- Reads what has changed in the deny list since a version, or a page of all of it.
 --
+-- A list is forked where its changes since the caller's version don't follow from that version: Redis has lost it, and somebody has
+-- changed what was left.
+--
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version; a later one is a greater number
 -- KEYS[3]  sorted set: the latest changes by their version, as 'version:the one before:end or -1:name'
 -- ARGV[1]  the version that the caller knows; '' for none
--- ARGV[2]  the rank at which the page begins
--- ARGV[3]  the rank at which it ends
+-- ARGV[2]  the cursor of the page (ZSCAN's); '0' begins
+-- ARGV[3]  about how many names the page has
 -- result   {TIME, version} if the caller knows that one or a later one; version is '' when Redis has none
 --          {TIME, version, {change, change, ...}} if the changes since then are all there
---          {TIME, version, {}, {name, end, name, end, ...}} otherwise
+--          {TIME, version, {}, 'forked'} if they don't follow from it
+--          {TIME, version, {}, cursor of the next page or '0', {name, end, name, end, ...}} otherwise
 -- retry    harmless: it changes nothing
 
 local version, known = redis.call('GET', KEYS[2]) or '', ARGV[1]
@@ -20,9 +24,13 @@ if known ~= '' then
     return {redis.call('TIME'), version}
   end
   local changes = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. known, '+inf')
-  local first, last = changes[1], changes[#changes]
-  if first and string.match(first, '^[^:]*:([^:]*):') == known and string.match(last, '^([^:]*):') == version then
+  local before = changes[1] and string.match(changes[1], '^[^:]*:([^:]*):')
+  if before and before ~= known and (tonumber(before) or 0) < (tonumber(known) or 0) then
+    return {redis.call('TIME'), version, {}, 'forked'}
+  end
+  if before == known and string.match(changes[#changes], '^([^:]*):') == version then
     return {redis.call('TIME'), version, changes}
   end
 end
-return {redis.call('TIME'), version, {}, redis.call('ZRANGE', KEYS[1], ARGV[2], ARGV[3], 'WITHSCORES')}
+local page = redis.call('ZSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
+return {redis.call('TIME'), version, {}, page[1], page[2]}

@@ -137,9 +137,9 @@ func (c *Cache) TryNow() {
 		}
 		c.wg.Go(func() {
 			if c.store != nil {
-				c.quietly(c.store.forgive(c.base, e.key))
+				c.logRedis(c.store.forgive(c.base, e.key))
 			}
-			<-c.launch(e)
+			<-c.startFlight(e)
 		})
 	}
 }
