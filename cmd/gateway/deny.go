@@ -94,13 +94,23 @@ func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+		table, tokens, members := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0), 0, 0
 		for _, d := range all {
+			if logout, all := bridge.IsLogout(d.Name); all {
+				members++
+				continue
+			} else if logout {
+				tokens++
+				continue
+			}
 			until := "until allowed"
 			if !d.Until.IsZero() {
 				until = d.Until.UTC().Format(time.RFC3339)
 			}
 			_, _ = fmt.Fprintf(table, "%s\t%s\n", bridge.DeniedLabel(d.Name), until)
+		}
+		if tokens+members > 0 {
+			_, _ = fmt.Fprintf(table, "logged out: %d tokens, and all tokens of %d members\n", tokens, members)
 		}
 		return table.Flush()
 	})

@@ -68,6 +68,7 @@ func everyMetric(t *testing.T) string {
 	get(t, client, r.url+"/v1/info", "").want(t, http.StatusUnauthorized)
 	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 401, Times: 1})
 	get(t, client, r.url+"/v1/info", token).want(t, http.StatusOK)
+	logOut(t, client, r.url, "", token)
 	if err := process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -216,6 +216,10 @@ With its settings the commands check, explain, deny, allow and denied find this 
 set -a; . %[10]s; set +a
 printf %%s "$TOKEN" | gateway explain GET /v1/sessions
 
+To log out, everywhere within a second:
+
+curl -sw '\n' -X POST $GATE/session/logout -H "Authorization: Bearer $TOKEN"
+
 LOG_LEVEL=info shows every request here. gateway sandbox -h: what else can be set.
 
 `, scheme+"://"+g.public.Addr().String(), opsURL(g), s.GloryURL, s.InterwaterURL, verified, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),

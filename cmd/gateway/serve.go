@@ -119,7 +119,8 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	g.onClose(g.upstreams.close)
-	if g.members, err = bridge.New(bridgeOptions(cfg, g.upstreams, g.cache, fleet.NewDenyList(g.redis), registry)); err != nil {
+	denied := fleet.NewDenyList(g.redis)
+	if g.members, err = bridge.New(bridgeOptions(cfg, g.upstreams, g.cache, denied, registry)); err != nil {
 		return nil, err
 	}
 	if g.handler, err = proxy.New(g.proxyOptions(registry, spans)); err != nil {
@@ -135,6 +136,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if g.roster, err = fleet.NewRoster(g.redis, g.self(), g.figures, registry); err != nil {
 		return nil, err
 	}
+	<-denied.Looked() // before the first request
 	return g, g.open(ctx, level)
 }
 

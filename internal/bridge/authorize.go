@@ -143,9 +143,9 @@ func newGrant(l License, role string, interwater sender) (Grant, error) {
 // rule needs a profile and there is none, the error wraps ErrMemberToken or an error of package upstream, or is ctx's; then
 // no further license is tried.
 func (b *Bridge) Authorize(ctx context.Context, m Member, r Request) (Grant, error) {
-	if b.isDenied(m) {
+	if err := b.listed(m); err != nil {
 		b.decided.WithLabelValues("none", "denied").Inc()
-		return Grant{}, ErrDenied
+		return Grant{}, err
 	}
 	now := b.secrets.Load()
 	d, known := now.decided(m, b.clock)

@@ -127,6 +127,18 @@ func New(o Options) (*Bridge, error) {
 //
 // The error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's.
 func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Member, error) {
+	member, err := b.Verify(ctx, authorization)
+	if err != nil {
+		return Member{}, err
+	}
+	if err := b.listed(member); errors.Is(err, ErrLoggedOut) { // who is denied is for Authorize to say
+		return Member{}, err
+	}
+	return member, nil
+}
+
+// Verify is Authenticate for whoever may have logged out before.
+func (b *Bridge) Verify(ctx context.Context, authorization []string) (Member, error) {
 	raw, err := bearer(authorization)
 	if err != nil {
 		return Member{}, err

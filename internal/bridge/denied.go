@@ -11,6 +11,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -23,7 +24,11 @@ const (
 // denier is the fleet's deny list. *fleet.DenyList is one.
 type denier interface {
 	Empty() bool
+	Changes() uint64
 	Has(names ...string) bool
+	Until(name string) (end time.Time, ok bool)
+	Add(ctx context.Context, name string, ttl time.Duration, most int) error
+	AddUntil(ctx context.Context, name string, end time.Time, most int) error
 }
 
 // DeniedName is how an operator's argument stands on the list: token:HASH, the hex SHA-256 of a member JWT, or a sub.
@@ -44,17 +49,24 @@ func CanBeDenied(name string) bool {
 // DeniedLabel is the argument again.
 func DeniedLabel(name string) string { return strings.TrimPrefix(name, deniedSub) }
 
-// isDenied reports whether the member, or the very token, is to be turned away.
-func (b *Bridge) isDenied(m Member) bool {
-	return b.denied != nil && !b.denied.Empty() && b.denied.Has(deniedSub+m.Subject, deniedToken+hex.EncodeToString(m.token.digest[:]))
+// tokenListed is listed for a single token.
+func (b *Bridge) tokenListed(digest [sha256.Size]byte) error {
+	if b.denied.Has(tokenName(digest)) {
+		return ErrLoggedOut
+	}
+	if b.denied.Has(deniedToken + hex.EncodeToString(digest[:])) {
+		return ErrDenied
+	}
+	return nil
 }
 
 // maxQuestions is how many tokens of one request Glory is asked about: a request has one, and a header has room for hundreds.
 const maxQuestions = 4
 
-// CheckBearer returns ErrDenied where Authorization headers that Glory is to judge bear a denied token, or a genuine one of a
-// denied member. A token that only says that it is a denied member's is Glory's to refuse: who forges one must not learn who is
-// denied. Where members are verified by Glory and it gives no verdict on such a token, the error is that of Authenticate.
+// CheckBearer returns ErrLoggedOut or ErrDenied where Authorization headers that Glory is to judge bear a token that was logged out
+// or is denied, or a genuine one of such a member. A token that only says that it is such a member's is Glory's to refuse: who forges
+// one must not learn who is on the list. Where members are verified by Glory and it gives no verdict on such a token, the error is
+// that of Authenticate.
 //
 // What Glory could read in another way counts too: any scheme, several headers, a signature that isn't in its strict form.
 func (b *Bridge) CheckBearer(ctx context.Context, authorization []string) error {
@@ -64,32 +76,41 @@ func (b *Bridge) CheckBearer(ctx context.Context, authorization []string) error 
 	questions := 0
 	for _, header := range authorization {
 		for raw := range strings.FieldsFuncSeq(header, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
-			t, ok := readBearer(raw)
-			if !ok {
-				continue
-			}
-			if digest := digestOf(t.raw); b.denied.Has(deniedToken + hex.EncodeToString(digest[:])) {
-				return ErrDenied
-			}
-			if local := b.secrets.Load().local; local != nil {
-				// The signature comes first: a look at the list alone would take another time for who is on it.
-				if local.signed(t) && b.denied.Has(deniedSub+t.subject()) {
-					return ErrDenied
+			if t, ok := readBearer(raw); ok {
+				if err := b.bearerListed(ctx, t, &questions); err != nil {
+					return err
 				}
-				continue
-			}
-			if questions == maxQuestions || !b.denied.Has(deniedSub+t.subject()) {
-				continue
-			}
-			questions++
-			if _, err := b.Authenticate(ctx, []string{"Bearer " + t.raw}); err == nil {
-				return ErrDenied
-			} else if !errors.Is(err, ErrMemberToken) {
-				return err
 			}
 		}
 	}
 	return nil
+}
+
+// bearerListed is CheckBearer for one token. questions counts those that Glory was asked about.
+func (b *Bridge) bearerListed(ctx context.Context, t bearerToken, questions *int) error {
+	if err := b.tokenListed(digestOf(t.raw)); err != nil {
+		return err
+	}
+	if local := b.secrets.Load().local; local != nil {
+		// The signature comes first: a look at the list alone would take another time for who is on it.
+		if !local.signed(t) {
+			return nil
+		}
+		return b.memberListed(t.claimed())
+	}
+	listed := b.memberListed(t.claimed())
+	if listed == nil || *questions == maxQuestions {
+		return nil
+	}
+	*questions++
+	_, err := b.Verify(ctx, []string{"Bearer " + t.raw})
+	switch {
+	case err == nil:
+		return listed
+	case errors.Is(err, ErrMemberToken):
+		return nil
+	}
+	return err
 }
 
 // bearerToken is a JWT as Glory may read it. Nothing about it is verified.
@@ -115,16 +136,21 @@ func readBearer(raw string) (t bearerToken, ok bool) {
 	return bearerToken{content + "." + base64.RawURLEncoding.EncodeToString(signature), content, parts[1], signature}, true
 }
 
-// subject is who the token says its member is; "" where it doesn't.
-func (t bearerToken) subject() string {
+// claimed is who the token says its member is, and when it was issued, in seconds since 1970; "" and 0 where it doesn't.
+func (t bearerToken) claimed() (subject string, issued int64) {
 	var claims struct {
-		Sub string `json:"sub"`
+		Sub string      `json:"sub"`
+		Iat json.Number `json:"iat"`
 	}
 	text, err := base64.RawURLEncoding.DecodeString(t.payload)
-	if err != nil || json.Unmarshal(text, &claims) != nil {
-		return ""
+	if err != nil {
+		return "", 0
 	}
-	return claims.Sub
+	_ = json.Unmarshal(text, &claims) // an iat that is no number is none
+	if at, ok, err := numericDate(map[string]any{"iat": claims.Iat}, "iat"); ok && err == nil {
+		issued = at.Unix()
+	}
+	return claims.Sub, issued
 }
 
 // signed reports whether one of the secrets has signed the token, with whichever HMAC: Glory may take more of them than rooms do.

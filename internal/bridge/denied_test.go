@@ -3,28 +3,72 @@ package bridge
 // This file holds who is turned away on Glory's routes, where nobody has verified the token.
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"roomgate/internal/fleet"
 	"roomgate/internal/tokencache"
 	"roomgate/internal/upstream"
 )
 
-// denyList is one with these names.
-type denyList []string
+// denyList is one in memory, of names with their ends; zero: none. The zero value is empty.
+type denyList struct {
+	names   map[string]time.Time
+	changes uint64
+	full    bool
+}
 
-func (d denyList) Empty() bool { return len(d) == 0 }
+// denies is a list with these names, for ever.
+func denies(names ...string) *denyList {
+	d := &denyList{}
+	for _, name := range names {
+		_ = d.Add(context.Background(), name, 0, 0)
+	}
+	return d
+}
 
-func (d denyList) Has(names ...string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(d, n) })
+func (d *denyList) Empty() bool     { return len(d.names) == 0 }
+func (d *denyList) Changes() uint64 { return d.changes }
+
+func (d *denyList) Has(names ...string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { _, ok := d.Until(n); return ok })
+}
+
+func (d *denyList) Until(name string) (time.Time, bool) {
+	end, ok := d.names[name]
+	if ok && !end.IsZero() && !time.Now().Before(end) {
+		return time.Time{}, false
+	}
+	return end, ok
+}
+
+func (d *denyList) Add(ctx context.Context, name string, ttl time.Duration, most int) error {
+	if ttl == 0 {
+		return d.AddUntil(ctx, name, time.Time{}, most)
+	}
+	return d.AddUntil(ctx, name, time.Now().Add(ttl), most)
+}
+
+func (d *denyList) AddUntil(_ context.Context, name string, end time.Time, _ int) error {
+	if d.full {
+		return fleet.ErrFull
+	}
+	if d.names == nil {
+		d.names = map[string]time.Time{}
+	}
+	d.names[name] = end
+	d.changes++
+	return nil
 }
 
 // bridges are one that verifies in process and one that asks Glory, each with the list.
-func bridges(t *testing.T, list denyList) map[string]*Bridge {
+func bridges(t *testing.T, list *denyList) map[string]*Bridge {
 	s := upstreams(t)
 	o := options(t, mustParse(s.GloryURL))
 	o.Denied = list
@@ -39,15 +83,16 @@ func TestDeniedTokenIsKnownInEverySpelling(t *testing.T) {
 	token, other := good(), good("sub", "8")
 	parts := strings.Split(token, ".")
 	digest := digestOf(token)
-	for name, list := range map[string]denyList{
-		"sub": {deniedSub + "2"}, "token": {deniedToken + hex.EncodeToString(digest[:])}, "nobody": {},
+	for name, list := range map[string]*denyList{
+		"sub": denies(deniedSub + "2"), "token": denies(deniedToken + hex.EncodeToString(digest[:])), "logged out": denies(tokenName(digest)), "nobody": denies(),
 	} {
 		for mode, b := range bridges(t, list) {
 			for _, headers := range [][]string{
 				{"Bearer " + token}, {"bearer   " + token}, {"Bearer\t" + token + " "}, {"Token " + token}, {token}, {"Bearer x", "Bearer " + token}, {"Bearer x, Bearer " + token},
 				{"Bearer " + parts[0] + "." + parts[1] + "." + parts[2] + "="}, {"Bearer " + parts[0] + "." + parts[1] + "." + strings.NewReplacer("-", "+", "_", "/").Replace(parts[2])},
 			} {
-				if err := b.CheckBearer(t.Context(), headers); errors.Is(err, ErrDenied) != (name != "nobody") {
+				want := map[string]error{"sub": ErrDenied, "token": ErrDenied, "logged out": ErrLoggedOut}[name]
+				if err := b.CheckBearer(t.Context(), headers); !errors.Is(err, want) {
 					t.Errorf("%s, %s: %.40q: %v", mode, name, headers, err)
 				}
 			}
@@ -62,7 +107,13 @@ func TestDeniedTokenIsKnownInEverySpelling(t *testing.T) {
 
 // Anybody can write a token that says that it is member 2's: Glory refuses it, as it does where member 2 isn't denied.
 func TestForgedTokenDoesNotTellWhoIsDenied(t *testing.T) {
-	for mode, b := range bridges(t, denyList{deniedSub + "2"}) {
+	out := denies()
+	_ = out.AddUntil(t.Context(), loggedOutMember+"2", time.Now().Add(longestLife), 0)
+	all := bridges(t, denies(deniedSub+"2"))
+	for mode, b := range bridges(t, out) {
+		all["logged out, "+mode] = b
+	}
+	for mode, b := range all {
 		for name, token := range map[string]string{
 			"another secret":    signed(strings.Repeat("c", 48), hs384, claims()),
 			"none":              segment(`{"alg":"none"}`) + "." + segment(claims()) + ".",
@@ -79,7 +130,7 @@ func TestForgedTokenDoesNotTellWhoIsDenied(t *testing.T) {
 
 // Rooms take one algorithm and one issuer; Glory may take others.
 func TestEveryTokenThatASecretHasSignedIsDenied(t *testing.T) {
-	b := bridges(t, denyList{deniedSub + "2"})["local"]
+	b := bridges(t, denies(deniedSub+"2"))["local"]
 	for name, token := range map[string]string{
 		"HS256": signed(secretA, `{"alg":"HS256"}`, claims(), hs256), "HS512": signed(secretA, `{"alg":"HS512"}`, claims(), hs512),
 		"the other secret": signed(secretB, hs384, claims()), "another issuer": good("iss", "elsewhere"),
@@ -93,7 +144,7 @@ func TestEveryTokenThatASecretHasSignedIsDenied(t *testing.T) {
 func TestGloryIsAskedAboutDeniedMembersTokensAlone(t *testing.T) {
 	var calls, status atomic.Int64
 	status.Store(200)
-	b := remoteBridge(t, counted(&calls, &status), func(o *Options) { o.Denied = denyList{deniedSub + "2"} })
+	b := remoteBridge(t, counted(&calls, &status), func(o *Options) { o.Denied = denies(deniedSub + "2") })
 	check := func(token string, want error, n int64) {
 		t.Helper()
 		if err := b.CheckBearer(t.Context(), []string{"Bearer " + token}); !errors.Is(err, want) || want == nil && err != nil {

@@ -19,6 +19,10 @@ var (
 	ErrMemberToken = errors.New("member token not accepted")
 	// ErrExpired: the member token has expired, and nothing else is known to be wrong with it. It wraps ErrMemberToken.
 	ErrExpired = fmt.Errorf("%w: expired", ErrMemberToken)
+	// ErrLoggedOut: the member token was logged out. It wraps ErrMemberToken.
+	ErrLoggedOut = fmt.Errorf("%w: logged out", ErrMemberToken)
+	// ErrLogout: a logout can't be told to the fleet.
+	ErrLogout = errors.New("can't log out")
 	// ErrForbidden: the member is known, but no license admits the request.
 	ErrForbidden = errors.New("no license admits the member")
 	// ErrDenied: the member or the member token is on the deny list. It wraps ErrForbidden.

@@ -62,7 +62,7 @@ func (b *Bridge) Explain(ctx context.Context, authorization []string, r Request,
 		x.Verdict = err.Error()
 		return x
 	}
-	x.Denied = b.isDenied(member)
+	x.Denied = errors.Is(b.listed(member), ErrDenied)
 	e := &evaluation{bridge: b, from: member, request: &ruleRequest{Method: r.Method, Path: r.Path, Room: r.Room}}
 	for _, l := range b.secrets.Load().licenses {
 		x.Licenses = append(x.Licenses, LicenseExplanation{

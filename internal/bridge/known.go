@@ -25,6 +25,10 @@ type known struct {
 	issuer  unique.Handle[string] // one copy for all members
 	// expiry is the token's exp, as instant returns it.
 	expiry int64
+	// issued is the token's iat in seconds since 1970; 0 if it has none.
+	issued int64
+	// unlisted is DenyList.Changes when the list had neither the member nor the token.
+	unlisted atomic.Uint64
 	// decision is nil before the first.
 	decision atomic.Pointer[decision]
 	// share is the count of the member's rate limit.
@@ -47,7 +51,11 @@ type decision struct {
 func newKnown(t memberToken, expiry time.Time) *known {
 	subject, _ := t.claims["sub"].(string)
 	issuer, _ := t.claims["iss"].(string)
-	return &known{subject: subject, issuer: unique.Make(issuer), expiry: instant(expiry)}
+	k := &known{subject: subject, issuer: unique.Make(issuer), expiry: instant(expiry)}
+	if issued, ok, err := numericDate(t.claims, "iat"); ok && err == nil {
+		k.issued = issued.Unix()
+	}
+	return k
 }
 
 // expired reports whether the token has expired at now, by the wall clock, with leeway.

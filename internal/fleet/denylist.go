@@ -39,6 +39,7 @@ type DenyList struct {
 	size  atomic.Int64
 
 	changes atomic.Uint64
+	looked  chan struct{} // closed after the first look
 
 	looking sync.Mutex   // held for a look with its consequences; mu may be taken while it is held
 	swept   time.Time    // when what has ended was dropped last; guarded by looking
@@ -56,13 +57,21 @@ type Denial struct {
 // NewDenyList returns the fleet's list and keeps it current until r is closed. If r is nil, the list stays empty, and
 // methods that need Redis return ErrOutage.
 func NewDenyList(r *Redis) *DenyList {
-	d := &DenyList{redis: r}
+	d := &DenyList{redis: r, looked: make(chan struct{})}
+	following := false
 	if r != nil {
 		d.use = r.Use("deny list", "deny:v1:")
-		r.spawn(func() { d.follow(r.base) })
+		following = r.spawn(func() { d.follow(r.base) })
+	}
+	if !following {
+		close(d.looked)
 	}
 	return d
 }
+
+// Looked is closed after the first look at Redis, whether or not it has succeeded. It takes one timeout, or one for each page of a
+// long list: who serves nobody before that lets nobody in whom Redis knows to be denied.
+func (d *DenyList) Looked() <-chan struct{} { return d.looked }
 
 // Empty reports whether nobody is denied. It asks nobody.
 func (d *DenyList) Empty() bool { return d.size.Load() == 0 }
@@ -102,11 +111,13 @@ func (d *DenyList) Until(name string) (end time.Time, ok bool) {
 
 // follow looks for changes until ctx ends. After a failed look, what was known stays.
 func (d *DenyList) follow(ctx context.Context) {
+	_ = d.refresh(ctx)
+	close(d.looked)
 	for {
-		_ = d.refresh(ctx)
 		if Sleep(ctx, Jitter(denyPoll)) != nil {
 			return
 		}
+		_ = d.refresh(ctx)
 	}
 }
 
@@ -133,7 +144,7 @@ var denyChangeLua string
 
 var denyChangeScript = redis.NewScript(denyChangeLua)
 
-// ErrFull is the error of Add where the list is as long as it may get.
+// ErrFull is the error of Add and AddUntil where the list is as long as it may get.
 var ErrFull = errors.New("the deny list is full")
 
 // Deny adds a name for ttl; 0 is without end. It is an operator's: the list takes it however long it is.
@@ -147,7 +158,16 @@ func (d *DenyList) Add(ctx context.Context, name string, ttl time.Duration, most
 	if ttl > 0 {
 		ms = roundUp(ttl)
 	}
-	version, err := d.run(ctx, denyChangeScript, name, ms, denyChanges, most)
+	return d.add(ctx, name, ms, 0, most)
+}
+
+// AddUntil is Add for an end that is told to the millisecond, whatever Redis's clock says; a later one that is there stays.
+func (d *DenyList) AddUntil(ctx context.Context, name string, end time.Time, most int) error {
+	return d.add(ctx, name, 0, end.UnixMilli(), most)
+}
+
+func (d *DenyList) add(ctx context.Context, name string, ttl, end int64, most int) error {
+	version, err := d.run(ctx, denyChangeScript, name, ttl, denyChanges, most, end)
 	if err == nil && text(version) == "" {
 		err = ErrFull
 	}
@@ -159,7 +179,7 @@ func (d *DenyList) Add(ctx context.Context, name string, ttl time.Duration, most
 
 // Allow takes a name off the list. It is no error if the name isn't on it.
 func (d *DenyList) Allow(ctx context.Context, name string) error {
-	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges, 0); err != nil {
+	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges, 0, 0); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@
 -- ARGV[2]  its milliseconds from now; 0: without end, negative: take it off the list
 -- ARGV[3]  how many changes are kept
 -- ARGV[4]  the most names that the list may have; 0: any number
+-- ARGV[5]  the name's end in milliseconds, in place of ARGV[2], unless a later one is there; 0: ARGV[2] counts
 -- result   the new version, or '' if the list is full
 -- retry    sets the same name again; a denial with an end then ends later by the time in between
 
@@ -25,15 +26,17 @@ local version = string.format('%.0f', math.max(math.floor(last) + 1, micros))
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], 1, now)
 local name, ttl, till = ARGV[1], tonumber(ARGV[2]), '0'
-local most = tonumber(ARGV[4])
-if most > 0 and redis.call('ZCARD', KEYS[1]) >= most and not redis.call('ZSCORE', KEYS[1], name) then
+local most, own, there = tonumber(ARGV[4]), tonumber(ARGV[5]), redis.call('ZSCORE', KEYS[1], name)
+if most > 0 and not there and redis.call('ZCARD', KEYS[1]) >= most then
   return ''
 end
 if ttl < 0 then
   redis.call('ZREM', KEYS[1], name)
   till = '-1'
 else
-  if ttl > 0 then
+  if own > 0 then
+    till = string.format('%.0f', math.max(own, tonumber(there or '0')))
+  elseif ttl > 0 then
     till = string.format('%.0f', now + ttl)
   end
   redis.call('ZADD', KEYS[1], till, name)

@@ -149,6 +149,17 @@ func TestTheEndOfADenialIsKnown(t *testing.T) {
 	if _, ok := d.Until("c"); ok {
 		t.Error("c is denied after its end")
 	}
+	told := time.Now().Add(time.Minute).Truncate(time.Millisecond)
+	for _, end := range []time.Time{told, told.Add(-time.Second)} { // the earlier one changes nothing
+		if err := d.AddUntil(t.Context(), "d", end, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names(t, d)
+	if end, ok := d.Until("d"); !ok || !end.Equal(told) {
+		t.Errorf("d: %v %v, want %v", end, ok, told)
+	}
+	before = d.Changes()
 	if names(t, d); d.Changes() != before || before == 0 {
 		t.Errorf("%d changes, then %d", before, d.Changes())
 	}

@@ -35,9 +35,10 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // newAPIDocs returns the pages by their ServeMux patterns; none where they are off.
-func newAPIDocs(on bool) (map[string]http.Handler, error) {
+func newAPIDocs(on bool) (map[string]*endpoint, error) {
+	own := make(map[string]*endpoint)
 	if !on {
-		return nil, nil
+		return own, nil
 	}
 	var document any
 	if err := yaml.Unmarshal(openapiYAML, &document); err != nil {
@@ -62,7 +63,10 @@ func newAPIDocs(on bool) (map[string]http.Handler, error) {
 		}
 		pages["GET /docs/"+name] = newPage(contentType, packed)
 	}
-	return pages, nil
+	for pattern, page := range pages {
+		own[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
+	}
+	return own, nil
 }
 
 func pack(content []byte) []byte {

@@ -28,6 +28,7 @@ var (
 	errHost        = errors.New("malformed host")
 	errBody        = errors.New("request body can't be read")
 	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
+	errParameter   = errors.New("a parameter has a value that it can't have")
 	errNotFound    = errors.New("no such route")
 	errBodySize    = errors.New("request body too large")
 	errHeaderSize  = errors.New("request header too large")
@@ -131,6 +132,7 @@ var (
 	refuseLoginRate   = refuse(429, "login_limit", tooMany)
 	refuseAccountRate = refuse(429, "account_limit", tooMany)
 	refuseMemberRate  = refuse(429, "member_limit", tooMany)
+	refuseLogoutRate  = refuse(429, "logout_limit", tooMany)
 )
 
 // refusals is the table. The first line that fits counts.
@@ -147,12 +149,15 @@ var refusals = []struct {
 	{errBodySize, refuse(413, "body", message{"Request body too large", "요청 본문이 너무 큽니다"})},
 	{errBody, refuse(400, "body", unreadableBody)},
 	{errHeaderSize, refuse(431, "header", message{"Request header too large", "요청 헤더가 너무 큽니다"})},
+	{errParameter, refuse(400, "parameter", message{"Invalid parameter", "유효하지 않은 파라미터입니다"})},
 	{errNotFound, refuse(404, "no_route", notFound)},
 	{bridge.ErrNoMemberToken, refuse(401, "no_token", unauthorized).challenging("Bearer")},
 	{bridge.ErrExpired, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token", error_description="expired"`)},
+	{bridge.ErrLoggedOut, refuse(401, "logged_out", unauthorized).challenging(`Bearer error="invalid_token"`)},
 	{bridge.ErrMemberToken, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token"`)},
 	{bridge.ErrDenied, refuse(403, "denied", notAdmitted)},
 	{bridge.ErrForbidden, refuse(403, "forbidden", notAdmitted)},
+	{bridge.ErrLogout, refuse(503, "logout", message{"Logging out is not possible right now", "지금은 로그아웃할 수 없습니다"}).after(5 * time.Second)},
 	{errOverloaded, refuse(503, "overload", tooManyAtOnce).after(time.Second)},
 	{upstream.ErrBusy, refuse(503, "overload", tooManyAtOnce).after(time.Second)},
 	{upstream.ErrCircuit, refuse(503, "circuit", message{"Upstream is not available right now", "지금은 업스트림을 이용할 수 없습니다"}).after(upstream.CircuitPause)},
@@ -195,6 +200,8 @@ func rateRefusal(e *fleet.LimitError) *refusal {
 		return refuseLoginRate
 	case "account":
 		return refuseAccountRate
+	case "logout":
+		return refuseLogoutRate
 	}
 	return refuseMemberRate
 }

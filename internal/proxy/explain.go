@@ -15,11 +15,12 @@ type Destination struct {
 
 // Explain applies the route table to a method and a request target. apiDocs is Options.APIDocs.
 func Explain(patterns []string, apiDocs bool, method, requestTarget string) (Destination, error) {
-	pages, err := newAPIDocs(apiDocs)
+	own, err := newAPIDocs(apiDocs)
 	if err != nil {
 		return Destination{}, err
 	}
-	table, err := newRouteTable(patterns, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}, pages, nil)
+	own[logoutRoute] = &endpoint{}
+	table, err := newRouteTable(patterns, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}, own, nil)
 	if err != nil {
 		return Destination{}, err
 	}
@@ -29,7 +30,7 @@ func Explain(patterns []string, apiDocs bool, method, requestTarget string) (Des
 	switch {
 	case err != nil:
 		d.Route, d.Status = "", explain(err).status
-	case to.upstream == "": // a page of its own
+	case to.upstream == "": // the gateway itself
 		d.Status = http.StatusOK
 	default:
 		d.Upstream = to.upstream

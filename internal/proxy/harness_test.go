@@ -44,9 +44,9 @@ var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, where 
 type fakeBridge struct {
 	issue func() string
 
-	authenticate, authorize, credential, reject, refuse func() error
-	role                                                string   // "": member
-	stale                                               []string // access tokens that were fetched before any rejection
+	authenticate, authorize, credential, reject, refuse, logout func() error
+	role                                                        string   // "": member
+	stale                                                       []string // access tokens that were fetched before any rejection
 
 	mu      sync.Mutex
 	current string
@@ -80,8 +80,23 @@ func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (br
 }
 
 func (g *fakeBridge) CheckBearer(_ context.Context, authorization []string) error {
-	if slices.Equal(authorization, []string{"Bearer denied"}) {
+	switch {
+	case slices.Equal(authorization, []string{"Bearer denied"}):
 		return bridge.ErrDenied
+	case slices.Equal(authorization, []string{"Bearer out"}):
+		return bridge.ErrLoggedOut
+	}
+	return nil
+}
+
+func (g *fakeBridge) Verify(ctx context.Context, authorization []string) (bridge.Member, error) {
+	return g.Authenticate(ctx, authorization)
+}
+
+func (g *fakeBridge) Logout(_ context.Context, m bridge.Member, all bool) error {
+	g.step("logout %s %v", m.Subject, all)
+	if g.logout != nil {
+		return g.logout()
 	}
 	return nil
 }

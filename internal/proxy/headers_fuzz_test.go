@@ -36,6 +36,12 @@ func (steadyBridge) Authenticate(_ context.Context, authorization []string) (bri
 
 func (steadyBridge) CheckBearer(context.Context, []string) error { return nil }
 
+func (steadyBridge) Verify(context.Context, []string) (bridge.Member, error) {
+	return bridge.Member{}, nil
+}
+
+func (steadyBridge) Logout(context.Context, bridge.Member, bool) error { return nil }
+
 func (steadyBridge) Authorize(context.Context, bridge.Member, bridge.Request) (bridge.Grant, error) {
 	return bridge.Grant{License: "default", Role: bridge.RoleMember}, nil
 }

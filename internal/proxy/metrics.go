@@ -23,6 +23,7 @@ type metrics struct {
 	refusals  *prometheus.CounterVec
 	answers   *prometheus.CounterVec
 	lane      *prometheus.CounterVec
+	logouts   *prometheus.CounterVec
 	taken     prometheus.Counter // of lane
 	exemplars bool               // there are traces to point to
 	handles   sync.Map           // from handle to its collectors, which take long to look up
@@ -57,7 +58,7 @@ func newMetrics(exemplars bool) *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_refusals_total",
 			Help: "Requests that the gateway answered with an error of its own, or a preflight without permission, by reason (malformed, body, header, origin: a preflight's, no_route, method, no_token, " +
-				"bad_token, forbidden, denied, login_limit, account_limit, member_limit, overload, circuit, no_credential, " +
+				"bad_token, logged_out, forbidden, denied, login_limit, account_limit, member_limit, logout_limit, logout: it can't be told to the fleet, parameter, overload, circuit, no_credential, " +
 				"refused_credential, upstream, timeout, client_gone, internal).",
 		}, []string{"reason"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -71,6 +72,10 @@ func newMetrics(exemplars bool) *metrics {
 				"reason of a hand-over (" + strings.Join(append(lane.Reasons(), handOverReasons()...), ", ") + "). With FAST_LANE=false there are none.",
 		}, []string{"result", "reason"}),
 	}
+	m.logouts = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "roomgate_logouts_total",
+		Help: "Logouts by scope (token: the one that was presented, member: all that the member was issued until then).",
+	}, []string{"scope"})
 	m.taken = m.lane.WithLabelValues("taken", "")
 	return m
 }
@@ -90,7 +95,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers, m.lane} {
+	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers, m.lane, m.logouts} {
 		if err := r.Register(collector); err != nil {
 			return err
 		}

@@ -73,6 +73,7 @@ type gatekeeper interface {
 	authorizer
 	credentials
 	denier
+	sessionEnder
 }
 
 // Proxy is the handler of the public listener.
@@ -113,14 +114,15 @@ func New(o Options) (*Proxy, error) {
 	if err := p.metrics.register(o.Metrics); err != nil {
 		return nil, fmt.Errorf("proxy: register metrics: %w", err)
 	}
-	pages, err := newAPIDocs(o.APIDocs)
+	own, err := newAPIDocs(o.APIDocs)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
+	own[logoutRoute] = &endpoint{serve: newLogoutHandler(o, p.metrics).serve}
 	glory := &endpoint{upstream: upstreamGlory, serve: newGloryHandler(o, limiters).serve}
 	p.room = newRoomHandler(o, limiters.member, p.tracing, p.metrics)
 	room := &endpoint{upstream: upstreamInterwater, serve: p.room.serve}
-	if p.routes, err = newRouteTable(o.RoomRoutes, glory, room, pages, p.origins); err != nil {
+	if p.routes, err = newRouteTable(o.RoomRoutes, glory, room, own, p.origins); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -40,7 +40,7 @@ type endpoint struct {
 type routeTable struct {
 	mux         *http.ServeMux // of matchers: see match
 	glory, room *endpoint
-	pages       map[string]*endpoint // the gateway's own, by pattern
+	own         map[string]*endpoint // what the gateway answers itself, by pattern
 	origins     *crossOrigin         // nil: no CORS
 	matches     sync.Pool            // of *match
 	plain       []plainRoute         // all patterns, for plainRoom
@@ -51,32 +51,28 @@ type plainRoute struct {
 	guardRoute
 	pattern string
 	wild    int  // the segment that is {room_name}; -1: none is
-	other   bool // lookup has to tell: a page, or a name of several segments
+	other   bool // lookup has to tell: the gateway's own, or a name of several segments
 }
 
-// newRouteTable takes the room routes as ServeMux patterns, and the gateway's own pages. A pattern that ServeMux refuses,
-// and a room route that is a page, is an error.
+// newRouteTable takes the room routes as ServeMux patterns, and what the gateway answers itself by pattern. A pattern that ServeMux
+// refuses, and a room route that is the gateway's own, is an error.
 func newRouteTable(
-	patterns []string, glory, room *endpoint, pages map[string]http.Handler, origins *crossOrigin,
+	patterns []string, glory, room *endpoint, own map[string]*endpoint, origins *crossOrigin,
 ) (table *routeTable, err error) {
-	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, pages: make(map[string]*endpoint), origins: origins}
+	table = &routeTable{mux: http.NewServeMux(), glory: glory, room: room, own: own, origins: origins}
 	table.matches.New = func() any { return new(match) }
-	for pattern, page := range pages {
-		table.pages[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
-	}
-	for _, pattern := range append(slices.Sorted(maps.Keys(pages)), patterns...) {
+	for _, pattern := range append(slices.Sorted(maps.Keys(own)), patterns...) {
 		if err := table.add(pattern); err != nil {
 			return nil, err
 		}
-		_, page := pages[pattern]
-		table.plain = append(table.plain, newPlainRoute(pattern, page))
+		table.plain = append(table.plain, newPlainRoute(pattern, own[pattern] != nil))
 	}
 	return table, nil
 }
 
 // newPlainRoute takes a pattern apart. ServeMux decodes patterns' literal segments.
-func newPlainRoute(pattern string, page bool) plainRoute {
-	route := plainRoute{readRoute(pattern), pattern, roomSegment(pattern), page || strings.Contains(pattern, "...}")}
+func newPlainRoute(pattern string, own bool) plainRoute {
+	route := plainRoute{readRoute(pattern), pattern, roomSegment(pattern), own || strings.Contains(pattern, "...}")}
 	for _, literal := range route.segments {
 		if literal == nil {
 			continue
@@ -184,8 +180,8 @@ func (t *routeTable) find(method string, c *call) (*endpoint, error) {
 		return nil, &methodError{strings.Join(gloryMethods(), ", ")}
 	case m.pattern != "":
 		c.route = m.pattern
-		if page := t.pages[m.pattern]; page != nil {
-			return page, nil
+		if own := t.own[m.pattern]; own != nil {
+			return own, nil
 		}
 		c.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
 		for segment := range strings.SplitSeq(c.target.path, "/") {

@@ -24,7 +24,7 @@ func FuzzPlainRoomIsServeMuxs(f *testing.F) {
 	var tables []*routeTable
 	_, glory, room := testTable(f)
 	for i, patterns := range patternSets() {
-		table, err := newRouteTable(patterns, glory, room, map[string]http.Handler{"GET /v1/sessions/docs": http.NotFoundHandler()}, nil)
+		table, err := newRouteTable(patterns, glory, room, map[string]*endpoint{"GET /v1/sessions/docs": {}}, nil)
 		if err != nil {
 			f.Fatal(err)
 		}
