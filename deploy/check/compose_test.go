@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,45 @@ func TestComposeHasEverybody(t *testing.T) {
 	gateway := p.Services["roomgate"]
 	if n := gateway.GetScale(); n != 3 {
 		t.Errorf("%d gateways", n)
+	}
+	// The image reads this file and no other.
+	if !slices.ContainsFunc(p.Services["prometheus"].Volumes, func(v types.ServiceVolumeConfig) bool {
+		return v.Target == "/etc/prometheus/prometheus.yml"
+	}) {
+		t.Error("prometheus has no configuration")
+	}
+}
+
+// TestComposeMovesAside: whatever it takes on the machine can be taken elsewhere, and its network is nobody's by default.
+func TestComposeMovesAside(t *testing.T) {
+	network := func(p *types.Project) netip.Prefix {
+		return netip.MustParsePrefix(p.Networks["default"].Ipam.Config[0].Subnet)
+	}
+	as := project(t)
+	for _, taken := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"} { // clouds, Docker, homes, carriers
+		if netip.MustParsePrefix(taken).Overlaps(network(as)) {
+			t.Errorf("%s is in %s", network(as), taken)
+		}
+	}
+	env := []string{"NETWORK=192.168.250", "PORT=1", "HAPROXY_PORT=2", "PROMETHEUS_PORT=3", "GRAFANA_PORT=4"}
+	options, err := cli.NewProjectOptions([]string{"../compose/compose.yaml"}, cli.WithEnv(env), cli.WithDiscardEnvFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports []string
+	for _, s := range moved.Services {
+		for _, port := range s.Ports {
+			ports = append(ports, port.Published)
+		}
+	}
+	slices.Sort(ports)
+	if !slices.Equal(ports, []string{"1", "2", "3", "4"}) || network(moved).String() != "192.168.250.0/24" ||
+		*moved.Services["roomgate"].Environment["TRUSTED_PROXIES"] != "192.168.250.2" {
+		t.Errorf("ports %q, network %s", ports, network(moved))
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package check holds what is delivered beside the code to account: the Kubernetes manifests, the compose file, and, by its
+// Package check holds what is delivered beside the code to account: the Helm chart, the compose file, and, by its
 // command sbom, what is in a binary. It needs neither a cluster nor Docker.
 //
 // It is a module of its own because of what it brings along, Kubernetes itself for one: none of that may get into the

@@ -66,6 +66,9 @@ func leavesRoom(t *testing.T, goMemLimit string, limit int64) {
 // pinned checks that an image is the same one tomorrow, as far as tags go.
 func pinned(t *testing.T, image string) {
 	t.Helper()
+	if strings.Contains(image, "@sha256:") {
+		return
+	}
 	_, tag, ok := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")
 	if !ok || tag == "latest" || tag != "dev" && strings.Count(tag, ".") < 2 {
 		t.Errorf("image %s names no release", image)
