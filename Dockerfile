@@ -6,7 +6,8 @@
 # Pinned by tag: a digest has to be looked up in the registry. Whoever needs the
 # same image every time appends @sha256:… here. The binary is the same bytes with
 # the same Go version; .github/workflows/release.yml builds with this one, too.
-FROM golang:1.26.8-bookworm AS build
+# It compiles for the platform that is asked for, and runs on the one that builds.
+FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 WORKDIR /src
 
 # Modules change less often than code; this layer lasts until go.sum changes.
@@ -16,8 +17,10 @@ RUN go mod download
 COPY . .
 ARG VERSION=dev
 ARG COMMIT=unknown
+ARG FIPS=off
+ARG TARGETOS TARGETARCH
 # The flags are the Makefile's, where .ci/run tests them.
-RUN make build OUT=/gateway VERSION="$VERSION" COMMIT="$COMMIT"
+RUN GOOS="$TARGETOS" GOARCH="$TARGETARCH" make build OUT=/gateway VERSION="$VERSION" COMMIT="$COMMIT" FIPS="$FIPS"
 
 FROM scratch
 ARG VERSION=dev

@@ -4,6 +4,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 OUT     ?= gateway
+FIPS    ?= off
 DIST    ?= dist
 
 # Pinned here alone, run from the module cache: no tool has to be installed.
@@ -18,12 +19,12 @@ help: ## list these targets
 # tested is what is shipped: static, and the same bytes wherever it is built.
 # Hence no paths of the machine (-trimpath), no build id, and no stamp of the
 # working copy: a clone without tags would give another one.
-build: ## build the static binary (OUT, VERSION, COMMIT; GOOS, GOARCH)
-	CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false \
+build: ## build the static binary (OUT, VERSION, COMMIT; GOOS, GOARCH; FIPS=v1.0.0 with Go's FIPS 140-3 module)
+	CGO_ENABLED=0 GOFLAGS= GOAMD64=v1 GOARM64=v8.0 GOFIPS140=$(FIPS) go build -trimpath -buildvcs=false \
 	  -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.commit=$(COMMIT)' \
 	  -o '$(OUT)' ./cmd/gateway
 
-release: ## build what a release consists of into DIST (PLATFORMS, VERSION)
+release: ## build what the release workflow publishes but for the images into DIST (PLATFORMS, VERSION)
 	deploy/release/build '$(DIST)'
 
 release-check: ## build the commit twice, in two places, and compare (PLATFORMS)

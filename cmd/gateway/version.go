@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"fmt"
 	"io"
 	"runtime"
@@ -15,7 +16,11 @@ func runVersion(_ context.Context, args, _ []string, stdout, stderr io.Writer) e
 		return err
 	}
 	v, c := build()
-	_, err := fmt.Fprintf(stdout, "roomgate %s (commit %s, %s)\n", v, c, runtime.Version())
+	fips := ""
+	if fips140.Enabled() {
+		fips = ", FIPS 140-3 " + fips140.Version()
+	}
+	_, err := fmt.Fprintf(stdout, "roomgate %s (commit %s, %s%s)\n", v, c, runtime.Version(), fips)
 	return err
 }
 

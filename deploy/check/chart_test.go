@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -140,6 +141,22 @@ func TestAnAPIServerWouldTakeEveryObject(t *testing.T) {
 			t.Errorf("%s: notes %q", name, notes)
 		}
 		objects(t, name)
+	}
+}
+
+// TestTheChartIsOfTheVersionThatIsNext: whoever takes chart or changelog from a tag finds the tag's version in both.
+func TestTheChartIsOfTheVersionThatIsNext(t *testing.T) {
+	changelog, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chart, err := loader.Load(chartFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := regexp.MustCompile(`(?m)^## (\d+\.\d+\.\d+)`).FindStringSubmatch(string(changelog))
+	if len(newest) == 0 || chart.Metadata.Version != newest[1] || chart.Metadata.AppVersion != newest[1] {
+		t.Errorf("the chart is %s of %s, the changelog's newest is %q", chart.Metadata.Version, chart.Metadata.AppVersion, newest)
 	}
 }
 
