@@ -28,6 +28,7 @@ type upstreamConn struct {
 	idle   time.Time     // since when it has been
 	until  time.Time     // for how long it may be used
 	one    [1]byte       // what quiet reads into
+	first  []byte        // what the next Read writes before it reads
 }
 
 // newUpstreamConn takes over conn, which is TLS on s or s itself.
@@ -51,7 +52,14 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 		began = time.Now()
 		_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
 	}
-	n, err := c.conn.Read(p)
+	var n int
+	var err error
+	if c.first == nil {
+		n, err = c.conn.Read(p)
+	} else {
+		n, err = c.socket.exchange(c.first, p)
+		c.first = nil
+	}
 	if c.left > 0 {
 		c.left = max(1, c.left-time.Since(began))
 	}
@@ -62,6 +70,9 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 
 // close closes a connection that is not in use.
 func (c *upstreamConn) close() { _ = c.conn.Close() }
+
+// looksFirst reports whether converse finds out by itself that an idle connection isn't quiet: with TLS it doesn't.
+func (c *upstreamConn) looksFirst() bool { return c.conn == net.Conn(c.socket) }
 
 // quiet reports whether nothing has come over the idle connection that no request has asked for, not even its end. It
 // doesn't wait. With TLS it takes in what belongs to TLS alone: tickets and new keys are sent when it suits the server.
@@ -133,15 +144,17 @@ type limits struct {
 }
 
 // converse writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here. alive tells
-// whether another request may follow.
+// whether another request may follow. errUnasked: nothing was written, for the connection wasn't quiet.
 func (c *upstreamConn) converse(method string, head []byte, limits limits, a *directAnswer) (alive, answered bool, _ error) {
 	c.left = 0
 	_ = c.conn.SetDeadline(limits.deadline) // closed: Write says so
-	if _, err := c.conn.Write(head); err != nil {
+	if !c.idle.IsZero() && c.looksFirst() {
+		c.first = head
+	} else if _, err := c.conn.Write(head); err != nil {
 		return false, false, err
 	}
-	c.unread = limits.header // all answers share it
-	if _, err := c.in.Peek(1); err != nil {
+	c.unread = limits.header                // all answers share it
+	if _, err := c.in.Peek(1); err != nil { // the first Read
 		return false, false, err
 	}
 	for {

@@ -1,7 +1,7 @@
 package upstream
 
 // This file keeps the idle connections to one upstream. None of them has a goroutine: the one that takes a connection
-// looks at it first, and a timer sorts out those that nobody takes.
+// looks at it first, or with the first step of its exchange, and a timer sorts out those that nobody takes.
 
 import (
 	"math/rand/v2"
@@ -25,7 +25,7 @@ type connPool struct {
 	timer *time.Timer     // nil while there are none
 }
 
-// take returns the connection that was used last among those that can be used, or nil.
+// take returns the connection that was used last among those that can be used, or nil. Of one that looks first that isn't sure.
 func (p *connPool) take(now time.Time) *upstreamConn {
 	for {
 		p.mu.Lock()
@@ -39,16 +39,16 @@ func (p *connPool) take(now time.Time) *upstreamConn {
 		p.conns[last] = nil
 		p.conns = p.conns[:last]
 		p.mu.Unlock()
-		if p.good(c, now) {
+		if p.young(c, now) && (c.looksFirst() || c.quiet()) {
 			return c
 		}
 		c.close()
 	}
 }
 
-// good reports whether a request may go over c.
-func (p *connPool) good(c *upstreamConn, now time.Time) bool {
-	return now.Sub(c.idle) < p.limit && now.Before(c.until) && c.quiet()
+// young reports whether c's time isn't over.
+func (p *connPool) young(c *upstreamConn, now time.Time) bool {
+	return now.Sub(c.idle) < p.limit && now.Before(c.until)
 }
 
 // until is when a new connection has been used for long enough: not all of them at the same time.
@@ -78,7 +78,7 @@ func (p *connPool) sweep() {
 	p.mu.Lock()
 	var bad []*upstreamConn
 	p.conns = slices.DeleteFunc(p.conns, func(c *upstreamConn) bool {
-		if p.good(c, now) { // looks, doesn't wait
+		if p.young(c, now) && c.quiet() { // looks, doesn't wait
 			return false
 		}
 		bad = append(bad, c)

@@ -77,12 +77,15 @@ func (t *straight) send(ctx context.Context, r *Request, timeout time.Duration, 
 	defer t.putHead(head)
 	*head = t.dialect.appendHead((*head)[:0], r)
 	limits := limits{deadline: a.call.began.Add(timeout), header: t.settings.MaxResponseHeaderBytes}
-	if c := t.idle.take(a.call.began); c != nil {
+	for c := t.idle.take(a.call.began); c != nil; c = t.idle.take(a.call.began) {
 		answered, err := c.exchange(ctx, r.Method, *head, limits, &t.idle, a)
 		if err == nil || answered || ctx.Err() != nil || errors.Is(err, errLate) {
 			return err
 		}
-		t.idle.drop() // the others are no better
+		if !errors.Is(err, errUnasked) {
+			t.idle.drop() // the others are no better
+			break
+		}
 	}
 	c, err := t.dial(ctx, limits.deadline)
 	if err != nil {

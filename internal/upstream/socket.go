@@ -24,10 +24,12 @@ type socket struct {
 	refused atomic.Bool     // the other end takes nothing any more
 	probing bool            // Read doesn't wait
 
-	try func(fd uintptr) // made once
-	p   []byte           // try's argument and results
-	n   int
-	err error
+	try  func(fd uintptr)      // made once
+	turn func(fd uintptr) bool // made once
+	out  []byte                // turn's argument: what is yet to be written
+	p    []byte                // both's argument and results
+	n    int
+	err  error
 }
 
 func newSocket(conn net.Conn) *socket {
@@ -36,11 +38,58 @@ func newSocket(conn net.Conn) *socket {
 		s.raw, _ = c.SyscallConn() // fails where it is closed, and then it is not reused
 	}
 	s.try = func(fd uintptr) {
-		for s.err = syscall.EINTR; errors.Is(s.err, syscall.EINTR); {
+		for s.err = syscall.EINTR; s.err == syscall.EINTR; { //nolint:errorlint // package syscall's, never wrapped
 			s.n, s.err = syscall.Read(int(fd), s.p)
 		}
 	}
+	s.turn = s.takeTurn
 	return s
+}
+
+// errUnasked is that of an idle connection over which something has come that no request has asked for, or its end.
+var errUnasked = errors.New("idle connection is no longer usable")
+
+// exchange writes head over an idle connection and reads what comes for it into p. errUnasked: nothing was written. It is one look at
+// whether anything has come before, and then a Write and a Read, in one: the look makes sure that there is nothing to read until the answer
+// comes, so that Read waits for that at once.
+func (s *socket) exchange(head, p []byte) (n int, err error) {
+	s.out, s.p = head, p
+	err = s.raw.Read(s.turn)
+	head = s.out
+	s.out, s.p = nil, nil
+	switch {
+	case err != nil:
+		return 0, err
+	case len(head) > 0 && s.err == nil: // the socket doesn't take all at once
+		if _, err := s.Write(head); err != nil {
+			return 0, err
+		}
+		return s.Conn.Read(p)
+	case s.err != nil:
+		return 0, s.err
+	case s.n == 0:
+		return 0, io.EOF
+	}
+	return s.n, nil
+}
+
+// takeTurn is a step of exchange: it reports false where it is to be called again when there is something to read.
+func (s *socket) takeTurn(fd uintptr) bool {
+	s.try(fd)
+	nothing := s.err == syscall.EAGAIN //nolint:errorlint // package syscall's, never wrapped
+	switch {
+	case len(s.out) == 0:
+		return !nothing
+	case !nothing:
+		s.out, s.err = nil, errUnasked
+		return true
+	}
+	n, err := syscall.Write(int(fd), s.out)
+	s.err = nil
+	if err == nil {
+		s.out = s.out[n:]
+	}
+	return len(s.out) > 0 // Write tries again, and knows what an error means
 }
 
 // Read implements io.Reader.
