@@ -4,7 +4,6 @@ package ops
 
 import (
 	"context"
-	"io"
 	"log/slog"
 )
 
@@ -17,12 +16,12 @@ func NewLogger(out *LogOutput, format string, level slog.Leveler) *slog.Logger {
 	})
 }
 
-func newLogHandler(w io.Writer, format string, level slog.Leveler) slog.Handler {
+func newLogHandler(out lines, format string, level slog.Leveler) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "text" {
-		return slog.NewTextHandler(w, options)
+		return slog.NewTextHandler(out, options)
 	}
-	return slog.NewJSONHandler(w, options)
+	return jsonLines{slog.NewJSONHandler(out, options), out}
 }
 
 // lines is one of an output's two entrances. slog writes each event with one call.

@@ -9,10 +9,10 @@ import (
 
 const maxLoggedPath = 1 << 10
 
-// event is the access event. It holds no query, body, token or key.
-func event(c *call, status int, bytes int64, took time.Duration) []slog.Attr {
-	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs,
+// event is the access event. It holds no query, body, token or key. It doesn't ask where in the program it was made, as Logger would.
+func event(c *call, status int, bytes int64, took time.Duration) slog.Record {
+	r := slog.NewRecord(c.began.Add(took), slog.LevelInfo, "request", 0)
+	r.AddAttrs(
 		slog.String("request_id", c.requestID),
 		slog.String("method", c.method),
 		slog.String("route", c.route),
@@ -28,9 +28,9 @@ func event(c *call, status int, bytes int64, took time.Duration) []slog.Attr {
 		slog.String("trace_id", c.span.TraceID().String()),
 	)
 	if c.failure != nil {
-		attrs = append(attrs, slog.String("error", c.failure.Error()))
+		r.AddAttrs(slog.String("error", c.failure.Error()))
 	}
-	return attrs
+	return r
 }
 
 // loggedPath is the path as sent, cut where it is long.

@@ -225,6 +225,6 @@ func (p *Proxy) record(c *call, status int, bytes int64) {
 		audit(p.log, "attack", "credential_header", c)
 	}
 	if p.log.Enabled(context.Background(), slog.LevelInfo) {
-		p.log.LogAttrs(context.Background(), slog.LevelInfo, "request", event(c, status, bytes, took)...)
+		_ = p.log.Handler().Handle(context.Background(), event(c, status, bytes, took)) // as Logger does
 	}
 }

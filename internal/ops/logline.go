@@ -1,0 +1,84 @@
+package ops
+
+// This file encodes the events of requests, which are nearly all of the log: without reflection, and as slog.JSONHandler would, byte for
+// byte. What it isn't sure about is left to that.
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// jsonLines is a slog.JSONHandler without attributes and groups of its own, and where it writes.
+type jsonLines struct {
+	slog.Handler
+	out lines
+}
+
+// lineBuffers lends what an event is encoded in.
+var lineBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+// Handle implements slog.Handler.
+func (h jsonLines) Handle(ctx context.Context, r slog.Record) error {
+	buffer := lineBuffers.Get().(*[]byte)
+	defer lineBuffers.Put(buffer)
+	line, sure := appendEvent((*buffer)[:0], &r)
+	if !sure {
+		return h.Handler.Handle(ctx, r) //nolint:wrapcheck // it never fails: lines takes all
+	}
+	*buffer = line
+	h.out.out.add(line, h.out.urgent)
+	return nil
+}
+
+// appendEvent writes a record of plain texts and numbers. false: it isn't one.
+func appendEvent(b []byte, r *slog.Record) (line []byte, sure bool) {
+	if r.Time.IsZero() || r.Time.Year() >= 10000 {
+		return b, false
+	}
+	b = append(b, `{"time":"`...)
+	b = r.Time.AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","level":"`...)
+	b = append(b, r.Level.String()...)
+	b, sure = appendText(append(b, `","msg":`...), r.Message)
+	r.Attrs(func(a slog.Attr) bool {
+		sure = sure && a.Key != ""
+		if sure {
+			b, sure = appendText(append(b, ','), a.Key)
+		}
+		if sure {
+			b, sure = appendValue(append(b, ':'), a.Value)
+		}
+		return sure
+	})
+	return append(b, '}', '\n'), sure
+}
+
+// appendValue writes a text or a number.
+func appendValue(b []byte, v slog.Value) (_ []byte, sure bool) {
+	switch v.Kind() { //nolint:exhaustive // the others are for slog
+	case slog.KindString:
+		return appendText(b, v.String())
+	case slog.KindInt64:
+		return strconv.AppendInt(b, v.Int64(), 10), true
+	case slog.KindFloat64:
+		f := v.Float64()
+		return strconv.AppendFloat(b, f, 'f', -1, 64), f == 0 && !math.Signbit(f) || f >= 1e-6 && f < 1e21 // others have an exponent
+	}
+	return b, false
+}
+
+// appendText writes a text that needs no escape.
+func appendText(b []byte, s string) (_ []byte, sure bool) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return b, false
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"'), true
+}
