@@ -183,9 +183,9 @@ func (b *Bridge) recall(local *local, raw string) (Member, bool) {
 type Credential struct {
 	// Source is where the token came from: memory, redis or fetched.
 	Source string
-	value  tokencache.Secret
 	token  *tokencache.Token // for Reject; nil: the credential is from NewCredential
 	key    tokencache.Key    // of token
+	value  tokencache.Secret // if token is nil
 }
 
 // NewCredential wraps an access token that no Bridge has issued. It must not be passed to Reject.
@@ -193,8 +193,13 @@ func NewCredential(source, value string) Credential {
 	return Credential{Source: source, value: tokencache.NewSecret(value)}
 }
 
-// Value returns the token itself, for CredentialHeader.
-func (c Credential) Value() string { return c.value.Reveal() }
+// Value returns the access token itself, for CredentialHeader.
+func (c Credential) Value() string {
+	if c.token != nil {
+		return c.token.Value()
+	}
+	return c.value.Reveal()
+}
 
 // Credential returns a valid access token for the grant. If none is in memory it waits for Redis or a fetch, but not beyond ctx. If
 // the license's keys have been replaced since Authorize, the token is one of the new keys. The error is a *NoCredential or
@@ -205,9 +210,7 @@ func (b *Bridge) Credential(ctx context.Context, g Grant) (Credential, error) {
 	if err != nil {
 		return Credential{}, noCredential(err)
 	}
-	credential := NewCredential(string(layer), token.Value())
-	credential.token, credential.key = token, g.key
-	return credential, nil
+	return Credential{Source: string(layer), token: token, key: g.key}, nil
 }
 
 // Reject reports that Interwater has rejected c. before is the credential that was rejected earlier for the same request; the zero

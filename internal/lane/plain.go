@@ -48,11 +48,13 @@ type Request struct {
 }
 
 // OnLeave has f called when the client closes its connection before the answer is written. It is noticed in calls that take over
-// 100 ms. f must not block. It replaces the function before it.
-func (r *Request) OnLeave(f func()) {
+// 100 ms. f must not block. It replaces the function before it. watched tells whether the client is being watched already: that
+// function may still be called.
+func (r *Request) OnLeave(f func()) (watched bool) {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
 	r.conn.onLeave = f
+	return r.conn.state.Load()&watchedMark != 0
 }
 
 // scratch is what it takes to answer a request. A connection has one only while it does.

@@ -108,9 +108,11 @@ func newRequestID() string {
 	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(random[8:], rand.Uint64())
 	var text [26]byte
-	base32.StdEncoding.WithPadding(base32.NoPadding).Encode(text[:], random[:])
+	unpadded.Encode(text[:], random[:])
 	return string(text[:])
 }
+
+var unpadded = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // isRequestID accepts [A-Za-z0-9._-]{1,128}.
 func isRequestID(s string) bool {

@@ -54,6 +54,13 @@ func (c *callContext) cancel() {
 	c.after = nil
 }
 
+// isHeld reports whether the context has ended, or somebody is waiting for that.
+func (c *callContext) isHeld() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err != nil || c.done != nil || len(c.after) > 0
+}
+
 // Deadline implements context.Context.
 func (*callContext) Deadline() (time.Time, bool) { return time.Time{}, false }
 

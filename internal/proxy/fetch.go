@@ -148,14 +148,16 @@ func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, e
 
 // send makes one attempt.
 func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credential) (*upstream.Answer, error) {
-	r := c.asked.request
+	r := &c.asked.request
 	if path, _, _ := strings.Cut(r.Target, "?"); !f.guard.admits(r.Method, path) {
 		return nil, errGuard
 	}
 	c.upstream, c.tokenSource = upstreamInterwater, credential.Source
-	r.Fields = append(r.Fields, upstream.Field{Name: credentialHeader, Value: credential.Value()})
+	before := r.Fields
+	r.Fields = append(before, upstream.Field{Name: credentialHeader, Value: credential.Value()})
+	defer func() { r.Fields = before }()
 	defer c.timer(&c.took.upstream)()
-	return f.interwater.Ask(ctx, &r)
+	return f.interwater.Ask(ctx, r)
 }
 
 // read makes an answer of what Interwater has answered: by the allow-list, redacted where the role asks for it. A small one
@@ -172,10 +174,8 @@ func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Cre
 	if response.Length > maxRoomAnswer {
 		return nil, errAnswerSize
 	}
-	got := &answer{
-		status: response.Status, header: falling(response.Fields), length: response.Length, shared: mayShare(response.Fields),
-		source: credential.Source,
-	}
+	got := &answer{status: response.Status, length: response.Length, shared: mayShare(response.Fields), source: credential.Source}
+	got.header = falling(got.few[:], response.Fields)
 	if err := got.fill(c.asked.method, response); err != nil {
 		return nil, err
 	}
@@ -215,8 +215,12 @@ func contains(text []byte, token string) bool {
 // measure sets Content-Length where the body is there and its length isn't what the upstream has said.
 func (a *answer) measure(method string) {
 	bodiless := method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
-	if length := strconv.Itoa(len(a.text)); a.rest == nil && !bodiless && a.header.get("Content-Length") != length {
-		a.header.set("Content-Length", length)
+	if a.rest != nil || bodiless {
+		return
+	}
+	var digits [20]byte
+	if length := strconv.AppendInt(digits[:0], int64(len(a.text)), 10); a.header.get("Content-Length") != string(length) {
+		a.header.set("Content-Length", string(length))
 	}
 }
 

@@ -102,6 +102,9 @@ func folds(segment, word string) bool {
 
 // hidden reports whether some reader could see more than one segment, or none, in it.
 func hidden(segment string) bool {
+	if !strings.ContainsAny(segment, `%/\.`+"\x00") {
+		return false
+	}
 	decoded, err := url.PathUnescape(segment)
 	return err != nil || decoded == "." || decoded == ".." || strings.ContainsAny(decoded, "/\\\x00")
 }

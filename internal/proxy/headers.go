@@ -120,10 +120,9 @@ func (f fields) addTo(h http.Header) {
 	}
 }
 
-// falling returns the lines of Interwater's answer that reach the client, sorted by name as net/http sends them.
-func falling(from []upstream.Field) fields {
-	fallen := make(fields, 1, len(from)+1)
-	fallen[0] = upstream.Field{Name: "Cache-Control", Value: "private, no-store"}
+// falling puts the lines of Interwater's answer that reach the client into fallen, sorted by name as net/http sends them.
+func falling(fallen fields, from []upstream.Field) fields {
+	fallen = append(fallen[:0], upstream.Field{Name: "Cache-Control", Value: "private, no-store"})
 	for i := range from {
 		if row := rowOf(from[i].Name); row >= 0 && roomHeaders[row].down {
 			fallen = append(fallen, from[i])

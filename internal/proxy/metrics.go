@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,7 @@ type metrics struct {
 	taken     prometheus.Counter // of lane
 	exemplars bool               // there are traces to point to
 	handles   sync.Map           // from handle to its collectors, which take long to look up
+	latest    atomic.Pointer[handled]
 }
 
 // handle is what a request's collectors are looked up by.
@@ -37,6 +39,7 @@ type handle struct {
 
 // handled are the collectors of a handle.
 type handled struct {
+	handle
 	requests  prometheus.Counter
 	durations prometheus.Observer
 }
@@ -119,10 +122,14 @@ func (m *metrics) request(c *call, status int, took time.Duration) {
 
 // of looks a handle's collectors up.
 func (m *metrics) of(h handle) *handled {
+	if latest := m.latest.Load(); latest != nil && latest.handle == h { // most requests are like the one before
+		return latest
+	}
 	if known, ok := m.handles.Load(h); ok {
+		m.latest.Store(known.(*handled))
 		return known.(*handled)
 	}
-	found := &handled{m.requests.WithLabelValues(h.route, h.method, strconv.Itoa(h.status)), m.durations.WithLabelValues(h.route)}
+	found := &handled{h, m.requests.WithLabelValues(h.route, h.method, strconv.Itoa(h.status)), m.durations.WithLabelValues(h.route)}
 	m.handles.Store(h, found) // as bounded as the labels are
 	return found
 }

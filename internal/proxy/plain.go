@@ -59,6 +59,8 @@ var plainNames = func() (names [plainRows]string) {
 // plainCall is a request of the lane's under way.
 type plainCall struct {
 	call
+	ctx    callContext       // of the request
+	leave  func()            // ctx.cancel, made once
 	values [plainRows]string // by row; "" where the header is missing
 	there  [plainRows]bool
 	table  roomValues // parts of values
@@ -79,17 +81,24 @@ func (c *plainCall) of(row int) []string {
 type plainCalls struct{ pool sync.Pool }
 
 func (p *plainCalls) get() *plainCall {
-	if c, ok := p.pool.Get().(*plainCall); ok {
-		return c
+	c, ok := p.pool.Get().(*plainCall)
+	if !ok {
+		c = new(plainCall)
+		c.leave = c.ctx.cancel
 	}
-	return new(plainCall)
+	c.ctx.Context = context.Background()
+	return c
 }
 
-func (p *plainCalls) put(c *plainCall) {
+// put takes a call back. Others may still have its context where the client was watched, or somebody waits for its end.
+func (p *plainCalls) put(c *plainCall, watched bool) {
+	if watched || c.ctx.isHeld() {
+		return
+	}
 	clear(c.lines)
 	up := c.asked.request.Fields
 	clear(up[:cap(up)]) // the access token stands behind its length
-	*c = plainCall{lines: c.lines[:0]}
+	*c = plainCall{lines: c.lines[:0], leave: c.leave}
 	c.asked.request.Fields = up[:0]
 	p.pool.Put(c)
 }
@@ -98,7 +107,7 @@ func (p *plainCalls) put(c *plainCall) {
 // happened.
 func (p *Proxy) AnswerPlain(w *lane.Writer, r *lane.Request) (handedOver string) {
 	c := p.plain.get()
-	defer p.plain.put(c)
+	defer func() { p.plain.put(c, r.OnLeave(nil)) }()
 	if p.tracing.tracer != nil {
 		return traced
 	}
@@ -149,11 +158,22 @@ func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason strin
 	return ""
 }
 
+// plainRowsOf are the rows of the names of each length.
+var plainRowsOf = func() (rows [20][]int) {
+	for row, name := range plainNames {
+		rows[len(name)] = append(rows[len(name)], row)
+	}
+	return rows
+}()
+
 // plainRow is the row of a name in any case of letters, or -1.
 func plainRow(name string) int {
-	for i := range plainNames {
-		if known := plainNames[i]; len(known) == len(name) && (known == name || strings.EqualFold(known, name)) {
-			return i
+	if len(name) >= len(plainRowsOf) {
+		return -1
+	}
+	for _, row := range plainRowsOf[len(name)] {
+		if known := plainNames[row]; known == name || strings.EqualFold(known, name) {
+			return row
 		}
 	}
 	return -1
@@ -198,9 +218,8 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 		p.failPlain(c, w, r, errOverloaded)
 		return
 	}
-	ctx := &callContext{Context: context.Background()}
-	r.OnLeave(ctx.cancel)
-	got, err := p.room.plain(ctx, c)
+	r.OnLeave(c.leave)
+	got, err := p.room.plain(&c.ctx, c)
 	if err != nil {
 		p.failPlain(c, w, r, err)
 		return
@@ -248,7 +267,8 @@ func (p *Proxy) failPlain(c *plainCall, w *lane.Writer, r *lane.Request, err err
 
 // headPlain writes the head of an answer, its lines sorted by name as net/http sends them.
 func (p *Proxy) headPlain(c *plainCall, w *lane.Writer, r *lane.Request, own fields) {
-	c.lines = append(append(append(c.lines[:0], own...), p.origins.lines(c.of(originRow))...), p.everyAnswers(&c.call, r.TLS)...)
+	c.lines = append(append(c.lines[:0], own...), p.origins.lines(c.of(originRow))...)
+	c.lines = p.everyAnswers(c.lines, &c.call, r.TLS)
 	c.lines.sort()
 	w.Begin(c.status)
 	for i := range c.lines {

@@ -77,6 +77,8 @@ type answer struct {
 	length int64         // of the whole body; -1: unknown
 	shared bool          // for everybody who asks the same
 	source string        // of the access token
+
+	few [6]upstream.Field // holds header, as long as that is short
 }
 
 // response is the answer for one of those who get it, without its header: ReverseProxy would copy that value by value, and writer

@@ -92,63 +92,59 @@ func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
 	return s
 }
 
-// role is what a member does for a flight.
-type role int
-
-const (
-	alone   role = iota // no flight
-	leads               // makes a call for all
-	follows             // waits
-)
-
 // get returns the answer to q: a kept one, another member's, or that of call, which it makes for others too. The error is
 // call's or ctx's, or wraps upstream.ErrTimeout.
 func (s *sharing) get(ctx context.Context, q *question, call func(context.Context) (*answer, error)) (*answer, error) {
 	hash := maphash.Comparable(s.seed, *q)
-	f, kept, role := s.shards[hash%shards].join(q, hash)
+	f, own, kept := s.shards[hash%shards].join(ctx, q, hash)
 	switch {
 	case kept != nil:
 		s.hits.Inc()
 		return kept, nil
-	case role == leads:
-		return s.lead(ctx, f, call)
-	case role == follows:
+	case own != nil:
+		return s.lead(ctx, own, f, call)
+	case f != nil:
 		return s.follow(ctx, f, call)
 	}
 	return call(ctx)
 }
 
-// join finds what there is to a question.
-func (s *shard) join(q *question, hash uint64) (*flight, *answer, role) {
+// join finds what there is to a question: a kept answer, a flight to follow, or one to make a call for, whose context is own then. Neither:
+// the member makes a call alone.
+func (s *shard) join(ctx context.Context, q *question, hash uint64) (f *flight, own *callContext, kept *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if s.of.ttl > 0 {
-		if kept := s.fresh(q, hash, now); kept != nil {
-			return nil, kept, alone
+		if kept = s.fresh(q, hash, now); kept != nil {
+			return nil, nil, kept
 		}
 	}
 	if s.apart.Len() > 0 && s.isApart(hash, now) {
-		return nil, nil, alone
+		return nil, nil, nil
 	}
-	f := s.flights[hash]
+	f = s.flights[hash]
 	switch {
 	case f == nil:
 		f = &flight{question: *q, hash: hash, shard: s, writes: s.writes}
-		f.calls = f.firstOne[:0]
+		own, f.calls = &f.first, f.firstOne[:0]
 		s.flights[hash] = f
 	case !s.of.share, f.question != *q, s.of.failing != nil && s.of.failing():
-		return nil, nil, alone
+		return nil, nil, nil
 	case now.Sub(f.began) < joinTime:
 		if f.done == nil {
 			f.done = make(chan struct{})
 		}
 		f.waiting++
-		return f, nil, follows
+		return f, nil, nil
+	default:
+		own = new(callContext)
 	}
+	own.Context = detach(ctx)
+	f.calls = append(f.calls, own)
 	f.began = now
 	f.waiting++
-	return f, nil, leads
+	return f, own, nil
 }
 
 // isApart reports whether a question's answer was not for sharing lately. The caller holds s.mu.
@@ -160,9 +156,8 @@ func (s *shard) isApart(hash uint64, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// lead makes a call in the caller's goroutine. The call ends with ctx only if nobody else waits.
-func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
-	own := f.begin(detach(ctx))
+// lead makes a call of the flight in the caller's goroutine. The call ends with ctx only if nobody else waits.
+func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
 	stay := afterFunc(ctx, f.leave)
 	returned := false
 	defer func() {
@@ -182,19 +177,6 @@ func (s *sharing) lead(ctx context.Context, f *flight, call func(context.Context
 		outcome.rest = &leftBody{outcome.rest, afterFunc(ctx, own.cancel)}
 	}
 	return outcome, err
-}
-
-// begin adds a call to the flight, which has the values of ctx.
-func (f *flight) begin(ctx context.Context) *callContext {
-	f.shard.mu.Lock()
-	defer f.shard.mu.Unlock()
-	own := &f.first
-	if own.Context != nil {
-		own = new(callContext)
-	}
-	own.Context = ctx
-	f.calls = append(f.calls, own)
-	return own
 }
 
 // settle ends a call of the flight: its outcome is everybody's, unless another's came first. stayed tells that the

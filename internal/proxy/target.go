@@ -62,6 +62,9 @@ func splitTarget(raw string) (target, error) {
 
 // checkPath reports why a path is not clean.
 func checkPath(raw string) error {
+	if isSimplePath(raw) {
+		return nil
+	}
 	if !strings.HasPrefix(raw, "/") {
 		return fmt.Errorf("%w: the path doesn't begin with /", errTarget)
 	}
@@ -81,6 +84,27 @@ func checkPath(raw string) error {
 		}
 	}
 	return nil
+}
+
+// isSimplePath reports whether there is no doubt about a path: segments of letters, digits, "-" and "_" alone.
+func isSimplePath(raw string) bool {
+	slash := false // was the character before
+	for i := range len(raw) {
+		switch c := raw[i]; {
+		case c == '/' && !slash:
+			slash = true
+		case i > 0 && isSimple(c):
+			slash = false
+		default:
+			return false
+		}
+	}
+	return raw != ""
+}
+
+// isSimple reports whether a character means the same to every reader, and never two things.
+func isSimple(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || c == '-' || c == '_'
 }
 
 // checkText reports what a decoded path may not contain.

@@ -49,14 +49,13 @@ func (w *writer) WriteHeader(status int) {
 	if !w.call.preflight {
 		w.proxy.origins.permit(h, w.request.Header["Origin"])
 	}
-	w.proxy.everyAnswers(&w.call, w.request.TLS != nil).setIn(h)
+	w.proxy.everyAnswers(make(fields, 0, 5), &w.call, w.request.TLS != nil).setIn(h)
 	w.bound() // answers without a body are written too
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// everyAnswers are the lines of every answer.
-func (p *Proxy) everyAnswers(c *call, encrypted bool) fields {
-	lines := make(fields, 0, 5)
+// everyAnswers adds the lines of every answer.
+func (p *Proxy) everyAnswers(lines fields, c *call, encrypted bool) fields {
 	if p.draining() {
 		lines = append(lines, upstream.Field{Name: "Connection", Value: "close"}) // with HTTP/2 it becomes GOAWAY
 	}
