@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,7 @@ type Proxy struct {
 	metrics    *metrics
 	tracing    tracing
 
+	busy     int64 // of inFlight
 	inFlight atomic.Int64
 	own      atomic.Int64 // answers of the gateway itself, errors and pages, over HTTP/2 that their clients have yet to take
 }
@@ -108,7 +110,7 @@ func New(o Options) (*Proxy, error) {
 		origins: newCrossOrigin(o.CORSOrigins), trusted: o.TrustedProxies,
 		bounds: bounds{body: o.MaxBodyBytes, header: o.MaxHeaderBytes, inFlight: int64(o.MaxInFlight)},
 		timing: o.ServerTiming, draining: o.Draining, writeLimit: max(writeLimit, o.GloryTimeout, o.InterwaterTimeout),
-		log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
+		busy: busy * int64(runtime.GOMAXPROCS(0)), log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
 	}
 	limiters := newLimiters(o)
 	if err := p.metrics.register(o.Metrics); err != nil {
