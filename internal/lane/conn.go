@@ -107,7 +107,10 @@ func (c *Conn) readHead(p []byte) (int, error) {
 		copy(p, rest)
 		c.keep(nil)
 	}
-	called := time.Now()
+	var called time.Time
+	if c.first {
+		called = time.Now()
+	}
 	c.untimed = false
 	for {
 		var end int

@@ -100,9 +100,19 @@ func folds(segment, word string) bool {
 	return err != nil || strings.EqualFold(strings.TrimSpace(decoded), word)
 }
 
+// isPlainWord reports whether a segment has letters, digits, "-" and "_" alone.
+func isPlainWord(segment string) bool {
+	for i := range len(segment) {
+		if !isSimple(segment[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 // hidden reports whether some reader could see more than one segment, or none, in it.
 func hidden(segment string) bool {
-	if !strings.ContainsAny(segment, `%/\.`+"\x00") {
+	if isPlainWord(segment) {
 		return false
 	}
 	decoded, err := url.PathUnescape(segment)

@@ -89,6 +89,7 @@ type directAnswer struct {
 	call  call
 	body  connBody
 	exact exactBody // of a plain answer
+	few   [6]Field  // holds a plain answer's, as long as they are few
 }
 
 // exchange sends a request and fills a with its answer. The connection goes to idle as soon as the answer has been read whole
@@ -113,6 +114,7 @@ func (c *upstreamConn) exchange(
 	if a.Body == http.NoBody {
 		_ = a.body.end(io.EOF)
 	} else {
+		c.left = max(1, time.Until(limits.deadline))
 		a.Body = &a.body
 	}
 	return true, nil
@@ -169,7 +171,6 @@ func (c *upstreamConn) converse(method string, head []byte, limits limits, a *di
 		}
 		if a.Status < 100 || a.Status > 199 || a.Status == http.StatusSwitchingProtocols {
 			c.unread = math.MaxInt64
-			c.left = max(1, time.Until(limits.deadline))
 			return alive, true, nil
 		}
 	}

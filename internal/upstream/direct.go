@@ -132,8 +132,23 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// isLine reports whether a value has no control character: nothing in it can end a line.
+// isLine reports whether a value has no control character: nothing in it can end a line. It looks at eight bytes at a time: tokens are
+// long.
 func isLine(value string) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(value) >= 8; value = value[8:] {
+		x := uint64(value[0]) | uint64(value[1])<<8 | uint64(value[2])<<16 | uint64(value[3])<<24 |
+			uint64(value[4])<<32 | uint64(value[5])<<40 | uint64(value[6])<<48 | uint64(value[7])<<56
+		del := x ^ 0x7f*each
+		// High bits mark bytes below 0x20, and 0x7f. A mark may be a tab's.
+		if ((x-0x20*each)&^x|(del-each)&^del)&high != 0 && !isShortLine(value[:8]) {
+			return false
+		}
+	}
+	return isShortLine(value)
+}
+
+func isShortLine(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
 			return false

@@ -26,7 +26,7 @@ func readPlain(in *bufio.Reader, a *directAnswer) bool {
 	if status == 0 {
 		return false
 	}
-	fields, length, ok := readPlainFields(lines)
+	fields, length, ok := readPlainFields(a.few[:0], lines)
 	if !ok {
 		return false
 	}
@@ -53,18 +53,22 @@ func plainStatus(line string) int {
 	}
 }
 
-// readPlainFields reads lines that each end with CRLF. false: one of them is not plain, or says something about the connection
+// readPlainFields adds lines that each end with CRLF to none. false: one of them is not plain, or says something about the connection
 // or the body beside a length, or there is no length.
-func readPlainFields(lines string) (fields []Field, length int64, ok bool) {
-	fields, length = make([]Field, 0, strings.Count(lines, "\r\n")), -1
+func readPlainFields(none []Field, lines string) (fields []Field, length int64, ok bool) {
+	fields, length = none, -1
 	for lines != "" {
-		var line string
-		line, lines, _ = strings.Cut(lines, "\r\n")
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isPlainName(name) || !isPlainValue(value) {
+		end := strings.IndexByte(lines, '\r') // no plain line has one
+		line := lines[:end]
+		if lines = lines[end:]; lines[1] != '\n' {
 			return nil, 0, false
 		}
-		f := Field{canonical(name), strings.Trim(value, " \t")}
+		lines = lines[2:]
+		colon := strings.IndexByte(line, ':')
+		if colon < 0 || !isPlainName(line[:colon]) || !isPlainValue(line[colon+1:]) {
+			return nil, 0, false
+		}
+		f := Field{canonical(line[:colon]), strings.Trim(line[colon+1:], " \t")}
 		switch f.Name {
 		case "Content-Length":
 			n, err := strconv.ParseUint(f.Value, 10, 63)
