@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -41,6 +43,7 @@ const (
 	// The median in milliseconds; a dash, which is no number, while nothing was measured.
 	pageP50      = `parseFloat(` + pageRoute + `.children[5].querySelector("b").textContent)`
 	pageIsLive   = `document.body.className === "live"`
+	pageMarks    = pageRoute + `.querySelector(".figure").querySelectorAll`
 	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
 )
 
@@ -64,7 +67,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	stands.Interwater.SetFaults(slowly("/v1/info", 100*time.Millisecond))
 	seen(t, b, "the latency is that of a slow upstream", pageP50+" > 20") // requests share calls, and wait for a part of one
 	stands.Interwater.SetFaults()
-	seen(t, b, "a plot is drawn", `document.querySelector("#routes .plot path:nth-child(2)").getAttribute("d").length > 10`)
+	seen(t, b, "a plot is drawn", `document.querySelector("#routes .strokes path").getAttribute("d").length > 10`)
+	plotsAreRead(t, b)
 	seen(t, b, "this replica is listed", `document.querySelectorAll("#replicas tbody tr").length === 1`)
 	seen(t, b, "the license's token is there", `document.querySelector("#licenses tbody tr").innerText.includes("fresh")`)
 	if look[bool](t, b, pageRedisOut) {
@@ -75,12 +79,16 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen(t, b, "the outage is shown", pageRedisOut)
+	seen(t, b, "the moment of the outage is marked", pageMarks+`("line.mark.warn").length > 0`)
 	if err := redisServer.Restart(); err != nil {
 		t.Fatal(err)
 	}
 	seen(t, b, "the outage is over", "!"+pageRedisOut)
 
-	for _, width := range []int64{1200, 400} {
+	seen(t, b, "the moment of its end is marked", pageMarks+`("line.mark.good").length > 0`)
+	seen(t, b, "the end of the outage is listed", `document.getElementById("changes").innerText.includes("over: Redis is down")`)
+
+	for _, width := range []int64{1200, 320} {
 		b.run(t, chromedp.EmulateViewport(width, 900))
 		if wide := look[int](t, b, "document.documentElement.scrollWidth"); int64(wide) > width {
 			t.Errorf("at %d px the page is %d px wide", width, wide)
@@ -97,15 +105,65 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	}
 }
 
+// plotsAreRead points at a plot and walks through it by the keyboard: both tell the values of a moment, the keyboard also to who
+// listens.
+func plotsAreRead(t *testing.T, b *browser) {
+	t.Helper()
+	const latency = pageRoute + `.querySelectorAll(".figure")[2]`
+	const readout = `document.getElementById("readout").innerText`
+	if legend := look[string](t, b, `document.querySelector("#routes .legend").innerText`); !strings.Contains(legend, "p99") || !strings.Contains(legend, "times are UTC") {
+		t.Errorf("the legend is %q", legend)
+	}
+	styles := look[[]string](t, b, latency+`.querySelectorAll(".strokes path").values().map(p => { const s = getComputedStyle(p); return s.strokeWidth + " " + s.strokeDasharray }).toArray()`)
+	if slices.Sort(styles); len(slices.Compact(styles)) != 3 {
+		t.Errorf("p50, p95 and p99 are drawn alike but for the colour: %q", styles)
+	}
+	if axis := look[string](t, b, latency+`.querySelector(".axis").innerText`); !regexp.MustCompile(`(?s)^\d\d:\d\d\s.*max .* ms.*\s\d\d:\d\d$`).MatchString(axis) {
+		t.Errorf("at the axis stands %q", axis)
+	}
+	b.run(t, chromedp.Evaluate[chromedp.Void](latency+`.scrollIntoView({block: "center"})`))
+	at := look[[]float64](t, b, `(r => [r.right - .2, r.top + 5])(`+latency+`.querySelector("svg").getBoundingClientRect())`)
+	b.run(t, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+	values := regexp.MustCompile(`^\d\d:\d\d:\d\d UTC\np99 [\d.]+ ms\np95 [\d.]+ ms\np50 [\d.]+ ms`)
+	if said := look[string](t, b, readout); !values.MatchString(said) {
+		t.Errorf("the pointer reads %q", said)
+	}
+	b.run(t, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 1, 1))
+	seen(t, b, "nothing is read any more", `document.getElementById("readout").hidden`)
+
+	const said = latency + `.getAttribute("aria-valuetext")`
+	b.run(t, chromedp.Evaluate[chromedp.Void](latency+`.focus()`))
+	now := look[string](t, b, said)
+	b.run(t, chromedp.KeyEvent(kb.ArrowLeft))
+	if before := look[string](t, b, said); before >= now || strings.ReplaceAll(look[string](t, b, readout), "\n", ", ") != before {
+		t.Errorf("one to the left of %q is %q", now, before)
+	}
+	for key, more := range map[string]string{kb.Home: "–", kb.End: " ms"} {
+		b.run(t, chromedp.KeyEvent(key))
+		if text := look[string](t, b, said); !strings.Contains(text, "p99 ") || !strings.Contains(text, more) {
+			t.Errorf("%q reads %q", key, text)
+		}
+	}
+	b.run(t, chromedp.KeyEvent(kb.Escape))
+	if !look[bool](t, b, `document.getElementById("readout").hidden`) {
+		t.Error("Escape doesn't put the values away")
+	}
+}
+
 // byKeyboard goes through all that can be reached, and changes the language on the way.
 func byKeyboard(t *testing.T, b *browser) {
 	t.Helper()
 	reached := []string{}
-	for range 5 {
-		b.run(t, chromedp.KeyEvent(kb.Tab))
-		reached = append(reached, look[string](t, b, "document.activeElement.textContent"))
+	b.run(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("nav a").focus()`))
+	for i := range 2 + look[int](t, b, `document.querySelectorAll(".figure").length`) + 3 {
+		if i > 0 {
+			b.run(t, chromedp.KeyEvent(kb.Tab))
+		}
+		if name := look[string](t, b, "document.activeElement.role || document.activeElement.textContent"); name != "slider" {
+			reached = append(reached, name)
+		}
 		if outline := look[string](t, b, "getComputedStyle(document.activeElement).outlineStyle"); outline == "none" {
-			t.Errorf("%s has the focus, and nothing shows it", reached[len(reached)-1])
+			t.Errorf("what has the focus after %q shows nothing of it", reached)
 		}
 	}
 	if want := []string{"English", "한국어", "status", "metrics", "readyz"}; !slices.Equal(reached, want) {

@@ -132,7 +132,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		}
 	}
 	g.watchFiles()
-	g.history = ops.NewHistory(registry)
+	g.history = ops.NewHistory(registry, g.degraded)
 	if g.roster, err = fleet.NewRoster(g.redis, g.self(), g.figures, registry); err != nil {
 		return nil, err
 	}

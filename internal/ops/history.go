@@ -46,10 +46,13 @@ func newByKind[T any]() (k byKind[T]) {
 
 // History looks at a registry once a second. It is safe for concurrent use.
 type History struct {
-	from prometheus.Gatherer
+	from     prometheus.Gatherer
+	degraded func() []Degradation
 
 	mu       sync.Mutex // guards what follows
 	looks    int
+	point    time.Time // of the last point that was kept
+	states   states
 	kinds    byKind[*track]
 	inFlight float64
 	dropped  float64
@@ -57,10 +60,12 @@ type History struct {
 
 // Past is what the last 15 minutes have shown. Metrics that don't exist leave their part empty.
 type Past struct {
-	Routes, Upstreams, Refusals []Series // by name
-	Lane                        []Series // by reason of hand-overs; "" is what the lane has taken
-	InFlight                    float64  // NaN: not known
-	LogDropped                  float64  // lines, since the start
+	Routes, Upstreams, Refusals []Series  // by name
+	Lane                        []Series  // by reason of hand-overs; "" is what the lane has taken
+	InFlight                    float64   // NaN: not known
+	LogDropped                  float64   // lines, since the start
+	At                          time.Time // of the last point of each series
+	Changes                     []Change  // the oldest first
 }
 
 // Series is one name's 15 minutes.
@@ -77,9 +82,12 @@ type Series struct {
 // the minute before; NaN without an answer.
 type Point struct{ Rate, P50, P95, P99, Failed float64 }
 
-// NewHistory returns an empty one. Run fills it.
-func NewHistory(from prometheus.Gatherer) *History {
-	return &History{from: from, kinds: newByKind[*track](), inFlight: math.NaN()}
+// NewHistory returns an empty one. Run fills it. degraded lists what isn't as it should be; nil: nothing is ever.
+func NewHistory(from prometheus.Gatherer, degraded func() []Degradation) *History {
+	if degraded == nil {
+		degraded = func() []Degradation { return nil }
+	}
+	return &History{from: from, degraded: degraded, kinds: newByKind[*track](), inFlight: math.NaN()}
 }
 
 // Run looks once a second until ctx ends; it returns nil.
@@ -109,7 +117,7 @@ func (h *History) Past() Past {
 	}
 	return Past{
 		Routes: lists[routes], Upstreams: lists[upstreams], Refusals: lists[refusals], Lane: lists[lane],
-		InFlight: h.inFlight, LogDropped: h.dropped,
+		InFlight: h.inFlight, LogDropped: h.dropped, At: h.point, Changes: slices.Clone(h.states.changes),
 	}
 }
 
@@ -117,9 +125,15 @@ func (h *History) Past() Past {
 func (h *History) look(now time.Time) {
 	families, _ := h.from.Gather() // what could be gathered counts; /status tells of an error
 	seen, inFlight := readFamilies(families)
+	degraded := h.degraded() // which asks this history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.looks++
+	due := h.looks%historyStep == 0
+	if due {
+		h.point = now
+	}
+	h.states.take(now, degraded)
 	h.inFlight = inFlight
 	h.dropped = readDropped(families)
 	for kind, readings := range seen {
@@ -132,7 +146,7 @@ func (h *History) look(now time.Time) {
 				t = newTrack(h.looks == 1, readings[name], now)
 				h.kinds[kind][name] = t
 			}
-			t.take(readings[name], now, h.looks%historyStep == 0)
+			t.take(readings[name], now, due)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (g *gauged) request(route string, took float64) {
 func watched(t *testing.T, from prometheus.Gatherer) *History {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	h := NewHistory(from)
+	h := NewHistory(from, nil)
 	ended := make(chan error)
 	go func() { ended <- h.Run(ctx) }()
 	t.Cleanup(func() {
@@ -239,7 +239,7 @@ func BenchmarkLook(b *testing.B) {
 		}
 		g.refused.WithLabelValues(fmt.Sprint("reason ", i)).Inc()
 	}
-	h := NewHistory(registry)
+	h := NewHistory(registry, nil)
 	for b.Loop() {
 		h.look(time.Now())
 	}

@@ -4,15 +4,16 @@ package ops
 // page itself.
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed" // the page
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"html/template"
+	"html"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -30,23 +31,27 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
+//go:embed plot.js
+var plotJS string
+
 //go:embed page.js
 var pageJS string
+
+// pageScript is the page's one script.
+var pageScript = plotJS + pageJS
 
 // page answers for / and /events.
 type page struct {
 	Options
-	template *template.Template
-	policy   string
-	streams  *semaphore.Weighted
+	policy  string
+	streams *semaphore.Weighted
 }
 
 func newPage(o Options) *page {
 	return &page{
-		Options:  o,
-		template: template.Must(template.New("page").Parse(pageHTML)), // a part of the program
+		Options: o,
 		policy: "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-			"script-src " + sourceHash(pageJS) + "; style-src " + sourceHash(pageCSS),
+			"script-src " + sourceHash(pageScript) + "; style-src " + sourceHash(pageCSS),
 		streams: semaphore.NewWeighted(streamMost),
 	}
 }
@@ -63,27 +68,28 @@ func (p *page) view(w words) view {
 	return newView(w, p.Status(), ready, p.History.Past())
 }
 
-// show answers with the page as it is now, which needs no script to be read.
+// show answers with the page and its first view. A browser without scripts says the headline alone.
 func (p *page) show(w http.ResponseWriter, r *http.Request) {
 	in := wordsFor(r)
-	var body bytes.Buffer
-	err := p.template.Execute(&body, struct {
-		Words  words
-		View   view
-		Style  template.CSS
-		Script template.JS
-	}{in, p.view(in), template.CSS(pageCSS), template.JS(pageJS)}) //nolint:gosec // both are embedded files
+	v := p.view(in)
+	v.Words = in.forPage()
+	first, err := json.Marshal(v) // which writes < as \u003c, so that no text ends the script
 	if err != nil {
 		http.Error(w, "can't be shown", http.StatusInternalServerError)
 		return
 	}
+	without := append(append([]string{v.State.Text}, v.Problems...), in.Say("as of", time.Now().UTC().Format(time.TimeOnly)))
+	body := strings.NewReplacer(
+		"{{lang}}", in.Lang, "{{title}}", html.EscapeString(in.Say("title")), "{{style}}", pageCSS,
+		"{{without}}", html.EscapeString(strings.Join(without, " · ")), "{{first}}", string(first), "{{script}}", pageScript,
+	).Replace(pageHTML)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", in.Lang)
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Vary", "Accept-Language")
-	_, _ = w.Write(body.Bytes()) // a client that has gone is noticed by the server
+	_, _ = io.WriteString(w, body) // a client that has gone is noticed by the server
 }
 
 // stream sends the view once a second until the client leaves or the server closes.

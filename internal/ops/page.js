@@ -1,74 +1,66 @@
-// The status page, live: each event of the stream is everything that changes, already in words. Whatever it says is set as
-// text or as an attribute, never as HTML.
+// The page itself: what the server says at first, and from then on each event of the stream, is everything, already in words.
 (() => {
-  "use strict";
-  const SVG = "http://www.w3.org/2000/svg";
-  const body = document.body;
-  const byId = (id) => document.getElementById(id);
-  const text = (node, value) => { if (node.textContent !== value) node.textContent = value; };
-  const attribute = (node, name, value) => { if (node.getAttribute(name) !== value) node.setAttribute(name, value); };
-  const make = (name, attributes, ...children) => {
-    const node = name === "svg" || name === "path" ? document.createElementNS(SVG, name) : document.createElement(name);
-    for (const key in attributes) node.setAttribute(key, attributes[key]);
-    node.append(...children);
-    return node;
-  };
-  // fit makes node have as many children as there are values.
-  const fit = (node, values, child) => {
-    while (node.children.length > values.length) node.lastElementChild.remove();
-    while (node.children.length < values.length) node.append(child(values[node.children.length]));
+  const show = (node, cell) => {
+    if (cell.p) { plots.show(node.firstElementChild, cell.p); return; }
+    const value = node.querySelector("b");
+    setText(value, cell.t);
+    setAttribute(value, "class", cell.c || "");
+    setText(node.querySelector("small"), cell.n || "");
   };
 
-  const newRow = (heads) => (cells) => make("tr", { role: "row" }, ...cells.map((cell, i) => {
-    if (i === 0) return make("th", { role: "rowheader", scope: "row", class: "text" }, make("b"), make("small"));
-    const about = { role: "cell", class: heads[i].className, "data-label": heads[i].textContent };
-    if (!cell.p) return make("td", about, make("b"), make("small"));
-    const picture = make("svg", { role: "img", viewBox: "0 0 179 100", preserveAspectRatio: "none" }, make("path", { class: "area" }));
-    return make("td", about, picture, make("small"));
+  const newRow = (columns) => (cells) => make("tr", { role: "row" }, ...cells.map((cell, i) => {
+    const content = cell.p ? [plots.newFigure()] : [make("b"), make("small")];
+    if (i === 0) return make("th", { role: "rowheader", scope: "row", class: "text" }, ...content);
+    return make("td", { role: "cell", class: columns[i].k, "data-label": columns[i].l }, ...content);
   }));
 
-  const show = (node, cell) => {
-    if (cell.p) {
-      const picture = node.querySelector("svg");
-      attribute(picture, "aria-label", cell.p.l);
-      const lines = [cell.p.a || "", ...cell.p.d];
-      fit(picture, lines, () => make("path"));
-      lines.forEach((d, i) => attribute(picture.children[i], "d", d));
-      text(node.querySelector("small"), cell.p.m);
-      return;
-    }
-    const value = node.querySelector("b");
-    text(value, cell.t);
-    attribute(value, "class", cell.c || "");
-    text(node.querySelector("small"), cell.n || "");
+  const newSection = (table) => {
+    const title = table.id + "-title";
+    const heads = table.columns.map((c) => make("th", { role: "columnheader", scope: "col", class: c.k }, c.l));
+    const section = make("section", { id: table.id, "aria-labelledby": title },
+      make("h2", { id: title }, table.title),
+      ...(table.legend ? [plots.legend()] : []),
+      make("table", { role: "table", "aria-labelledby": title },
+        make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), make("tbody", { role: "rowgroup" })),
+      make("p", { class: "empty" }, table.empty), make("p", { class: "hint" }));
+    document.querySelector("main").append(section);
+    return section;
   };
 
   const showTable = (table) => {
-    const section = byId(table.id);
-    const heads = section.querySelectorAll("thead th");
+    const section = byId(table.id) || newSection(table);
     const rows = section.querySelector("tbody");
-    fit(rows, table.rows, newRow(heads));
+    fit(rows, table.rows, newRow(table.columns));
     table.rows.forEach((cells, i) => cells.forEach((cell, k) => show(rows.children[i].children[k], cell)));
+    section.querySelector("table").hidden = table.rows.length === 0;
     section.querySelector(".empty").hidden = table.rows.length > 0;
+    setText(section.querySelector(".hint"), table.hint);
   };
+
+  const newTile = (tile) => make("div", {}, make("dt", {}, tile.l), make("dd", {}, make("b"), make("small")));
 
   const showView = (view) => {
-    text(byId("about"), view.about);
-    text(byId("headline"), view.state.t);
-    attribute(byId("headline"), "class", view.state.c);
+    setText(byId("about"), view.about);
+    setText(byId("headline"), view.state.t);
+    setAttribute(byId("headline"), "class", view.state.c);
     fit(byId("problems"), view.problems, () => make("li"));
-    view.problems.forEach((problem, i) => text(byId("problems").children[i], problem));
-    view.tiles.forEach((tile, i) => {
-      const node = byId("tiles").children[i];
-      text(node.querySelector("b"), tile.v.t);
-      attribute(node.querySelector("b"), "class", tile.v.c || "");
-      text(node.querySelector("small"), tile.n);
-    });
+    byId("problems").hidden = view.problems.length === 0;
+    view.problems.forEach((problem, i) => setText(byId("problems").children[i], problem));
+    fit(byId("tiles"), view.tiles, newTile);
+    view.tiles.forEach((tile, i) => show(byId("tiles").children[i], { t: tile.v.t, c: tile.v.c, n: tile.n }));
     view.tables.forEach(showTable);
+    plots.update(view);
   };
 
-  const lang = document.documentElement.lang;
+  const first = JSON.parse(byId("first").textContent);
+  const words = first.words, lang = document.documentElement.lang;
+  plots.begin(words, lang);
+  for (const id of ["language", "overview", "more"]) byId(id).setAttribute("aria-label", words[id]);
+  document.querySelector(`#language a[lang=${lang}]`).setAttribute("aria-current", "true");
+  showView(first);
+
   const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const body = document.body;
   let last = new Date(); // when something was heard
   let patience = 0;
   let stream = null;
@@ -76,7 +68,7 @@
   const lost = () => {
     if (body.className === "lost") return;
     body.className = "lost";
-    text(byId("live"), body.dataset.lost.replace("{time}", clock.format(last)));
+    setText(byId("live"), words.lost.replace("{time}", clock.format(last)));
   };
   // A connection may hang without an error: silence counts too.
   const heard = () => {
@@ -90,7 +82,7 @@
       last = new Date();
       heard();
       body.className = "live";
-      text(byId("live"), body.dataset.live);
+      setText(byId("live"), words.live);
       showView(JSON.parse(event.data));
     };
     stream.onerror = lost; // it tries again by itself, or else the silence does

@@ -32,13 +32,20 @@ func troubled() Status {
 		Version: "v1", UptimeSeconds: 3723,
 		Licenses: []License{
 			{Name: "campus", Role: "member", State: "fresh", AgeSeconds: 61, ExpiresInSeconds: 3539},
-			{Name: evil, Role: "owner", State: "failing", LastError: "refused"},
+			{Name: evil, Role: "owner", State: "failing", LastError: "refused", NextTrySeconds: 41.5},
 		},
 		Upstreams: []Upstream{{"glory", "http://g", "closed"}, {"interwater", "http://i", "open"}},
 		Redis:     Redis{State: "down", LastError: evil},
 		Lane:      Lane{On: true},
 		Limits:    []Limit{{"login_limit", "LOGIN_RATE_LIMIT", "0"}, {"overload", "MAX_IN_FLIGHT", "4096"}},
-		Replicas:  []Replica{{ID: "ABCDEFGH", Host: evil, Version: "v1", UptimeSeconds: 90061, Self: true}},
+		Replicas: []Replica{
+			{ID: "ABCDEFGH", Host: evil, Version: "v1", UptimeSeconds: 90061, Self: true, Figures: &Figures{Rate: 12, Answered: 700, Failed: 7, Level: LevelDown}},
+			{ID: "IJKLMNOP", Host: "old", Version: "v0", UptimeSeconds: 90061, SeenSecondsAgo: 2},
+		},
+		Facts: Facts{
+			Verification: "remote", Time: sinceThen, RedisClockSeconds: new(-75.), TLSExpires: &sinceThen, PID: 4711,
+			LastReload: &Reload{At: time.Now().Add(-time.Minute), Error: evil},
+		},
 		Degraded: []Degradation{
 			{Reason: "circuit", Subject: "interwater", Text: "circuit", Level: LevelDown, Since: sinceThen},
 			{Reason: "token", Subject: evil, Text: "token", Level: LevelDown, Since: sinceThen},
@@ -50,7 +57,7 @@ func troubled() Status {
 func troubledHandler() http.Handler {
 	g := newGauged()
 	g.request(evil, .1)
-	h := NewHistory(g.registry)
+	h := NewHistory(g.registry, func() []Degradation { return troubled().Degraded })
 	h.look(time.Now().Add(-time.Second))
 	g.request(evil, .1)
 	g.refused.WithLabelValues("bad_token").Inc()
@@ -71,13 +78,15 @@ func visit(h http.Handler, path string, headers ...string) *httptest.ResponseRec
 	return w
 }
 
-func TestThePageSaysEverythingWithoutAScript(t *testing.T) {
+func TestThePageSaysEverything(t *testing.T) {
 	h := troubledHandler()
 	for lang, want := range map[string][]string{
-		"en": {"✕ Down: members get errors", "Redis is down (since 03:04:05 UTC)", "circuit open: interwater", "no new access token: ", "figures of this replica", "up 1h 02m", "1m 01s", "58m 59s",
-			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "answered by the lane", "75 %", "not a GET", "<html lang=\"en\">"},
-		"ko": {"✕ 장애: 회원 요청이 실패하고 있습니다", "03:04:05 UTC부터", "Redis 연결 끊김", "서킷 열림: interwater", "가동 1시간 2분", "1분 1초", "58분 59초",
-			"라이선스 거부됨", "꺼짐", "4,096", "잘못된 멤버 토큰", "1일 1시간", "패스트 레인에서 응답", "<html lang=\"ko\">"},
+		"en": {"✕ Down: members get errors", "Redis is down (since 03:04:05 UTC)", "circuit open: interwater", "no new access token: ", "up 1h 02m", "1m 01s", "58m 59s",
+			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "answered by the lane", `"75%"`, "not a GET", "<html lang=\"en\">",
+			"the others can't be seen", "others tell of themselves through Redis", "in 42s", "kill -HUP 4711", "v0 × 1, v1 × 1", "remote: by Glory", "2026-01-02 03:04:05 UTC",
+			"Redis's is 1m 15s behind", "it has ended", "not used, the old ones are", "1m 00s ago · ", "not told"},
+		"ko": {"✕ 장애: 회원 요청이 실패하고 있습니다", "03:04:05 UTC부터", "Redis 연결 끊김", "서킷 열림: interwater", "가동 시간 1시간 2분", "1분 1초", "58분 59초",
+			"라이선스 거부됨", "꺼짐", "4,096", "유효하지 않은 회원 토큰", "1일 1시간", "패스트 레인에서 응답", "<html lang=\"ko\">", "발급 후 경과", "42초 후", "원격: Glory에 확인"},
 	} {
 		w := visit(h, "/?lang="+lang)
 		for _, text := range want {
@@ -88,6 +97,24 @@ func TestThePageSaysEverythingWithoutAScript(t *testing.T) {
 		if w.Header().Get("Content-Language") != lang || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%v", w.Header())
 		}
+		without := regexp.MustCompile(`<noscript>([^<]*)</noscript>`).FindStringSubmatch(w.Body.String())
+		if without == nil || !strings.HasPrefix(without[1], want[0]+" · ") || !strings.Contains(without[1], want[1]) {
+			t.Errorf("%s: without scripts it says %q", lang, without)
+		}
+	}
+}
+
+// Whoever is on call in Seoul reads these words.
+func TestKoreanUsesOneWordForOneThing(t *testing.T) {
+	for key, text := range texts() {
+		for wrong, right := range map[string]string{"멤버": "회원", "대역": "모의 서버", "토큰 나이": "발급 후 경과"} {
+			if strings.Contains(text[1], wrong) {
+				t.Errorf("%s: %q says %s, not %s", key, text[1], wrong, right)
+			}
+		}
+		if strings.Contains(strings.ReplaceAll(text[1], "패스트 레인", ""), "룸") {
+			t.Errorf("%s: %q has another word for 회의실", key, text[1])
+		}
 	}
 }
 
@@ -96,14 +123,28 @@ func TestWhatOthersWroteIsTextOnThePage(t *testing.T) {
 	if strings.Contains(body, "<img") {
 		t.Error("a name has become HTML")
 	}
-	if n := strings.Count(body, "&lt;img src=x onerror="); n < 4 {
-		t.Errorf("the name stands on the page %d times: as license, error, replica and route it should be there", n)
+	if n := strings.Count(body, `\u003cimg src=x onerror=`); n < 6 {
+		t.Errorf("the name stands on the page %d times: as license, two errors, replica, route and in plots it should be there", n)
+	}
+	if !strings.Contains(body, "&lt;img src=x onerror=") {
+		t.Error("without scripts, the name isn't there")
 	}
 	// The script has no way to make HTML of a text.
 	for _, way := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("} {
-		if strings.Contains(pageJS, way) {
-			t.Errorf("page.js uses %s", way)
+		if strings.Contains(pageScript, way) {
+			t.Errorf("the script uses %s", way)
 		}
+	}
+}
+
+// A name in braces must not be taken for a place of the page.
+func TestNoTextTakesThePlaceOfAPart(t *testing.T) {
+	o := Options{Ready: func() (bool, string) { return true, "" }, Registry: newGauged().registry}
+	o.Status = func() Status { return Status{Version: "{{script}}{{without}}", ReplicasKnown: true} }
+	o.History = NewHistory(o.Registry, nil)
+	body := visit(NewHandler(o), "/").Body.String()
+	if strings.Count(body, `"use strict"`) != 1 || strings.Count(body, "{{script}}{{without}}") != 1 {
+		t.Error("a version has become a part of the page")
 	}
 }
 
@@ -131,13 +172,17 @@ func TestBothLanguagesAreComplete(t *testing.T) {
 		}
 	}
 	// What is asked for by name is there. A language that lacks it would show the name.
-	asked := regexp.MustCompile(`\.Say(?: |\()"([^"]+)"`)
-	for _, m := range asked.FindAllStringSubmatch(pageHTML, -1) {
-		if _, ok := texts()[m[1]]; !ok {
-			t.Errorf("there is no text %q", m[1])
+	w := wordsFor(httptest.NewRequest(http.MethodGet, "/", nil))
+	for name, text := range w.forPage() {
+		if name != "live" && text == name {
+			t.Errorf("there is no text %q", name)
 		}
 	}
-	w := wordsFor(httptest.NewRequest(http.MethodGet, "/", nil))
+	for _, m := range regexp.MustCompile(`words(?:\.|\[")([a-z ]+)`).FindAllStringSubmatch(pageScript, -1) {
+		if key := strings.TrimSpace(m[1]); w.forPage()[key] == "" && key != "unit" {
+			t.Errorf("the script asks for %q, which it doesn't get", key)
+		}
+	}
 	for _, table := range newView(w, troubled(), true, Past{}).Tables {
 		labels := []string{table.Title, table.Empty}
 		for _, c := range table.Columns {
@@ -247,7 +292,7 @@ func TestTheStreamSendsTheWholeViewEachSecond(t *testing.T) {
 			if err := json.Unmarshal([]byte(data), &v); err != nil {
 				t.Fatal(err)
 			}
-			if v.State.Text != "✕ 장애: 회원 요청이 실패하고 있습니다" || len(v.Tables) != 9 || len(v.Problems) != 3 {
+			if v.State.Text != "✕ 장애: 회원 요청이 실패하고 있습니다" || len(v.Tables) != 10 || len(v.Problems) != 3 || len(v.Marks) != 1 {
 				t.Errorf("%+v", v)
 			}
 		}
@@ -309,16 +354,15 @@ func TestClosingTheServerEndsTheStreams(t *testing.T) {
 	})
 }
 
-func TestPlotsHaveGapsAndStandAtTheRight(t *testing.T) {
-	points := []Point{{Rate: 0}, {Rate: 5}, {Rate: math.NaN()}, {Rate: 10}}
-	if got, want := outline(points, rateOf, most(points, rateOf)), "M176 100 176 100 177 50M179 0 179 0"; got != want {
-		t.Errorf("%q, want %q", got, want)
+func TestPlotsHaveGapsAndThreeDigits(t *testing.T) {
+	got, err := json.Marshal(values{0, 12345.6, math.NaN(), .00012345, 9.876, 100.4, math.Inf(1)})
+	if want := "[0,12346,null,0.000123,9.88,100,null]"; err != nil || string(got) != want {
+		t.Errorf("%s (%v), want %s", got, err, want)
 	}
-	if got, want := area("M178 0 178 0 179 50", 2), "M178 0 178 0 179 50V100H178Z"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if got := outline([]Point{{}, {}}, rateOf, 0); got != "" {
-		t.Errorf("of nothing: %q", got)
+	w := wordsFor(httptest.NewRequest(http.MethodGet, "/", nil))
+	p := latencyPlot(w, "x", []Point{{P50: math.NaN(), P95: math.NaN(), P99: math.NaN()}, {P50: .001, P95: .0123, P99: .2}})
+	if p.Peak != "max 200 ms" || len(p.Lines) != 3 || p.Lines[0].Name != "p99" || p.Lines[0].Values[1] != 200 || !math.IsNaN(p.Lines[2].Values[0]) {
+		t.Errorf("%+v", p)
 	}
 }
 
@@ -339,7 +383,7 @@ func BenchmarkView(b *testing.B) {
 // busyHistory is a full one of ten routes.
 func busyHistory() *History {
 	g := newGauged()
-	h := NewHistory(g.registry)
+	h := NewHistory(g.registry, nil)
 	for i := range historyPoints * historyStep {
 		for _, route := range slices.Collect(strings.SplitSeq("abcdefghij", "")) {
 			g.request(route, float64(i%100)/100)
@@ -352,7 +396,7 @@ func busyHistory() *History {
 // The stream goes on through a drain, which is to be seen, and says so.
 func TestADrainIsSeen(t *testing.T) {
 	o := Options{Ready: func() (bool, string) { return false, "draining" }, Status: troubled, Registry: newGauged().registry}
-	o.History = NewHistory(o.Registry)
+	o.History = NewHistory(o.Registry, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := o.History.Run(ctx); err != nil {

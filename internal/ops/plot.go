@@ -1,55 +1,61 @@
 package ops
 
-// This file turns a series into the outlines of a small plot. The page draws them with the browser's own SVG, so that they
-// are there without a script too.
+// This file gives the page's script the figures of a small plot. The script draws them, and says those of a moment.
 
 import (
 	"math"
 	"strconv"
-	"strings"
-)
-
-// The plane of a plot, stretched by the page to its place: a step to the right for each point, now at the right end.
-const (
-	plotWidth  = historyPoints - 1
-	plotHeight = 100
 )
 
 // plot is one picture.
 type plot struct {
 	Label string `json:"l"` // in words, for who doesn't see it
 	Peak  string `json:"m"` // what the upper edge stands for; "" for nothing drawn
-	// Area and Lines are the d of paths: of the fill, where there is one, and of the lines above it.
-	Area  string   `json:"a,omitempty"`
-	Lines []string `json:"d"`
+	Unit  string `json:"u"` // of the values: rate, ms or percent
+	Lines []line `json:"d"`
 }
 
-// outline draws one quantity of points up to top; it has gaps where nothing was measured.
-func outline(points []Point, of func(Point) float64, top float64) string {
-	var d strings.Builder
-	pen := false
-	for i, p := range points {
-		v := of(p)
-		if math.IsNaN(v) || top <= 0 {
-			pen = false
+// line is one quantity. Its last value is that of the view's End, the others are historyStep looks apart.
+type line struct {
+	Name   string `json:"n"` // in words; p50, p95 and p99 choose how it is drawn
+	Values values `json:"v"`
+}
+
+// values are numbers with gaps, which are NaN.
+type values []float64
+
+// MarshalJSON writes three digits of each, as nobody sees more of them, and null for a gap.
+func (v values) MarshalJSON() ([]byte, error) {
+	text := []byte{'['}
+	for i, n := range v {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		if math.IsNaN(n) || math.IsInf(n, 0) {
+			text = append(text, "null"...)
 			continue
 		}
-		at := strconv.Itoa(historyPoints-len(points)+i) + " " + strconv.Itoa(int(math.Round(plotHeight*(1-min(1, v/top)))))
-		if !pen {
-			d.WriteString("M" + at) // and a line to itself: a lone point is seen as a dot
-		}
-		d.WriteString(" " + at)
-		pen = true
+		text = appendShort(text, n)
 	}
-	return d.String()
+	return append(text, ']'), nil
 }
 
-// area closes an outline without gaps down to the base.
-func area(line string, points int) string {
-	if line == "" {
-		return ""
+// appendShort writes three significant digits, and all those before the point.
+func appendShort(text []byte, n float64) []byte {
+	if math.Abs(n) >= 100 {
+		return strconv.AppendFloat(text, math.Round(n), 'f', -1, 64)
 	}
-	return line + "V" + strconv.Itoa(plotHeight) + "H" + strconv.Itoa(historyPoints-points) + "Z"
+	short, _ := strconv.ParseFloat(strconv.FormatFloat(n, 'g', 3, 64), 64) // its own output
+	return strconv.AppendFloat(text, short, 'f', -1, 64)
+}
+
+// lineOf takes one quantity out of points.
+func lineOf(name string, points []Point, of func(Point) float64) line {
+	l := line{Name: name, Values: make(values, len(points))}
+	for i, p := range points {
+		l.Values[i] = of(p)
+	}
+	return l
 }
 
 // most is the greatest of a quantity; 0 for none.
@@ -65,40 +71,36 @@ func most(points []Point, of func(Point) float64) float64 {
 
 func rateOf(p Point) float64   { return p.Rate }
 func failedOf(p Point) float64 { return p.Failed }
-func p50Of(p Point) float64    { return p.P50 }
-func p95Of(p Point) float64    { return p.P95 }
 func p99Of(p Point) float64    { return p.P99 }
 
 // ratePlot draws events per second.
-func ratePlot(w words, points []Point) *plot {
-	top := most(points, rateOf)
-	line := outline(points, rateOf, top)
-	p := &plot{Lines: []string{line}, Area: area(line, len(points)), Label: w.Say("peak", w.Say("column rate"), w.rate(top))}
-	if line != "" {
-		p.Peak = w.rate(top)
-	}
-	return p
+func ratePlot(w words, name string, points []Point) *plot {
+	p := &plot{Unit: "rate", Lines: []line{lineOf(w.Say("column rate"), points, rateOf)}}
+	return p.about(w, name, w.Say("column rate"), w.rate(most(points, rateOf)), len(points) > 0)
+}
+
+// errorPlot draws the share of failed answers.
+func errorPlot(w words, name string, points []Point) *plot {
+	p := &plot{Unit: "percent", Lines: []line{lineOf(w.Say("column errors"), points, func(p Point) float64 { return 100 * p.Failed })}}
+	return p.about(w, name, w.Say("column errors"), w.percent(most(points, failedOf)), len(points) > 0)
 }
 
 // latencyPlot draws the three quantiles on one scale.
-func latencyPlot(w words, points []Point) *plot {
+func latencyPlot(w words, name string, points []Point) *plot {
+	p := &plot{Unit: "ms", Lines: []line{
+		lineOf("p99", points, func(p Point) float64 { return 1000 * p.P99 }),
+		lineOf("p95", points, func(p Point) float64 { return 1000 * p.P95 }),
+		lineOf("p50", points, func(p Point) float64 { return 1000 * p.P50 }),
+	}}
 	top := most(points, p99Of)
-	p := &plot{Label: w.Say("peak", "p99", w.latency(top))}
-	for _, of := range []func(Point) float64{p99Of, p95Of, p50Of} {
-		p.Lines = append(p.Lines, outline(points, of, top))
-	}
-	if p.Lines[0] != "" {
-		p.Peak = w.latency(top)
-	}
-	return p
+	return p.about(w, name, w.Say("column latencies"), w.latency(top), top > 0)
 }
 
-// errorPlot draws the share of failed answers; nothing where none has failed.
-func errorPlot(w words, points []Point) *plot {
-	top := most(points, failedOf)
-	p := &plot{Lines: []string{outline(points, failedOf, top)}, Label: w.Say("peak", w.Say("column errors"), w.percent(top))}
-	if top > 0 {
-		p.Peak = w.percent(top)
+// about says what is drawn.
+func (p *plot) about(w words, name, quantity, peak string, drawn bool) *plot {
+	p.Label = w.Say("peak", quantity, name, peak)
+	if drawn {
+		p.Peak = w.Say("top", peak)
 	}
 	return p
 }

@@ -3,12 +3,8 @@ package ops
 // This file lays out the status page's tables.
 
 import (
-	"maps"
 	"math"
-	"slices"
 	"strconv"
-	"strings"
-	"time"
 )
 
 // newTable is one without rows. A column's kind is the letter before its name: t for text, n for numbers, p for plots.
@@ -24,6 +20,7 @@ func newTable(w words, id string, columns ...string) table {
 // traffic is rates and latencies by name.
 func traffic(w words, id, label string, list []Series) table {
 	t := newTable(w, id, "t "+label, "n rate", "p rates", "n errors", "p failures", "n p50", "n p95", "n p99", "p latencies")
+	t.Legend = true
 	for _, s := range list {
 		name := s.Name
 		if name == "none" {
@@ -34,28 +31,33 @@ func traffic(w words, id, label string, list []Series) table {
 			errors.Note = w.Say("worst minute", w.percent(worst))
 		}
 		t.Rows = append(t.Rows, []cell{
-			{Text: name}, {Text: w.rate(s.Now.Rate)}, {Plot: ratePlot(w, s.Points)}, errors, {Plot: errorPlot(w, s.Points)},
-			{Text: w.latency(s.Now.P50)}, {Text: w.latency(s.Now.P95)}, {Text: w.latency(s.Now.P99)}, {Plot: latencyPlot(w, s.Points)},
+			{Text: name}, {Text: w.rate(s.Now.Rate)}, {Plot: ratePlot(w, name, s.Points)}, errors, {Plot: errorPlot(w, name, s.Points)},
+			{Text: w.latency(s.Now.P50)}, {Text: w.latency(s.Now.P95)}, {Text: w.latency(s.Now.P99)}, {Plot: latencyPlot(w, name, s.Points)},
 		})
 	}
 	return t
 }
 
-func licenseTable(w words, list []License) table {
-	t := newTable(w, "licenses", "t license", "t state", "n age", "n expiry", "t error")
-	for _, l := range list {
-		age, expiry, failure := cell{Text: "–"}, cell{Text: "–"}, cell{Text: "–"}
+func licenseTable(w words, s Status) table {
+	t := newTable(w, "licenses", "t license", "t state", "n age", "n expiry", "t error", "n next")
+	for _, l := range s.Licenses {
+		age, expiry, failure, next := cell{Text: "–"}, cell{Text: "–"}, cell{Text: "–"}, cell{Text: "–"}
 		if l.ExpiresInSeconds > 0 {
 			age.Text, expiry.Text = w.span(l.AgeSeconds), w.span(l.ExpiresInSeconds)
 		}
 		if l.LastError != "" {
 			failure = cell{Text: w.known("error", l.LastError), Mood: "bad"}
+			next.Text = w.Say("now")
+			t.Hint = w.Say("try now", s.Facts.PID)
+		}
+		if l.NextTrySeconds > 0 {
+			next.Text = w.Say("in", w.span(math.Ceil(l.NextTrySeconds)))
 		}
 		standing := state(w, l.State)
 		if l.State == "failing" && l.ExpiresInSeconds > 0 {
 			standing.Mood = "warn" // the present token serves on
 		}
-		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, standing, age, expiry, failure})
+		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, standing, age, expiry, failure, next})
 	}
 	return t
 }
@@ -97,7 +99,7 @@ func refusalTable(w words, list []Series) table {
 	for _, s := range list {
 		if s.Total > 0 {
 			t.Rows = append(t.Rows, []cell{
-				{Text: w.known("reason", s.Name), Note: s.Name}, {Text: w.count(s.Total)}, {Plot: ratePlot(w, s.Points)},
+				{Text: w.known("reason", s.Name), Note: s.Name}, {Text: w.count(s.Total)}, {Plot: ratePlot(w, w.known("reason", s.Name), s.Points)},
 			})
 		}
 	}
@@ -118,63 +120,11 @@ func laneTable(w words, on bool, list []Series) table {
 	for _, s := range list {
 		if s.Total > 0 {
 			text := w.known("lane", or(s.Name, "taken"))
-			t.Rows = append(t.Rows, []cell{{Text: text, Note: s.Name}, {Text: w.count(s.Total)}, {Text: w.count(100*s.Total/all) + " %"}, {Plot: ratePlot(w, s.Points)}})
+			t.Rows = append(t.Rows, []cell{{Text: text, Note: s.Name}, {Text: w.count(s.Total)}, {Text: w.percent(s.Total / all)}, {Plot: ratePlot(w, text, s.Points)}})
 		}
 	}
 	return t
 }
-
-func replicaTable(w words, list []Replica) table {
-	t := newTable(w, "replicas", "t replica", "t version", "n uptime", "n seen")
-	for _, r := range list {
-		seen := w.Say("ago", w.span(r.SeenSecondsAgo))
-		if r.Self {
-			seen = w.Say("this one")
-		}
-		t.Rows = append(t.Rows, []cell{
-			{Text: or(r.Host, "–"), Note: r.ID[:min(6, len(r.ID))]}, {Text: r.Version}, {Text: w.span(r.UptimeSeconds)}, {Text: seen},
-		})
-	}
-	return t
-}
-
-// factTable answers what else an operator asks.
-func factTable(w words, s Status, past Past) table {
-	t := newTable(w, "facts", "t fact", "t value")
-	row := func(name string, value cell) { t.Rows = append(t.Rows, []cell{{Text: w.Say("fact " + name)}, value}) }
-	row("verification", cell{Text: w.known("verification", s.Facts.Verification)})
-	if end := s.Facts.TLSExpires; end != nil {
-		left := time.Until(*end)
-		c := cell{Text: end.UTC().Format(time.DateOnly), Note: w.span(left.Seconds())}
-		if left < certificateSoon {
-			c.Mood = "warn"
-		}
-		row("certificate", c)
-	}
-	reload := cell{Text: "–"}
-	if at := s.Facts.LastReload; at != nil {
-		reload.Text = w.Say("ago", w.span(time.Since(at.At).Seconds()))
-	}
-	row("reload", reload)
-	dropped := cell{Text: w.count(past.LogDropped)}
-	if past.LogDropped > 0 {
-		dropped.Mood = "warn"
-	}
-	row("dropped", dropped)
-	versions := map[string]bool{s.Version: true}
-	for _, r := range s.Replicas {
-		versions[r.Version] = true
-	}
-	mix := cell{Text: strings.Join(slices.Sorted(maps.Keys(versions)), ", ")}
-	if len(versions) > 1 {
-		mix.Mood = "warn"
-	}
-	row("versions", mix)
-	return t
-}
-
-// certificateSoon is when there is still time to renew one.
-const certificateSoon = 14 * 24 * time.Hour
 
 // inFlight is the requests being served, where that is measured.
 func (w words) inFlight(past Past) string {

@@ -1,38 +1,52 @@
 package ops
 
-// This file puts what the status page shows into words: the same value is rendered by the page's template at first, and
-// sent to its script from then on. So there is one place that formats, and a script that only sets texts.
+// This file puts what the status page shows into words. The page's script only sets texts and draws: so there is one place that
+// formats, and one that lays out.
 
 import "time"
 
-// view is everything on the page that changes.
+// view is everything that the page shows.
 type view struct {
-	About    string   `json:"about"`
-	AsOf     string   `json:"-"` // for a page without its script
-	State    cell     `json:"state"`
-	Problems []string `json:"problems"`
-	Tiles    []tile   `json:"tiles"`
-	Tables   []table  `json:"tables"`
+	Words    map[string]string `json:"words,omitempty"` // in the first view of a page alone
+	About    string            `json:"about"`
+	State    cell              `json:"state"`
+	Problems []string          `json:"problems"`
+	Tiles    []tile            `json:"tiles"`
+	Tables   []table           `json:"tables"`
+	End      int64             `json:"end"` // when the last point of each plot was taken, in milliseconds since 1970; 0: there is none
+	Marks    []mark            `json:"marks"`
+}
+
+// mark is a change of state, in every plot.
+type mark struct {
+	At   int64  `json:"at"` // milliseconds since 1970
+	Mood string `json:"c"`
+	Text string `json:"t"`
 }
 
 // tile is one figure at the top.
 type tile struct {
-	Label string `json:"-"`
+	Label string `json:"l"`
 	Value cell   `json:"v"`
 	Note  string `json:"n"`
 }
 
-// table is one part of the page. Columns and texts stay as they were at first; the rows change.
+// table is one part of the page. Of one that is there, the script changes only rows and hint.
 type table struct {
 	ID      string   `json:"id"`
-	Title   string   `json:"-"`
-	Empty   string   `json:"-"` // instead of no rows
-	Columns []column `json:"-"`
+	Title   string   `json:"title"`
+	Empty   string   `json:"empty"` // instead of no rows
+	Columns []column `json:"columns"`
 	Rows    [][]cell `json:"rows"`
+	Hint    string   `json:"hint"`             // below the rows; "" for none
+	Legend  bool     `json:"legend,omitempty"` // its plots need explaining
 }
 
 // column is a column's heading and what it holds: text, num or plot.
-type column struct{ Label, Kind string }
+type column struct {
+	Label string `json:"l"`
+	Kind  string `json:"k"`
+}
 
 // cell is one value. It is set as text, whatever it is.
 type cell struct {
@@ -46,17 +60,18 @@ type cell struct {
 
 // newView describes a moment.
 func newView(w words, s Status, ready bool, past Past) view {
-	v := view{About: about(w, s), AsOf: w.Say("as of", time.Now().UTC().Format(time.TimeOnly))}
-	v.State = headline(w, s, ready)
-	v.Problems = problems(w, s)
-	v.Tiles = tiles(w, s, past)
+	v := view{About: about(w, s), State: headline(w, s, ready), Problems: problems(w, s), Tiles: tiles(w, s, past), Marks: marks(w, past.Changes)}
+	if !past.At.IsZero() {
+		v.End = past.At.UnixMilli()
+	}
 	v.Tables = []table{
 		traffic(w, "routes", "route", past.Routes),
 		traffic(w, "upstreams", "upstream", past.Upstreams),
-		licenseTable(w, s.Licenses),
-		dependencyTable(w, s),
-		replicaTable(w, s.Replicas),
+		licenseTable(w, s),
+		replicaTable(w, s),
+		changeTable(w, past.Changes),
 		factTable(w, s, past),
+		dependencyTable(w, s),
 		limitTable(w, s.Limits, past),
 		refusalTable(w, past.Refusals),
 		laneTable(w, s.Lane.On, past.Lane),
@@ -66,14 +81,7 @@ func newView(w words, s Status, ready bool, past Past) view {
 
 // headline answers whether members are served. Each level has a mark and a word of its own beside its colour.
 func headline(w words, s Status, ready bool) cell {
-	c := cell{Text: w.Say("well"), Mood: "good"}
-	for _, d := range s.Degraded {
-		if d.Level == LevelDown {
-			c = cell{Text: w.Say("down"), Mood: "bad"}
-			break
-		}
-		c = cell{Text: w.Say("risk"), Mood: "warn"}
-	}
+	c := levelCell(w, "", LevelOf(s.Degraded))
 	if !ready {
 		c.Text = w.Say("draining") + " · " + c.Text
 		if c.Mood == "good" {
@@ -83,17 +91,26 @@ func headline(w words, s Status, ready bool) cell {
 	return c
 }
 
+// levelCell is a level in the words of a kind: "" is the headline's.
+func levelCell(w words, kind, level string) cell {
+	name, mood := "well", "good"
+	switch level {
+	case LevelDown:
+		name, mood = level, "bad"
+	case LevelRisk:
+		name, mood = level, "warn"
+	}
+	if kind != "" {
+		name = kind + " " + name
+	}
+	return cell{Text: w.Say(name), Mood: mood}
+}
+
 // problems says what isn't as it should be, with whom it concerns and since when.
 func problems(w words, s Status) []string {
 	list := []string{}
 	for _, d := range s.Degraded {
-		text := w.known("problem", d.Reason)
-		if d.Reason == "answers" && d.Level == LevelRisk {
-			text = w.Say("failed before")
-		}
-		if d.Subject != "" {
-			text += ": " + w.known("subject", d.Subject)
-		}
+		text := problem(w, d)
 		if d.Share > 0 {
 			text += " " + w.percent(d.Share)
 		}
@@ -102,12 +119,31 @@ func problems(w words, s Status) []string {
 	return list
 }
 
+// problem names a degradation and what it is about.
+func problem(w words, d Degradation) string {
+	text := w.known("problem", d.Reason)
+	if d.Reason == "answers" && d.Level == LevelRisk {
+		text = w.Say("failed before")
+	}
+	if d.Subject != "" {
+		text += ": " + w.known("subject", d.Subject)
+	}
+	return text
+}
+
 // about says whose figures these are.
 func about(w words, s Status) string {
-	text := w.Say("one of", max(1, len(s.Replicas))) + " · " + w.Say("version", s.Version) + " · " + w.Say("about", w.span(s.UptimeSeconds))
+	whose := w.Say("one of", max(1, len(s.Replicas)))
+	switch {
+	case !s.ReplicasKnown:
+		whose = w.Say("one of some")
+	case len(s.Replicas) < 2:
+		whose = w.Say("the only one")
+	}
+	text := whose + " · " + w.Say("version", s.Version) + " · " + w.Say("about", w.span(s.UptimeSeconds))
 	for _, r := range s.Replicas {
 		if r.Self && r.Host != "" {
-			text = r.Host + " · " + text
+			text = r.Host + ": " + text
 		}
 	}
 	return text
@@ -136,8 +172,35 @@ func tiles(w words, s Status, past Past) []tile {
 		{w.Say("tokens"), tokensCell(w, s.Licenses), ""},
 		{w.Say("redis"), redis, s.Redis.LastError},
 		{w.Say("circuits"), state(w, worst(s.Upstreams)), w.Say("of all", closed, len(s.Upstreams)) + " " + w.Say("state closed")},
-		{w.Say("replicas"), cell{Text: w.count(float64(len(s.Replicas)))}, ""},
+		replicaTile(w, s),
 	}
+}
+
+// replicaTile is the size of the fleet, and what its members get.
+func replicaTile(w words, s Status) tile {
+	t := tile{w.Say("replicas"), cell{Text: w.count(float64(len(s.Replicas)))}, w.Say("whole fleet", w.percent(fleetShare(s.Replicas).Of()))}
+	switch n := len(versions(s)); {
+	case !s.ReplicasKnown:
+		t.Value.Mood, t.Note = "warn", w.Say("others unknown")
+	case n > 1:
+		t.Value.Mood, t.Note = "warn", w.Say("some versions", n)
+	}
+	for _, r := range s.Replicas {
+		if r.Figures != nil && r.Figures.Level == LevelDown {
+			t.Value.Mood = "bad"
+		}
+	}
+	return t
+}
+
+// fleetShare is the failed answers of all replicas that tell theirs, in the last minute.
+func fleetShare(list []Replica) (all Share) {
+	for _, r := range list {
+		if f := r.Figures; f != nil {
+			all = all.plus(Share{f.Answered, f.Failed})
+		}
+	}
+	return all
 }
 
 // tokensCell is how many licenses have a token, coloured where one fails.

@@ -40,6 +40,17 @@ func (w words) Say(key string, args ...any) string {
 	return fmt.Sprintf(text[w.column], args...)
 }
 
+// forPage are the texts that the page's script sets itself, by name.
+func (w words) forPage() map[string]string {
+	texts := make(map[string]string)
+	for _, key := range []string{
+		"live", "lost", "language", "overview", "more", "change down", "change risk", "change well", "changes of state", "utc", "unit rate", "unit ms", "unit percent",
+	} {
+		texts[key] = w.Say(key)
+	}
+	return texts
+}
+
 // known is Say for what a table of ours may not have: of is the kind of text.
 func (w words) known(of, name string) string {
 	if text, ok := w.table[of+" "+name]; ok {

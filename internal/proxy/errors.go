@@ -119,7 +119,7 @@ var (
 	unreadableBody = message{"Request body can't be read", "요청 본문을 읽을 수 없습니다"}
 	tooMany        = message{"Too many requests", "요청이 너무 많습니다"}
 	tooManyAtOnce  = message{"Too many requests at once", "동시 요청이 너무 많습니다"}
-	refusedGateway = message{"Room service refused the gateway", "룸 서비스가 게이트웨이를 거부했습니다"}
+	refusedGateway = message{"Room service refused the gateway", "회의실 서비스가 게이트웨이를 거부했습니다"}
 	tooLate        = message{"Upstream did not answer in time", "업스트림이 제시간에 응답하지 않았습니다"}
 )
 
@@ -128,7 +128,7 @@ var (
 	refuseMethod      = refuse(405, "method", message{"Method not allowed", "허용되지 않는 메서드입니다"})
 	refuseUpstream    = refuse(502, "upstream", message{"Upstream failed", "업스트림 요청이 실패했습니다"})
 	refuseLicense     = refuse(502, "refused_credential", refusedGateway)
-	refuseNoAccess    = refuse(503, "no_credential", message{"Room service is not available right now", "지금은 룸 서비스를 이용할 수 없습니다"})
+	refuseNoAccess    = refuse(503, "no_credential", message{"Room service is not available right now", "지금은 회의실 서비스를 이용할 수 없습니다"})
 	refuseLoginRate   = refuse(429, "login_limit", tooMany)
 	refuseAccountRate = refuse(429, "account_limit", tooMany)
 	refuseMemberRate  = refuse(429, "member_limit", tooMany)
@@ -145,7 +145,7 @@ var refusals = []struct {
 	{errOrigins, refuse(400, "malformed", malformed)},
 	{errOrigin, refuse(204, "origin", message{})}, // without permission, which is all that a browser looks at
 	{errFieldNames, refuse(400, "malformed", malformed)},
-	{errRoomBody, refuse(400, "malformed", message{"A room request has no body", "룸 요청에는 본문을 넣을 수 없습니다"})},
+	{errRoomBody, refuse(400, "malformed", message{"A room request has no body", "회의실 요청에는 본문을 넣을 수 없습니다"})},
 	{errBodySize, refuse(413, "body", message{"Request body too large", "요청 본문이 너무 큽니다"})},
 	{errBody, refuse(400, "body", unreadableBody)},
 	{errHeaderSize, refuse(431, "header", message{"Request header too large", "요청 헤더가 너무 큽니다"})},
