@@ -45,10 +45,10 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return err
 	}
-	if f.memberTokens < time.Second {
+	switch {
+	case f.memberTokens < time.Second:
 		return usageError("-member-tokens: give a second at least")
-	}
-	if f.upstreams {
+	case f.upstreams:
 		return serveStandIns(ctx, f, stdout)
 	}
 	settings := newSandboxSettings(f, environ)
@@ -61,15 +61,11 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 		return err
 	}
 	defer func() { _ = stands.Close() }()
-	var redis string
-	if !settings.ownRedis {
-		addr, stop, err := startMemoryRedis(ctx)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		redis = addr
+	redis, stop, err := settings.redis(ctx)
+	if err != nil {
+		return err
 	}
+	defer stop()
 	environ = settings.with(stands.GloryURL, stands.InterwaterURL, redis)
 	cfg, err := loadSettings(environ)
 	if err != nil {
@@ -87,6 +83,14 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	defer func() { _ = os.Remove(file) }()
 	printSession(stdout, g, stands, file)
 	return g.serve(ctx)
+}
+
+// redis is the address of a Redis in memory; "" where the settings name another. stop ends it.
+func (s *sandboxSettings) redis(ctx context.Context) (addr string, stop func(), err error) {
+	if s.ownRedis {
+		return "", func() {}, nil
+	}
+	return startMemoryRedis(ctx)
 }
 
 // serveStandIns runs the two stand-ins alone. The environment is not for them: it may well be that of a gateway beside.
