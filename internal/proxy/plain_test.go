@@ -214,3 +214,44 @@ func sameAnswer(t *testing.T, sides [2]*side, what string, ask func(*side) reply
 		t.Errorf("%s: logged as\n%v\n%v", what, events[0], events[1])
 	}
 }
+
+func TestNamesAreFoundInAnyCase(t *testing.T) {
+	for row, name := range plainNames {
+		for _, spelt := range []string{name, strings.ToLower(name), strings.ToUpper(name)} {
+			if got := plainRow(spelt); got != row {
+				t.Errorf("%s is row %d, want %d", spelt, got, row)
+			}
+		}
+		for _, other := range []string{name + "x", "_" + name[1:], name[:len(name)-1] + "_"} {
+			if got := plainRow(other); got >= 0 {
+				t.Errorf("%s is row %d", other, got)
+			}
+		}
+	}
+	if got := plainRow(strings.Repeat("x", 100)) + plainRow(""); got != -2 {
+		t.Error("a long or empty name has a row")
+	}
+}
+
+// A call is lent again only if nobody has its context any more.
+func TestCallsWhoseContextIsHeldAreNotLentAgain(t *testing.T) {
+	var calls plainCalls
+	for name, hold := range map[string]func(*plainCall) bool{
+		"watched":   func(*plainCall) bool { return true },
+		"waited on": func(c *plainCall) bool { c.ctx.Done(); return false },
+		"followed":  func(c *plainCall) bool { c.ctx.AfterFunc(func() {}); return false },
+		"ended":     func(c *plainCall) bool { c.leave(); return false },
+	} {
+		held := calls.get()
+		calls.put(held, hold(held))
+		if calls.get() == held {
+			t.Errorf("%s: lent again", name)
+		}
+	}
+	c := calls.get()
+	c.ctx.AfterFunc(func() {})()
+	calls.put(c, false)
+	if c.ctx.isHeld() || c.leave == nil {
+		t.Error("what is lent again isn't as new")
+	}
+}
