@@ -285,7 +285,7 @@ func TestEverythingLeadsToTheGateway(t *testing.T) {
 				led["Ingress"] = b.Name == deployment.Name && b.Port.Name == of[*core.Service](list)[0].Spec.Ports[0].Name
 			case *gateway.HTTPRoute:
 				b := o.Spec.Rules[0].BackendRefs[0]
-				led["route"] = string(b.Name) == deployment.Name && int32(*b.Port) == of[*core.Service](list)[0].Spec.Ports[0].Port
+				led["route"] = string(b.Name) == deployment.Name && *b.Port == of[*core.Service](list)[0].Spec.Ports[0].Port
 			}
 		}
 		for what, there := range led {
