@@ -6,7 +6,10 @@ package tokencache
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -275,6 +278,40 @@ func TestLockWhoseAnswerWasLateIsGivenBack(t *testing.T) {
 	})
 	takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	eventually(t, "the lock is free", func() bool { return keysUnder(t, replicas[1], k, "lock") == 0 })
+}
+
+// Redis closes a connection with a command on it. The command may have been run or not.
+func TestLockIsGivenUpThoughTheConnectionBreaks(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		for _, why := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
+			replicas := newFleet(t, 2, sharedRedis(t), Options{})
+			k, iss := newKey(t, "s"), &issuer{life: time.Hour}
+			script := saveScript
+			if fails {
+				iss.err, script = failure(Transient), releaseScript
+			}
+			var broken atomic.Bool
+			watch(replicas[0], func(_ context.Context, cmd redis.Cmder) error {
+				if runs(cmd, script) && broken.CompareAndSwap(false, true) {
+					return why
+				}
+				return nil
+			})
+			if fails {
+				denied(t, Transient, replicas[0], k, iss.fetch)
+			} else {
+				takeFrom(t, Fetched, replicas[0], k, iss.fetch)
+			}
+			eventually(t, "the lock is free", func() bool { return keysUnder(t, replicas[1], k, "lock") == 0 })
+			if !broken.Load() {
+				t.Error("nothing broke")
+			}
+			if !fails {
+				takeFrom(t, Redis, replicas[1], k, iss.fetch)
+			}
+		}
+	}
 }
 
 func TestPoisonedFenceIsOvercome(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -168,7 +170,7 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 		return false, err
 	}
 	entry := s.pack(k, "token", markValue, sealed{life: t.life, generation: t.generation, value: []byte(t.Value())}, left)
-	err = s.do(ctx, k, func(ctx context.Context) error {
+	err = s.conclude(ctx, k, func(ctx context.Context) error {
 		n, err := saveScript.Run(ctx, s.client, []string{s.name(k, "token"), s.name(k, "lock"), s.name(k, "failure")},
 			format(t.generation), entry, roundUp(left), owner).Int()
 		stored = n == 1
@@ -178,6 +180,16 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 		return false, fmt.Errorf("store the token: %w", err)
 	}
 	return stored, nil
+}
+
+// conclude runs call, which gives a lock up, and runs it once more if its connection broke: Redis closes connections when a password or a
+// certificate is replaced, and a new one works. Without that, all replicas would wait until the lease ends.
+func (s *store) conclude(ctx context.Context, k Key, call func(context.Context) error) error {
+	err := s.do(ctx, k, call)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		err = s.do(ctx, k, call)
+	}
+	return err
 }
 
 // failureNote is a failed fetch as the fleet is told of it. The zero value stands for no note.
@@ -199,7 +211,7 @@ func (s *store) release(ctx context.Context, k Key, owner string, n failureNote)
 	if n.class != "" {
 		entry, ttl = s.pack(k, "failure", markValue, sealed{generation: uint64(n.attempts), value: []byte(n.class)}, n.backoff), roundUp(n.backoff)
 	}
-	err = s.do(ctx, k, func(ctx context.Context) error {
+	err = s.conclude(ctx, k, func(ctx context.Context) error {
 		n, err := releaseScript.Run(ctx, s.client, []string{s.name(k, "lock"), s.name(k, "failure")}, owner, entry, ttl).Int()
 		mine = n == 1
 		return err
