@@ -51,7 +51,9 @@ func probes(cfg *config.Config, environ []string, token string) []probe {
 	}
 	list := []probe{{"settings", one(func(context.Context) finding { return checkNames(environ) })}}
 	if cfg.TLSCertFile != "" {
-		list = append(list, probe{"tls", one(func(context.Context) finding { return checkOwnCertificate(cfg.TLSCertFile) })})
+		list = append(list, probe{"tls", one(func(context.Context) finding {
+			return checkOwnCertificate("tls certificate", "TLS_CERT_FILE", cfg.TLSCertFile)
+		})})
 	}
 	glory := probed{
 		name: "glory", setting: "GLORY_URL", base: cfg.GloryURL, timeout: cfg.GloryTimeout,
@@ -65,7 +67,13 @@ func probes(cfg *config.Config, environ []string, token string) []probe {
 		path: "/v1/info", healthy: asksForCredential,
 	}
 	list = append(list,
-		probe{"redis", func(ctx context.Context) []finding { return checkRedis(ctx, cfg) }},
+		probe{"redis", func(ctx context.Context) []finding { return checkRedis(ctx, cfg) }})
+	if cfg.RedisCertFile != "" {
+		list = append(list, probe{"redis client certificate", one(func(context.Context) finding {
+			return checkOwnCertificate("redis client certificate", "REDIS_CERT_FILE", cfg.RedisCertFile)
+		})})
+	}
+	list = append(list,
 		probe{"glory", glory.check},
 		probe{"member token", one(func(ctx context.Context) finding { return checkMember(ctx, cfg, token) })},
 		probe{"interwater", interwater.check})

@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,23 +26,27 @@ var redisNeeds = redis.NewScript(`local t = redis.call('TIME') return redis.call
 // checkRedis makes one finding for each thing that can be wrong by itself. Each step waits for REDIS_TIMEOUT at most.
 func checkRedis(ctx context.Context, cfg *config.Config) []finding {
 	f := begin("redis")
-	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, nil)
+	to, _, err := redisConnection(cfg)
+	if err != nil {
+		return []finding{f.fail(err.Error(), "are REDIS_CERT_FILE and REDIS_KEY_FILE right?")}
+	}
+	client, err := fleet.Connect(to)
 	if err != nil {
 		return []finding{f.fail(err.Error(), "is REDIS_URL right?")}
 	}
 	defer func() { _ = client.Close() }()
 	if err := client.Ping(ctx).Err(); err != nil { // opens the connection
-		return []finding{f.fail(err.Error(), redisHint(ctx, cfg, err))}
+		return []finding{f.fail(err.Error(), redisHint(ctx, cfg, to, err))}
 	}
 	pinged := time.Now()
 	err = client.Ping(ctx).Err()
 	f = f.end(fmt.Sprintf("answers within %s", time.Since(pinged).Round(10*time.Microsecond)))
 	if err != nil {
-		f = f.fail(err.Error(), redisHint(ctx, cfg, err))
+		f = f.fail(err.Error(), redisHint(ctx, cfg, to, err))
 	}
 	w := begin("redis writes")
 	if err := redisNeeds.Run(ctx, client, []string{cfg.RedisKeyPrefix + "check"}).Err(); err != nil {
-		w = w.fail(err.Error(), redisHint(ctx, cfg, err))
+		w = w.fail(err.Error(), redisHint(ctx, cfg, to, err))
 	} else {
 		w = w.end("runs scripts and takes writes")
 	}
@@ -161,66 +162,4 @@ func redisEviction(f finding, nodes []redisNode) finding {
 		return f.warn(p, "when its memory is full, "+lost+" may be dropped: "+remedy)
 	}
 	return f.end(strings.Join(policies, ", "))
-}
-
-// redisHint is what to look at after err.
-func redisHint(ctx context.Context, cfg *config.Config, err error) string {
-	if mode := actualMode(ctx, cfg); mode != "" && mode != cfg.RedisMode {
-		return "the server is " + mode + ": set REDIS_MODE=" + mode
-	}
-	for code, hint := range map[string]string{
-		"NOAUTH":    "it wants a password: put it in REDIS_URL",
-		"WRONGPASS": "are user and password in REDIS_URL right?",
-		"NOPERM":    "its user may not do what the gateway needs: keys under REDIS_KEY_PREFIX, scripts, all data commands",
-		"READONLY":  "REDIS_URL leads to a replica: name the master, or use REDIS_MODE=sentinel",
-		"OOM":       "its memory is full: raise maxmemory",
-		"LOADING":   "it is still reading its data: wait",
-	} {
-		if redis.HasErrorPrefix(err, code) {
-			return hint
-		}
-	}
-	if speaksClear(ctx, cfg) {
-		return "it answers without TLS: should REDIS_URL begin with redis://, or name another port?"
-	}
-	if slow, isNet := errors.AsType[net.Error](err); isNet && slow.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return "does it answer within REDIS_TIMEOUT (" + cfg.RedisTimeout.String() + "), and is REDIS_URL reachable from here?"
-	}
-	return "is REDIS_URL right, and reachable from here?"
-}
-
-// speaksClear reports whether REDIS_URL says rediss:// and the server answers in clear. It is sent no password.
-func speaksClear(ctx context.Context, cfg *config.Config) bool {
-	at, err := url.Parse(cfg.RedisURL.Reveal())
-	if err != nil || at.Scheme != "rediss" {
-		return false
-	}
-	client, err := fleet.Connect("single", (&url.URL{Scheme: "redis", Host: at.Host}).String(), cfg.RedisTimeout, nil)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = client.Close() }()
-	err = client.Ping(ctx).Err()
-	_, isAnswer := errors.AsType[redis.Error](err) // for one that it wants a password
-	return err == nil || isAnswer
-}
-
-// actualMode asks the first server of REDIS_URL, as one by itself, what it is: single, cluster or sentinel; "" if it doesn't
-// tell.
-func actualMode(ctx context.Context, cfg *config.Config) string {
-	at, err := url.Parse(cfg.RedisURL.Reveal())
-	if err != nil {
-		return ""
-	}
-	at.RawQuery = "" // further nodes and a master's name aren't for one
-	client, err := fleet.Connect("single", at.String(), cfg.RedisTimeout, nil)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = client.Close() }()
-	mode := info(ctx, client, "server")["redis_mode"]
-	if mode == "standalone" {
-		return "single"
-	}
-	return mode
 }

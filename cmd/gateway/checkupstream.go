@@ -77,20 +77,30 @@ func (u probed) check(ctx context.Context) []finding {
 	return findings
 }
 
-// whyNot is what to look at when there was no answer.
-func (u probed) whyNot(err error) string {
+// certificateHint is what to look at when the certificate of the server that setting names was refused; "" for another error.
+func certificateHint(setting string, err error) string {
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, isOther := errors.AsType[x509.HostnameError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
-	_, isName := errors.AsType[*net.DNSError](err)
-	timeout, isNet := errors.AsType[net.Error](err)
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
 		return "is its certificate to be renewed, or this machine's clock wrong?"
 	case isOther:
-		return "is the host in " + u.setting + " the one that the certificate names?"
+		return "is the host in " + setting + " the one that the certificate names?"
 	case isUnknown:
 		return "is its authority known here? SSL_CERT_FILE names a file with more roots"
+	}
+	return ""
+}
+
+// whyNot is what to look at when there was no answer.
+func (u probed) whyNot(err error) string {
+	if hint := certificateHint(u.setting, err); hint != "" {
+		return hint
+	}
+	_, isName := errors.AsType[*net.DNSError](err)
+	timeout, isNet := errors.AsType[net.Error](err)
+	switch {
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return "it answers without TLS: should " + u.setting + " begin with http://, or name another port?"
 	case isName:
@@ -126,12 +136,12 @@ func (u probed) clock(date string, sent, received time.Time) finding {
 	return f.warn(detail, hint)
 }
 
-// checkOwnCertificate looks at the file that TLS is served with.
-func checkOwnCertificate(path string) finding {
-	f := begin("tls certificate")
+// checkOwnCertificate looks at a certificate of the gateway's own, in the file that setting names.
+func checkOwnCertificate(check, setting, path string) finding {
+	f := begin(check)
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return f.fail("can't read the file", "is TLS_CERT_FILE right?")
+		return f.fail("can't read the file", "is "+setting+" right?")
 	}
 	var chain []*x509.Certificate
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -140,7 +150,7 @@ func checkOwnCertificate(path string) finding {
 		}
 		one, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return f.fail("can't read a certificate in the file", "is TLS_CERT_FILE right?")
+			return f.fail("can't read a certificate in the file", "is "+setting+" right?")
 		}
 		chain = append(chain, one)
 	}

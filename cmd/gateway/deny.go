@@ -133,7 +133,12 @@ func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, er
 
 // openRedis is the fleet's Redis for a command that looks into it once. Each step waits up to timeout. The caller closes it.
 func openRedis(cfg *config.Config, timeout time.Duration) (*fleet.Redis, error) {
-	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), timeout, nil)
+	to, _, err := redisConnection(cfg)
+	if err != nil {
+		return nil, err
+	}
+	to.Timeout = timeout
+	client, err := fleet.Connect(to)
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}

@@ -127,7 +127,7 @@ func TestAFrozenClusterNodeCostsOnlyItsOwnKeys(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()
 	c := newCluster(t)
-	client, err := fleet.Connect("cluster", c.url(), time.Second, nil)
+	client, err := fleet.Connect(fleet.Connection{Mode: "cluster", URL: c.url(), Timeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

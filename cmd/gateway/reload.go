@@ -89,11 +89,13 @@ func (g *gateway) followFiles(ctx context.Context) {
 	}
 }
 
-// secretFiles are the files that settings came from, and the certificate's.
+// secretFiles are the files that settings came from, and the certificates'.
 func (g *gateway) secretFiles() []string {
 	files := slices.Collect(maps.Values(g.cfg.Files))
-	if g.tls != nil {
-		files = append(files, g.cfg.TLSCertFile, g.cfg.TLSKeyFile)
+	for _, path := range []string{g.cfg.TLSCertFile, g.cfg.TLSKeyFile, g.cfg.RedisCertFile, g.cfg.RedisKeyFile} {
+		if path != "" {
+			files = append(files, path)
+		}
 	}
 	return files
 }
@@ -128,10 +130,16 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 	if len(next.Licenses) != len(g.cfg.Licenses) {
 		return errors.New("the number of licenses has changed; that takes a restart")
 	}
-	g.redisURL.Store(&next.RedisURL)
-	var certificate error
-	if g.tls != nil {
-		certificate = g.tls.Reload()
+	redis := g.cfg.SameRedis(next)
+	if redis == nil {
+		g.redisURL.Store(&next.RedisURL)
 	}
-	return errors.Join(certificate, g.members.Reload(ctx, jwtSecrets(next), licenses(next)))
+	var served, shown error
+	if g.tls != nil {
+		served = g.tls.Reload()
+	}
+	if g.redisCertificate != nil {
+		shown = g.redisCertificate.Reload()
+	}
+	return errors.Join(redis, served, shown, g.members.Reload(ctx, jwtSecrets(next), licenses(next)))
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -67,13 +66,14 @@ type gateway struct {
 	draining  atomic.Bool
 	closers   []func()
 
-	files        *watch
-	hangups      chan os.Signal
-	redisURL     atomic.Pointer[config.Secret]
-	reloads      *prometheus.CounterVec
-	reloadFailed atomic.Bool                // the secrets in use are not those in the files
-	reloaded     atomic.Pointer[ops.Reload] // the last time that secrets were read again; nil: not yet
-	troubles     troubles
+	files            *watch
+	hangups          chan os.Signal
+	redisURL         atomic.Pointer[config.Secret] // the last one that could be used
+	redisCertificate *proxy.Certificate            // nil: none is shown
+	reloads          *prometheus.CounterVec
+	reloadFailed     atomic.Bool                // the secrets in use are not those in the files
+	reloaded         atomic.Pointer[ops.Reload] // the last time that secrets were read again; nil: not yet
+	troubles         troubles
 }
 
 // newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
@@ -97,13 +97,9 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if err != nil {
 		return nil, err
 	}
-	g.redisURL.Store(&cfg.RedisURL)
-	client, err := fleet.Connect(cfg.RedisMode, cfg.RedisURL.Reveal(), cfg.RedisTimeout, func() string { return g.redisURL.Load().Reveal() })
-	if err != nil {
-		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	if err := g.connectRedis(); err != nil {
+		return nil, err
 	}
-	g.redis = fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: cfg.RedisTimeout, Log: g.log})
-	g.onClose(g.redis.Close)
 	g.cache, err = tokencache.New(tokencache.Options{
 		Redis: g.redis, Labels: bridge.TokenLabels(), FetchTimeout: cfg.TokenFetchTimeout, RefusedTTL: cfg.TokenRefusedTTL, Log: g.log, Metrics: registry,
 	})

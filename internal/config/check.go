@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -18,7 +17,8 @@ import (
 // check adds to p what is wrong with c. It passes over whatever p says could not be parsed.
 func (c *Config) check(p *Problems) {
 	c.checkListeners(p)
-	c.checkTLS(p)
+	checkPair(p, "TLS_CERT_FILE", c.TLSCertFile, "TLS_KEY_FILE", c.TLSKeyFile)
+	checkPair(p, "REDIS_CERT_FILE", c.RedisCertFile, "REDIS_KEY_FILE", c.RedisKeyFile)
 	// The order of a map does not matter: problems are sorted by name before anybody sees them.
 	for name, check := range map[string]func() error{
 		"CORS_ALLOWED_ORIGINS":       c.checkOrigins,
@@ -26,6 +26,7 @@ func (c *Config) check(p *Problems) {
 		"INTERWATER_ROUTES":          func() error { return checkRoutes(c.InterwaterRoutes) },
 		"INTERWATER_REJECT_STATUSES": c.checkRejectStatuses,
 		"REDIS_URL":                  func() error { return c.checkRedis(p) },
+		"REDIS_CERT_FILE":            func() error { return c.checkRedisClear(p) },
 		"REDIS_KEY_PREFIX":           c.checkKeyPrefix,
 	} {
 		if !p.has(name) {
@@ -47,23 +48,21 @@ func (c *Config) checkListeners(p *Problems) {
 	}
 }
 
-// checkTLS tries the key pair once, so that a wrong one stops the start and not the first
-// handshake.
-func (c *Config) checkTLS(p *Problems) {
-	const certName, keyName = "TLS_CERT_FILE", "TLS_KEY_FILE"
+// checkPair tries a certificate and its key once, so that a wrong pair stops the start and not the first handshake.
+func checkPair(p *Problems, certName, certFile, keyName, keyFile string) {
 	switch {
-	case c.TLSCertFile == "" && c.TLSKeyFile == "":
+	case certFile == "" && keyFile == "":
 		return
-	case c.TLSKeyFile == "":
+	case keyFile == "":
 		p.addf(keyName, "required beside %s", certName)
 		return
-	case c.TLSCertFile == "":
+	case certFile == "":
 		p.addf(certName, "required beside %s", keyName)
 		return
 	}
 	// Both files are tried before the pair is, so that two wrong paths are two problems.
-	cert, certErr := os.ReadFile(c.TLSCertFile)
-	key, keyErr := os.ReadFile(c.TLSKeyFile)
+	cert, certErr := os.ReadFile(certFile)
+	key, keyErr := os.ReadFile(keyFile)
 	if certErr != nil {
 		p.addf(certName, "can't read the file: %w", cause(certErr))
 	}
@@ -133,48 +132,6 @@ func (c *Config) checkRejectStatuses() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// checkRedis holds REDIS_URL against REDIS_MODE. Its errors quote nothing: with a password that
-// needs escaping, any part of the URL may turn out to be the password.
-func (c *Config) checkRedis(p *Problems) error {
-	u, err := url.Parse(c.RedisURL.Reveal())
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || !validPort(u.Port()) || u.Fragment != "" {
-		return errors.New("not a Redis URL; write redis://host:port or rediss://user:password@host:port, special characters of the password percent-encoded")
-	}
-	// A slash in an unescaped password ends up here too.
-	if database, err := strconv.ParseUint(strings.Trim(u.Path, "/"), 10, 16); err != nil && strings.Trim(u.Path, "/") != "" {
-		return errors.New("its path is not the number of a database; write /0, or none")
-	} else if c.RedisMode == "cluster" && database != 0 {
-		return errors.New("a cluster has only database 0; remove the path")
-	}
-	if p.has("REDIS_MODE") {
-		return nil // nobody knows which mode was meant
-	}
-	return checkRedisQuery(u.RawQuery, c.RedisMode)
-}
-
-// checkRedisQuery refuses what belongs to one mode in the others. Left alone it would be an error of
-// the Redis client at best, and at worst a cluster of which only one node is ever asked.
-func checkRedisQuery(raw, mode string) error {
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return errors.New("its query is broken; write ?name=value&name=value, special characters percent-encoded")
-	}
-	switch {
-	case mode == "sentinel" && query.Get("master_name") == "":
-		return errors.New("REDIS_MODE sentinel needs the name of the master; add ?master_name=…")
-	case mode != "sentinel" && query.Has("master_name"):
-		return errors.New("master_name is for REDIS_MODE sentinel; remove it, or set the mode")
-	case mode == "single" && query.Has("addr"):
-		return errors.New("further nodes (addr) are for REDIS_MODE cluster or sentinel; remove them, or set the mode")
-	}
-	for i, addr := range query["addr"] {
-		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" || !validPort(port) {
-			return fmt.Errorf("addr %d is not a host:port", i+1)
-		}
-	}
-	return nil
 }
 
 // checkKeyPrefix keeps glob characters and braces out of Redis keys: the first would widen a search

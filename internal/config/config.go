@@ -126,6 +126,10 @@ type Config struct {
 	// RedisURL is a redis:// or rediss:// URL that fits RedisMode: further nodes as addr and, for
 	// sentinel, master_name are in its query. It is a Secret because a password may be in it.
 	RedisURL Secret `env:"REDIS_URL,required" doc:"redis:// or rediss://; further nodes as ?addr=; a sentinel's with ?master_name=, and ?username= and ?password= of its servers where they are not the sentinel's"`
+	// RedisCertFile and RedisKeyFile are what TLSCertFile and TLSKeyFile are, for the certificate shown to Redis. Both are ""
+	// unless RedisURL is rediss://.
+	RedisCertFile string `env:"REDIS_CERT_FILE" doc:"show this certificate chain to a Redis that asks for one; read again when the file changes"`
+	RedisKeyFile  string `env:"REDIS_KEY_FILE" doc:"its private key; both or none"`
 	// RedisMode is "single", "cluster" or "sentinel".
 	RedisMode string `env:"REDIS_MODE" envDefault:"single" oneof:"single,cluster,sentinel" doc:"what REDIS_URL leads to"`
 	// RedisKeyPrefix begins every key. It has no braces, so hash tags are the code's own to set.
@@ -157,7 +161,7 @@ type Config struct {
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
 
 	// Files says which settings were read from a file, name → path: "GLORY_JWT_SECRETS" →
-	// "/run/secrets/jwt". These are the ones that calling Load again can change. TLS_CERT_FILE and
-	// TLS_KEY_FILE are not among them. Never nil.
+	// "/run/secrets/jwt". These are the ones that calling Load again can change. TLS_CERT_FILE
+	// and its like, which are paths by themselves, are not among them. Never nil.
 	Files map[string]string `env:"-"`
 }

@@ -3,15 +3,9 @@ package config
 // This file tests what good settings become.
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -75,6 +69,8 @@ func TestDefaults(t *testing.T) {
 		{"TOKEN_FETCH_TIMEOUT", "5s", ""},
 		{"TOKEN_REFUSED_TTL", "60s", "1m0s"},
 		{"REDIS_URL", "required", "redis://127.0.0.1:6379"},
+		{"REDIS_CERT_FILE", "", ""},
+		{"REDIS_KEY_FILE", "", ""},
 		{"REDIS_MODE", "single", ""},
 		{"REDIS_KEY_PREFIX", "roomgate:", ""},
 		{"REDIS_TIMEOUT", "250ms", ""},
@@ -326,46 +322,5 @@ func TestFiles(t *testing.T) {
 	}
 	if c := load(t, "ADMIN_ADDR_FILE="+empty); c.AdminAddr != "" {
 		t.Errorf("an empty ADMIN_ADDR_FILE gave %q", c.AdminAddr)
-	}
-}
-
-func TestTLSPair(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "crt"), filepath.Join(dir, "key")
-	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c := load(t, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile, "TLS_CERT_FILE_FILE=/nowhere")
-	if c.TLSCertFile != certFile || c.TLSKeyFile != keyFile || len(c.Files) != 0 {
-		t.Errorf("%+v", c)
-	}
-}
-
-func TestRedisAloneIsRead(t *testing.T) {
-	c, err := Redis([]string{"REDIS_URL=redis://r:6379", "REDIS_TIMEOUT=1s", "REDIS_KEY_PREFIX=x:", "GLORY_URL=nonsense", "DRAIN_DELAY=soon"})
-	if err != nil || c.RedisURL.Reveal() != "redis://r:6379" || c.RedisTimeout != time.Second || c.RedisKeyPrefix != "x:" || c.RedisMode != "single" {
-		t.Errorf("%+v, %v", c, err)
-	}
-	_, err = Redis([]string{"REDIS_TIMEOUT=soon", "REDIS_MODE=twin", "GLORY_URL=nonsense"})
-	if err == nil || strings.Count(err.Error(), "\n") != 2 || !strings.Contains(err.Error(), "REDIS_URL: required") || strings.Contains(err.Error(), "GLORY") {
-		t.Errorf("%v", err)
-	}
-	if _, err := Redis([]string{"REDIS_URL=http://r:6379"}); err == nil || !strings.Contains(err.Error(), "not a Redis URL") {
-		t.Errorf("%v", err)
 	}
 }

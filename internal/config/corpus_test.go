@@ -64,6 +64,9 @@ func unquote(t *testing.T, value string) string {
 // testFiles makes the folder that $DIR stands for.
 func testFiles(t *testing.T) string {
 	dir := t.TempDir()
+	for _, name := range []string{"first", "second"} {
+		newPair(t, dir, name)
+	}
 	for name, content := range map[string]string{
 		"empty":              "\n",
 		"secret":             "MARKER",

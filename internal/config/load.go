@@ -181,21 +181,3 @@ func AdminAddr(environ []string) (string, error) {
 	}
 	return addr, p.err()
 }
-
-// Redis reads Redis' settings alone, as Load does, for commands that have no use for the rest: only the fields of the returned
-// Config that begin with Redis are set. The error is a *Problems.
-func Redis(environ []string) (*Config, error) {
-	own := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return !strings.HasPrefix(entry, redisPrefix) })
-	var p Problems
-	src, c := readSources(own, &p), &Config{}
-	parseStruct(c, "", src.vars, &p)
-	c.check(&p)
-	p.list = slices.DeleteFunc(p.list, func(pr problem) bool { return !strings.HasPrefix(pr.name, redisPrefix) })
-	if err := p.err(); err != nil {
-		return nil, err
-	}
-	return &Config{RedisURL: c.RedisURL, RedisMode: c.RedisMode, RedisKeyPrefix: c.RedisKeyPrefix, RedisTimeout: c.RedisTimeout}, nil
-}
-
-// redisPrefix begins the names of Redis' settings.
-const redisPrefix = "REDIS_"

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -21,53 +22,75 @@ type noLog struct{}
 // Printf does nothing.
 func (noLog) Printf(context.Context, string, ...any) {}
 
-// Connect returns a client for the Redis at address, a URL of scheme redis or rediss. mode is "single", "cluster" or "sentinel".
-// It doesn't open a connection, so a replica starts even if Redis is down. The caller closes the client, or leaves that to
-// [Redis.Close].
+// Connection says how to reach Redis.
+type Connection struct {
+	// Mode is "single", "cluster" or "sentinel".
+	Mode string
+	// URL is redis:// or rediss://. It may hold a password.
+	URL string
+	// Timeout bounds each step: dialing, reading, writing, and waiting for a free connection. It overrides timeouts in the URL.
+	Timeout time.Duration
+	// Current returns the current URL: each new connection logs in with its user and password, and ignores the rest of it. In
+	// mode "sentinel" the login at the sentinels themselves is always that in URL. Nil: URL.
+	Current func() string
+	// Certificate returns what is shown to a server that asks for a certificate, with rediss:// only. Nil: none is shown.
+	Certificate func() *tls.Certificate
+}
+
+// Connect returns a client. It doesn't open a connection, so a replica starts even if Redis is down. The caller closes the client, or
+// leaves that to [Redis.Close].
 //
-// timeout bounds each step: dialing, reading, writing, and waiting for a free connection. It overrides timeouts in the URL. Failed
-// commands aren't repeated; for a cluster see the package comment.
-//
-// Each new connection logs in with the user and the password in the URL that current returns, and ignores the rest of that
-// URL. nil: those in address. The login at the sentinels themselves is always that in address.
-//
-// The error is for an unknown mode or an invalid URL. It never quotes the URL, which may hold a password.
-func Connect(mode, address string, timeout time.Duration, current func() string) (redis.UniversalClient, error) {
-	if current == nil {
-		current = func() string { return address }
+// Failed commands aren't repeated; for a cluster see the package comment. The error is for an unknown mode or an invalid URL. It never
+// quotes the URL, which may hold a password.
+func Connect(to Connection) (redis.UniversalClient, error) {
+	timeout := to.Timeout
+	login := func() (user, password string) {
+		if to.Current == nil {
+			return loginOf(to.Mode, to.URL)
+		}
+		return loginOf(to.Mode, to.Current())
 	}
-	login := func() (user, password string) { return loginOf(mode, current()) }
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	switch mode {
+	switch to.Mode {
 	case "single":
-		opt, err := redis.ParseURL(address)
+		opt, err := redis.ParseURL(to.URL)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
+		to.identify(opt.TLSConfig)
 		return redis.NewClient(opt), nil
 	case "cluster":
-		opt, err := redis.ParseClusterURL(address)
+		opt, err := redis.ParseClusterURL(to.URL)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
+		to.identify(opt.TLSConfig)
 		return redis.NewClusterClient(opt), nil
 	case "sentinel":
-		opt, err := redis.ParseFailoverURL(address)
+		opt, err := redis.ParseFailoverURL(to.URL)
 		if err != nil {
 			return nil, errURL
 		}
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.CredentialsProvider = login
+		to.identify(opt.TLSConfig)
 		return redis.NewFailoverClient(opt), nil
 	}
-	return nil, fmt.Errorf("unknown Redis mode %q", mode)
+	return nil, fmt.Errorf("unknown Redis mode %q", to.Mode)
+}
+
+// identify has new connections show the certificate of the moment. config is nil where there is no TLS.
+func (to Connection) identify(config *tls.Config) {
+	if config != nil && to.Certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return to.Certificate(), nil }
+	}
 }
 
 // errURL replaces the errors of the library's parsers: they quote the URL, and so perhaps a part of the password.

@@ -3,6 +3,7 @@ package fleet
 // This file tests how the Redis client is opened: in every mode, without waiting, and without telling the password.
 
 import (
+	"crypto/tls"
 	"errors"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ func TestClientWaitsNoLongerThanItsTimeoutWhateverTheURLSays(t *testing.T) {
 		"sentinel": "redis://user:password@127.0.0.1:1/3?master_name=m&addr=127.0.0.1:2&" + generous,
 	} {
 		before := time.Now()
-		client, err := Connect(mode, url, timeout, nil)
+		client, err := Connect(Connection{Mode: mode, URL: url, Timeout: timeout})
 		if err != nil {
 			t.Errorf("%s: %v", mode, err)
 			continue
@@ -61,7 +62,7 @@ func TestEachConnectionLogsInAsTheURLSaysByThen(t *testing.T) {
 		if tt.after != "" {
 			current = func() string { return tt.after }
 		}
-		client, err := Connect(tt.mode, tt.before, time.Second, current)
+		client, err := Connect(Connection{Mode: tt.mode, URL: tt.before, Timeout: time.Second, Current: current})
 		if err != nil {
 			t.Errorf("%s %s: %v", tt.mode, tt.before, err)
 			continue
@@ -80,6 +81,40 @@ func TestEachConnectionLogsInAsTheURLSaysByThen(t *testing.T) {
 	}
 }
 
+func TestEachConnectionShowsTheCertificateOfThatTime(t *testing.T) {
+	shown := &tls.Certificate{}
+	for mode, query := range map[string]string{"single": "", "cluster": "", "sentinel": "?master_name=m"} {
+		for scheme, asked := range map[string]bool{"redis": false, "rediss": true} {
+			client, err := Connect(Connection{
+				Mode: mode, URL: scheme + "://h:1" + query, Timeout: time.Second, Certificate: func() *tls.Certificate { return shown },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			var config *tls.Config
+			switch c := client.(type) {
+			case *redis.Client:
+				config = c.Options().TLSConfig
+			case *redis.ClusterClient:
+				config = c.Options().TLSConfig
+			}
+			if (config != nil) != asked {
+				t.Errorf("%s, %s: TLS is %v", mode, scheme, config != nil)
+			}
+			if config == nil {
+				continue
+			}
+			for range 2 {
+				if got, err := config.GetClientCertificate(nil); got != shown || err != nil {
+					t.Errorf("%s: %p, %v", mode, got, err)
+				}
+				shown = &tls.Certificate{}
+			}
+		}
+	}
+}
+
 func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 	for _, mode := range []string{"single", "cluster", "sentinel"} {
 		for _, url := range []string{
@@ -87,7 +122,7 @@ func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 			"redis://user:12/hunter2@host:6379", "redis://user:12?hunter2@host:6379", "hunter2://host:6379", "redis://:a@host:6379/hunter2",
 			"redis://:hunter2@host:port", "redis://:a@host:6379?dial_timeout=hunter2", "redis://:a@host:6379?hunter2=1", "hunter2", "",
 		} {
-			client, err := Connect(mode, url, time.Second, nil)
+			client, err := Connect(Connection{Mode: mode, URL: url, Timeout: time.Second})
 			if err == nil {
 				_ = client.Close() // what one mode takes for a mistake another may not
 				continue
@@ -99,7 +134,7 @@ func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Connect("triple", "redis://host:6379", time.Second, nil); err == nil {
+	if _, err := Connect(Connection{Mode: "triple", URL: "redis://host:6379", Timeout: time.Second}); err == nil {
 		t.Error("an unknown mode was taken")
 	}
 }

@@ -84,7 +84,7 @@ func unitRedis(t *testing.T) *miniredis.Miniredis {
 // connect opens a client as production does.
 func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalClient {
 	t.Helper()
-	client, err := Connect("single", "redis://"+addr, timeout, nil)
+	client, err := Connect(Connection{Mode: "single", URL: "redis://" + addr, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func freePort(t *testing.T) string {
 // A call that is refused while the slots aren't known waits for nothing.
 func TestAClusterThatTellsNoSlotsIsAnOutage(t *testing.T) {
 	t.Parallel()
-	client, err := Connect("cluster", "redis://127.0.0.1:"+freePort(t), 250*time.Millisecond, nil)
+	client, err := Connect(Connection{Mode: "cluster", URL: "redis://127.0.0.1:" + freePort(t), Timeout: 250 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,9 @@ func (c *Certificate) Reload() error {
 	return nil
 }
 
+// Pair is the certificate in use, with its key.
+func (c *Certificate) Pair() *tls.Certificate { return c.pair.Load() }
+
 // Expires is when the certificate in use ends.
 func (c *Certificate) Expires() time.Time { return c.pair.Load().Leaf.NotAfter } // LoadX509KeyPair sets Leaf
 

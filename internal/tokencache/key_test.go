@@ -73,7 +73,7 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	now := time.Now()
-	client, err := fleet.Connect("single", "redis://127.0.0.1:1", time.Second, nil)
+	client, err := fleet.Connect(fleet.Connection{Mode: "single", URL: "redis://127.0.0.1:1", Timeout: time.Second})
 	if err != nil {
 		f.Fatal(err)
 	}

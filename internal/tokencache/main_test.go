@@ -88,7 +88,7 @@ func onClient(t *testing.T, client redis.UniversalClient, o fleet.Options) *flee
 // connect opens a client as production does and closes it with the test.
 func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalClient {
 	t.Helper()
-	client, err := fleet.Connect("single", "redis://"+addr, timeout, nil)
+	client, err := fleet.Connect(fleet.Connection{Mode: "single", URL: "redis://" + addr, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,143 @@
+package config
+
+// This file is what is particular to Redis: its URL, which holds a password that may change, and reading its settings alone.
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checkRedis holds REDIS_URL against REDIS_MODE. Its errors quote nothing: with a password that
+// needs escaping, any part of the URL may turn out to be the password.
+func (c *Config) checkRedis(p *Problems) error {
+	mode := c.RedisMode
+	if p.has("REDIS_MODE") {
+		mode = "" // nobody knows which one was meant
+	}
+	return checkRedisURL(c.RedisURL.Reveal(), mode)
+}
+
+// checkRedisURL is checkRedis for one URL; mode "" is an unknown one.
+func checkRedisURL(value, mode string) error {
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || !validPort(u.Port()) || u.Fragment != "" {
+		return errors.New("not a Redis URL; write redis://host:port or rediss://user:password@host:port, special characters of the password percent-encoded")
+	}
+	// A slash in an unescaped password ends up here too.
+	if database, err := strconv.ParseUint(strings.Trim(u.Path, "/"), 10, 16); err != nil && strings.Trim(u.Path, "/") != "" {
+		return errors.New("its path is not the number of a database; write /0, or none")
+	} else if mode == "cluster" && database != 0 {
+		return errors.New("a cluster has only database 0; remove the path")
+	}
+	if mode == "" {
+		return nil
+	}
+	return checkRedisQuery(u.RawQuery, mode)
+}
+
+// checkRedisQuery refuses what belongs to one mode in the others. Left alone it would be an error of
+// the Redis client at best, and at worst a cluster of which only one node is ever asked.
+func checkRedisQuery(raw, mode string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return errors.New("its query is broken; write ?name=value&name=value, special characters percent-encoded")
+	}
+	switch {
+	case mode == "sentinel" && query.Get("master_name") == "":
+		return errors.New("REDIS_MODE sentinel needs the name of the master; add ?master_name=…")
+	case mode != "sentinel" && query.Has("master_name"):
+		return errors.New("master_name is for REDIS_MODE sentinel; remove it, or set the mode")
+	case mode == "single" && query.Has("addr"):
+		return errors.New("further nodes (addr) are for REDIS_MODE cluster or sentinel; remove them, or set the mode")
+	}
+	for i, addr := range query["addr"] {
+		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" || !validPort(port) {
+			return fmt.Errorf("addr %d is not a host:port", i+1)
+		}
+	}
+	return nil
+}
+
+// checkRedisClear refuses a client certificate that nothing would ever ask for.
+func (c *Config) checkRedisClear(p *Problems) error {
+	u, err := url.Parse(c.RedisURL.Reveal())
+	if err != nil || c.RedisCertFile == "" || u.Scheme != "redis" || p.has("REDIS_URL") {
+		return nil
+	}
+	return errors.New("is for a REDIS_URL that begins with rediss://; change that, or remove the certificate")
+}
+
+// RedisURLNow is REDIS_URL with the login of the moment: where it came from a file, that file is read again. An error says why
+// what is there now can't be used, without any part of it: only user and password may change while the gateway runs.
+func (c *Config) RedisURLNow() (Secret, error) {
+	path := c.Files["REDIS_URL"]
+	if path == "" {
+		return c.RedisURL, nil
+	}
+	// Whoever reads a pipe again waits for ever, or takes what is in it from others.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return c.RedisURL, nil
+	}
+	value, err := readValue(path)
+	if err != nil {
+		return Secret{}, fmt.Errorf("REDIS_URL_FILE: %w", err)
+	}
+	now := *c
+	now.RedisURL = NewSecret(value)
+	return now.RedisURL, c.SameRedis(&now)
+}
+
+// SameRedis is nil if next's REDIS_URL is valid and leads to where c's does: logins aside, they are the same.
+func (c *Config) SameRedis(next *Config) error {
+	value := next.RedisURL.Reveal()
+	if err := checkRedisURL(value, c.RedisMode); err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	if c.redisPlace(value) != c.redisPlace(c.RedisURL.Reveal()) {
+		return errors.New("REDIS_URL: differs in more than user and password; that takes a restart")
+	}
+	return nil
+}
+
+// redisPlace is a Redis URL less its logins. The sentinels' own counts as a part of the place: the client keeps it.
+func (c *Config) redisPlace(value string) string {
+	u, err := url.Parse(value)
+	if err != nil {
+		return ""
+	}
+	query := u.Query()
+	if c.RedisMode != "sentinel" || !query.Has("password") {
+		u.User = nil
+	}
+	query.Del("username")
+	query.Del("password")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// Redis reads Redis' settings alone, as Load does, for commands that have no use for the rest: only the fields of the returned
+// Config that begin with Redis are set. The error is a *Problems.
+func Redis(environ []string) (*Config, error) {
+	own := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return !strings.HasPrefix(entry, redisPrefix) })
+	var p Problems
+	src, c := readSources(own, &p), &Config{}
+	parseStruct(c, "", src.vars, &p)
+	c.check(&p)
+	p.list = slices.DeleteFunc(p.list, func(pr problem) bool { return !strings.HasPrefix(pr.name, redisPrefix) })
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return &Config{
+		RedisURL: c.RedisURL, RedisCertFile: c.RedisCertFile, RedisKeyFile: c.RedisKeyFile, RedisMode: c.RedisMode,
+		RedisKeyPrefix: c.RedisKeyPrefix, RedisTimeout: c.RedisTimeout, Files: src.files,
+	}, nil
+}
+
+// redisPrefix begins the names of Redis' settings.
+const redisPrefix = "REDIS_"
