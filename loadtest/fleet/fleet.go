@@ -47,6 +47,7 @@ type fleet struct {
 	redis    *sandbox.RedisServer
 	stands   *process
 	gateways []*process
+	programs []string // by replica
 	balancer *process
 	control  control
 	demo     sandbox.Member
@@ -65,6 +66,7 @@ func start(ctx context.Context, o options) (f *fleet, err error) {
 	if f.dir, err = os.MkdirTemp("", "roomgate-fleet-"); err != nil {
 		return f, fmt.Errorf("a folder for the fleet: %w", err)
 	}
+	f.programs = slices.Repeat([]string{f.binary()}, replicas)
 	build := exec.CommandContext(ctx, "go", "build", "-o", f.binary(), "roomgate/cmd/gateway")
 	if out, err := build.CombinedOutput(); err != nil {
 		return f, fmt.Errorf("build the gateway: %w\n%s", err, out)
@@ -143,7 +145,7 @@ func (f *fleet) startStands(ctx context.Context) (err error) {
 func (f *fleet) startGateway(ctx context.Context, i int) (err error) {
 	admin := f.addr(portAdmin + i)
 	environ := append(slices.Clone(f.environ), "LISTEN_ADDR="+f.addr(portGateway+i), "ADMIN_ADDR="+admin)
-	if f.gateways[i], err = spawn("gateway "+strconv.Itoa(i+1), f.binary(), []string{"serve"}, environ); err != nil {
+	if f.gateways[i], err = spawn("gateway "+strconv.Itoa(i+1), f.programs[i], []string{"serve"}, environ); err != nil {
 		return err
 	}
 	return f.gateways[i].await(ctx, func(ctx context.Context) bool {

@@ -113,3 +113,21 @@ func TestTheAccountExcusesFailuresForWantOfAnUpstreamAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestAnUpgradeAndTheWayBackFailNoRequest(t *testing.T) {
+	tests.Long(t)
+	tests.Need(t, "git", "haproxy", "redis-server", "tar")
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	var out, progress bytes.Buffer
+	args := []string{"-base", fmt.Sprint(freeBase(t)), "-upgrade", "-rate", "50"}
+	if err := run(ctx, args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s%s", err, &progress, &out)
+	}
+	for program, name := range map[string]string{"today's": "gateway", "the previous": "gateway-previous"} {
+		if n := strings.Count(progress.String(), "is "+name+" now"); n != replicas {
+			t.Errorf("%d replicas have come to %s version:\n%s", n, program, &progress)
+		}
+	}
+	t.Log(out.String())
+}

@@ -1,6 +1,6 @@
 // Fleet starts what a fleet of gateways needs on one machine, without containers: redis-server, the stand-ins of both
 // upstreams, three gateways, and HAProxy before them. It serves until Ctrl-C, or plays one of its runs: rolling restarts,
-// dying replicas, chaos. See loadtest/README.md.
+// an upgrade, dying replicas, chaos. See loadtest/README.md.
 package main
 
 import (
@@ -30,6 +30,8 @@ type options struct {
 	h2       bool
 	remote   bool
 	restart  int
+	upgrade  bool
+	from     string
 	kill     int
 	chaos    time.Duration
 	seed     uint64
@@ -47,6 +49,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&o.h2, "h2", false, "the balancer speaks HTTP/2 over TLS to the gateways, not HTTP/1.1 in clear")
 	flags.BoolVar(&o.remote, "remote", false, "the gateways have no JWT secret: Glory's stand-in is asked about members")
 	flags.IntVar(&o.restart, "restart", 0, "restart all replicas under load, in so many rounds, and stop")
+	flags.BoolVar(&o.upgrade, "upgrade", false, "upgrade all replicas from the previous version under load, one after the other, go back, and stop")
+	flags.StringVar(&o.from, "from", previous, "with -upgrade: the previous version, a tag or commit")
 	flags.IntVar(&o.kill, "kill", 0, "kill so many replicas under load, one after the other, and stop")
 	flags.DurationVar(&o.chaos, "chaos", 0, "break something every 20 s for so long, under load, and stop")
 	flags.Uint64Var(&o.seed, "seed", 1, "with -chaos: draws the order of events")
@@ -103,6 +107,9 @@ func chosen(o *options) (scenario, string) {
 			return rollingRestarts, "restart-h2"
 		}
 		return rollingRestarts, "restart"
+	case o.upgrade:
+		rate(200)
+		return upgrade, "upgrade"
 	case o.kill > 0:
 		rate(500)
 		return killings, "kill"
