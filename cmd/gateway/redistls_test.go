@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/sandbox"
+	"roomgate/tests"
 )
 
 // findings runs the check as a program of its own: the authorities of SSL_CERT_FILE are read once.
@@ -89,17 +90,18 @@ func TestCheckTellsWhatRedisThinksOfOurCertificate(t *testing.T) {
 // Both sides' certificates and the authority of the clients' change, and connections end, while members are served by tokens that
 // come and go through Redis.
 func TestRedisCertificatesRotateUnderLoad(t *testing.T) {
+	tests.Long(t)
 	t.Parallel()
 	servers, old, fresh := newAuthority(t, "servers"), newAuthority(t, "old clients"), newAuthority(t, "new clients")
 	server, redisURL := newTLSRedis(t, servers, old)
 	stands, client, dir := newStands(t), newClient(t), t.TempDir()
-	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: 2 * time.Second}})
+	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: 4 * time.Second}})
 	mounted(t, dir, "..1", old.issue(t, x509.ExtKeyUsageClientAuth))
 	environ := settings(stands, "", "REDIS_URL="+redisURL, "SSL_CERT_FILE="+servers.file, "MEMBER_RATE_LIMIT=0",
 		"REDIS_CERT_FILE="+filepath.Join(dir, "tls.crt"), "REDIS_KEY_FILE="+filepath.Join(dir, "tls.key"))
 	first, _ := startProcess(t, environ)
 	second, _ := startProcess(t, environ)
-	direct := redis.NewClient(&redis.Options{Addr: server.Addr})
+	direct := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: patience})
 	defer direct.Close()
 	// renew has all gateways connect again, and waits until they have, and tokens have been fetched by then.
 	renew := func(why string) {
@@ -123,7 +125,7 @@ func TestRedisCertificatesRotateUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, stop := openLoad(t, 200, []string{first.url + "/v1/info", second.url + "/v1/info"}, stands.Glory.MintToken("1", time.Hour))
+	got, stop := openLoad(t, 100, []string{first.url + "/v1/info", second.url + "/v1/info"}, stands.Glory.MintToken("1", time.Hour))
 	renew("the old certificates")
 
 	certFile, keyFile := servers.server(t)

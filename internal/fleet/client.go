@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"time"
 
@@ -60,7 +61,7 @@ func Connect(to Connection) (redis.UniversalClient, error) {
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
-		to.identify(opt.TLSConfig)
+		opt.Dialer = to.dialer(opt.TLSConfig)
 		return redis.NewClient(opt), nil
 	case "cluster":
 		opt, err := redis.ParseClusterURL(to.URL)
@@ -70,7 +71,7 @@ func Connect(to Connection) (redis.UniversalClient, error) {
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.MaintNotificationsConfig, opt.CredentialsProvider = quiet, login
-		to.identify(opt.TLSConfig)
+		opt.Dialer = to.dialer(opt.TLSConfig)
 		return redis.NewClusterClient(opt), nil
 	case "sentinel":
 		opt, err := redis.ParseFailoverURL(to.URL)
@@ -80,17 +81,18 @@ func Connect(to Connection) (redis.UniversalClient, error) {
 		opt.ContextTimeoutEnabled, opt.MaxRetries, opt.DialerRetries = true, -1, 1
 		opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = timeout, timeout, timeout, timeout
 		opt.CredentialsProvider = login
-		to.identify(opt.TLSConfig)
+		opt.Dialer = to.dialer(opt.TLSConfig)
 		return redis.NewFailoverClient(opt), nil
 	}
 	return nil, fmt.Errorf("unknown Redis mode %q", to.Mode)
 }
 
-// identify has new connections show the certificate of the moment. config is nil where there is no TLS.
-func (to Connection) identify(config *tls.Config) {
+// dialer opens connections that show the certificate of the moment. config is nil where there is no TLS.
+func (to Connection) dialer(config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if config != nil && to.Certificate != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return to.Certificate(), nil }
 	}
+	return dialer(to.Timeout, config)
 }
 
 // errURL replaces the errors of the library's parsers: they quote the URL, and so perhaps a part of the password.
