@@ -19,6 +19,9 @@ const (
 	// blockedTime is how long it may take nothing of what is to be written. Streams have limits of their own, but on a
 	// connection that is blocked none of them can be reset.
 	blockedTime = 10 * time.Second
+	// serverHeads is how many times MAX_HEADER_BYTES the server takes, which the lane and the handler hold heads to. The server would
+	// answer a longer one over HTTP/2 by itself, and a page couldn't read that.
+	serverHeads = 4
 )
 
 // speakHTTP2 has server speak HTTP/2 over TLS on connections that hold heads to its ReadHeaderTimeout. net/http does so for

@@ -159,6 +159,9 @@ func (g *gateway) lane() *lane.Listener {
 		MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, IdleTimeout: g.cfg.IdleTimeout,
 		WriteTimeout: g.handler.WriteTimeout(), Refused: g.handler.Refused,
 	}
+	if len(g.cfg.CORSAllowedOrigins) > 0 {
+		o.Permission = g.handler.Permission
+	}
 	if g.cfg.FastLane {
 		o.Answer, o.HandedOver = g.handler.AnswerPlain, g.handler.HandedOver
 	}
@@ -240,7 +243,7 @@ func (g *gateway) serve(ctx context.Context) error {
 		ReadHeaderTimeout:            g.cfg.ReadHeaderTimeout,
 		ReadTimeout:                  g.cfg.ReadTimeout,
 		IdleTimeout:                  g.cfg.IdleTimeout,
-		MaxHeaderBytes:               g.cfg.MaxHeaderBytes,
+		MaxHeaderBytes:               serverHeads * g.cfg.MaxHeaderBytes,
 		ConnState:                    lane.ConnState,
 		ErrorLog:                     quiet,
 	}

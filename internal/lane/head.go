@@ -40,12 +40,14 @@ type head struct {
 	reason string
 
 	line, seen int // where the first unread line begins, and how far its end was looked for
+	last       int // where the line begins that was looked at last
 	blank      int // empty lines before the request
 	start      int // where the request begins
 	lines      int // fields read
 
 	method, target span // the zero span: the request line wasn't read yet
 	authority      span // the host in a target that is a URL; the zero span: it is none
+	origin         span // the value of the last Origin
 	old            bool // HTTP/1.0
 
 	hosts, origins, lengths, codings int
@@ -61,7 +63,7 @@ func (h *head) scan(in []byte) (end int, wrong *fault) {
 			return 0, h.unfinished(in)
 		}
 		begin, stop := h.line, h.seen+i
-		h.line, h.seen = stop+1, stop+1
+		h.last, h.line, h.seen = begin, stop+1, stop+1
 		if stop == begin || in[stop-1] != '\r' {
 			return 0, errLineEnd
 		}
@@ -90,7 +92,7 @@ func (h *head) scan(in []byte) (end int, wrong *fault) {
 // unfinished judges what has come of a line: what no end could put right is refused at once.
 func (h *head) unfinished(in []byte) *fault {
 	fresh := in[max(h.line, h.seen-1):]
-	h.seen = len(in)
+	h.last, h.seen = h.line, len(in)
 	if i := bytes.IndexByte(fresh, '\r'); i >= 0 && i < len(fresh)-1 {
 		return errLineEnd
 	}
@@ -154,7 +156,7 @@ func (h *head) field(in []byte, at span) *fault {
 	}
 	switch len(name) { // the names that count have five lengths
 	case 4, 6:
-		return h.routing(in, name, value)
+		return h.routing(in, name, span{at.from + colon + 1, at.to})
 	case 7, 14, 17:
 		return h.framing(name, value)
 	}
@@ -162,11 +164,12 @@ func (h *head) field(in []byte, at span) *fault {
 }
 
 // routing reads Host and Origin. Names are tokens, so they are ASCII: EqualFold finds no other letters equal.
-func (h *head) routing(in, name, value []byte) *fault {
+func (h *head) routing(in, name []byte, value span) *fault {
 	switch {
 	case bytes.EqualFold(name, []byte("host")):
-		return h.host(in, value)
+		return h.host(in, value.of(in))
 	case bytes.EqualFold(name, []byte("origin")):
+		h.origin = value
 		if h.origins++; h.origins > 1 {
 			return errOrigins
 		}

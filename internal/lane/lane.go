@@ -25,6 +25,9 @@ type Options struct {
 	Answer func(*Writer, *Request) (handedOver string)
 	// HandedOver is told why a request went to the server: one of Reasons, or Answer's word. Nil: nobody is told.
 	HandedOver func(reason string)
+	// Permission returns the header lines, each with its CR LF, that let a page of origin read the answer to a request that is refused.
+	// origin is as sent; "" stands for none, and for more than one. Nil: there are none.
+	Permission func(origin string) string
 	// Refused is told of each refused request, after it was answered. It may be called by many connections at a time. Nil: nobody
 	// is told.
 	Refused func(Refusal)

@@ -43,8 +43,8 @@ func (c *Conn) refuse(f *fault, in []byte) error {
 	}
 	body := fmt.Sprintf(`{"code":"%d","message":"%s"}`, f.status, f.message())
 	answer := fmt.Sprintf("HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n"+
-		"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
-		f.status, http.StatusText(f.status), time.Now().UTC().Format(http.TimeFormat), len(body), r.RequestID)
+		"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: %s\r\n%sConnection: close\r\n\r\n",
+		f.status, http.StatusText(f.status), time.Now().UTC().Format(http.TimeFormat), len(body), r.RequestID, c.permission(f, in))
 	if r.Method != http.MethodHead {
 		answer += body
 		r.Bytes = int64(len(body))

@@ -95,6 +95,19 @@ func (c *crossOrigin) lines(origin []string) fields {
 	return c.ask(origin)
 }
 
+// Permission is lane.Options.Permission: what permit says, for an answer of the lane's own.
+func (p *Proxy) Permission(origin string) string {
+	var from []string
+	if origin != "" {
+		from = []string{origin}
+	}
+	var text strings.Builder
+	for _, line := range p.origins.lines(from) {
+		text.WriteString(line.Name + ": " + line.Value + "\r\n")
+	}
+	return text.String()
+}
+
 // ask gets the lines from the rules.
 func (c *crossOrigin) ask(origin []string) (lines fields) {
 	h, r := http.Header{}, &http.Request{Method: http.MethodGet, Header: http.Header{}}

@@ -234,6 +234,46 @@ func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
 	}
 }
 
+// The lane refuses these before a handler sees them.
+func TestRefusedHeadsCanBeReadByTheirPage(t *testing.T) {
+	g := start(t, withCORS, func(o *setup) { o.lane = true })
+	head := func(lines ...string) string {
+		return "GET /v1/info HTTP/1.1\r\nHost: g\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n"
+	}
+	const origin, long = "Origin: " + app, 17 << 10
+	for name, tt := range map[string]struct {
+		request string
+		status  int
+		allowed string
+	}{
+		"a length that is none":         {head(origin, "Content-Length: +1"), 400, app},
+		"no host":                       {"GET / HTTP/1.1\r\n" + origin + "\r\n\r\n", 400, app},
+		"a header that is none":         {head(origin, "X"), 400, app},
+		"a header that is none, before": {head("X", origin), 400, ""},
+		"a malformed target":            {"GET /<x> HTTP/1.1\r\n" + origin + "\r\n\r\n", 400, ""},
+		"two origins":                   {head(origin, origin), 400, ""},
+		"another origin":                {head("Origin: https://evil.example", "X"), 400, ""},
+		"too long":                      {head(origin, "X: "+strings.Repeat("a", long)), 431, app},
+		"too long, before":              {head("X: "+strings.Repeat("a", long), origin), 431, app},
+		"too long a target":             {"GET /" + strings.Repeat("a", long) + " HTTP/1.1\r\nHost: g\r\n" + origin + "\r\n\r\n", 431, app},
+		"too many lines":                {head(strings.Repeat("X: a\r\n", 100) + origin), 431, app},
+		"too long with two origins":     {head(origin, "X: "+strings.Repeat("a", long), origin), 431, ""},
+		"too long, and malformed":       {head("X: "+strings.Repeat("a", long), "X", origin), 431, ""},
+		"too long, and of another":      {head("X: "+strings.Repeat("a", long), "Origin: https://evil.example"), 431, ""},
+	} {
+		answer := g.raw(t, tt.request)
+		answer.wantError(t, tt.status)
+		exposed := answer.header.Get("Access-Control-Expose-Headers") != ""
+		if got := answer.allowed(t); got != tt.allowed || exposed != (tt.allowed != "") {
+			t.Errorf("%s: permission for %q: %q", name, got, answer.raw)
+		}
+	}
+	off := start(t, func(o *setup) { o.lane = true })
+	if answer := off.raw(t, head(origin, "X")); strings.Contains(answer.raw, "Access-Control") {
+		t.Errorf("without CORS: %q", answer.raw)
+	}
+}
+
 func TestGlorysOwnPermissionsGiveWay(t *testing.T) {
 	upstream := scripted(t, func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -282,10 +282,14 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	handler := o.handler(t)
 	server := httptest.NewUnstartedServer(handler)
 	if g.handler = handler; o.lane {
-		server.Listener = lane.Listen(server.Listener, lane.Options{
+		options := lane.Options{
 			MaxHeaderBytes: o.MaxHeaderBytes, Answer: g.answerPlain, HandedOver: handler.HandedOver, Refused: handler.Refused,
 			WriteTimeout: handler.WriteTimeout(),
-		})
+		}
+		if len(o.CORSOrigins) > 0 {
+			options.Permission = handler.Permission
+		}
+		server.Listener = lane.Listen(server.Listener, options)
 		server.Config.ConnState = lane.ConnState
 	}
 	server.Config.DisableGeneralOptionsHandler = true // as in cmd/gateway
