@@ -15,6 +15,9 @@ import (
 // questionHeaders is how many headers of the table are part of the question.
 const questionHeaders = 5
 
+// mostFields is room for what goes up with most requests: a browser's headers, the gateway's own and the access token.
+const mostFields = 16
+
 // question is all that the answer to a room request may depend on: requests with equal questions may share one answer.
 type question struct {
 	method        string
@@ -51,6 +54,9 @@ func (c *call) ask(values *roomValues) {
 		host: c.forwarded.host, proto: c.forwarded.proto,
 	}
 	a.request.Method, a.request.Target = c.method, c.target.raw
+	if a.request.Fields == nil {
+		a.request.Fields = make(fields, 0, mostFields)
+	}
 	at, body := 0, c.method != http.MethodGet && c.method != http.MethodHead
 	for i := range roomHeaders {
 		rule := &roomHeaders[i]

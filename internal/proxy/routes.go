@@ -170,6 +170,11 @@ func (t *routeTable) lookup(r *http.Request, method string, c *call) (*endpoint,
 // find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
 // as sent, and nothing that has to be decoded first can be taken for a literal segment.
 func (t *routeTable) find(method string, c *call) (*endpoint, error) {
+	if method == http.MethodGet {
+		if c.route, c.room = t.plainRoom(c.target.path); c.route != "" {
+			return t.room, nil
+		}
+	}
 	m := t.matches.Get().(*match)
 	defer func() { *m = match{}; t.matches.Put(m) }()
 	m.url.Path = c.target.path

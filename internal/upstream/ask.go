@@ -102,14 +102,18 @@ func sendable(r *Request) bool {
 
 // askNetHTTP asks through net/http's transport.
 func (u *Upstream) askNetHTTP(ctx context.Context, r *Request) (*Answer, error) {
-	header := make(http.Header, len(r.Fields)+1)
-	header["User-Agent"] = []string{""} // keeps net/http from sending its own
-	for _, f := range r.Fields {
-		if f.Name == "User-Agent" {
-			header[f.Name] = []string{f.Value}
-			continue
+	header, values := make(http.Header, len(r.Fields)+1), make([]string, len(r.Fields)+1)
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		values[i] = f.Value
+		if earlier, ok := header[f.Name]; ok && f.Name != "User-Agent" {
+			header[f.Name] = append(earlier, f.Value)
+		} else {
+			header[f.Name] = values[i : i+1 : i+1] // of one allocation for all
 		}
-		header[f.Name] = append(header[f.Name], f.Value)
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header["User-Agent"] = values[len(r.Fields):] // an empty one keeps net/http from sending its own
 	}
 	sent := &http.Request{
 		Method: r.Method, URL: u.at(r.Target), Header: header, Body: r.Body, ContentLength: r.Length, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
