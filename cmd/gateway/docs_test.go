@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -62,6 +63,20 @@ func TestTheDocsPageInABrowser(t *testing.T) {
 	// A Korean room, as the page encodes it.
 	if status, body := b.execute(t, "rooms-room"); status != "200" || !strings.Contains(body, "주간회의") {
 		t.Errorf("room, sent from the page: %s %s", status, body)
+	}
+	for _, scheme := range []string{"dark", "light"} {
+		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		dark := look[bool](t, b, `getComputedStyle(document.querySelector("#docs")).filter !== "none" && getComputedStyle(document.documentElement).backgroundColor === "rgb(31, 31, 31)"`)
+		if dark != (scheme == "dark") {
+			t.Errorf("for who prefers %s the page is dark: %v", scheme, dark)
+		}
+	}
+	if first := look[string](t, b, `document.querySelector(".opblock").id`); first != "operations-members-login" {
+		t.Errorf("the first operation is %s", first)
 	}
 	if hosts := b.hosts(); !slices.Equal(hosts, []string{strings.TrimPrefix(r.url, "http://")}) {
 		t.Errorf("the page has asked %q", hosts)

@@ -66,7 +66,7 @@ func closeObjects(s *openapi3.Schema) {
 	}
 }
 
-// operations are all, in order, that any of the beginnings fits.
+// operations are all, in order, that any of the beginnings fits. Every GET is answered as HEAD, too.
 func (d *description) operations(beginnings ...string) []operation {
 	var all []operation
 	for _, path := range slices.Sorted(maps.Keys(d.Paths.Map())) {
@@ -76,6 +76,9 @@ func (d *description) operations(beginnings ...string) []operation {
 		operations := d.Paths.Value(path).Operations()
 		for _, method := range slices.Sorted(maps.Keys(operations)) {
 			all = append(all, operation{method, path, operations[method]})
+			if method == http.MethodGet {
+				all = append(all, operation{http.MethodHead, path, operations[method]})
+			}
 		}
 	}
 	return all
@@ -125,19 +128,21 @@ func (d *description) ask(t *testing.T, gate string, op operation, token string,
 	return a
 }
 
-// check holds an answer against the description: status, headers, type and body. What is no operation is answered one of
-// the two errors that all such are.
+// check holds an answer against the description: status, headers, type and body. What is no operation is answered like what is
+// malformed, with Allow where it is another method.
 func (d *description) check(ctx context.Context, op operation, a answer) error {
-	shared := d.Components.Responses
-	expected := map[int]*openapi3.ResponseRef{404: shared["NotFound"], 405: shared["MethodNotAllowed"]}[a.status]
+	expected, status, described := d.Components.Responses["Malformed"], fmt.Sprint(a.status), undescribed()
 	if op.Operation != nil {
-		expected = op.Responses.Status(a.status)
+		if expected = op.Responses.Value(status); expected == nil {
+			expected, status = op.Responses.Default(), "default"
+		}
+	} else if _, ok := a.header["Allow"]; ok == (a.status == http.StatusMethodNotAllowed) {
+		described = append(described, "Allow")
 	}
 	if expected == nil {
 		return fmt.Errorf("status %d is not described", a.status)
 	}
-	d.seen[fmt.Sprint(op.method, " ", op.path, " ", a.status)] = true
-	described := undescribed()
+	d.seen[fmt.Sprint(op.method, " ", op.path, " ", status)] = true
 	for name := range expected.Value.Headers {
 		described = append(described, http.CanonicalHeaderKey(name))
 	}

@@ -29,6 +29,9 @@ var docsHTML []byte
 //go:embed docs.js
 var docsJS []byte
 
+//go:embed docs.dark.css
+var docsDark []byte
+
 // docsPolicy lets the page load what is served here, and send requests here. The pictures of Swagger UI's style sheet are
 // data: URLs.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -40,11 +43,11 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 	if !on {
 		return own, nil
 	}
-	var document any
+	var document yaml.Node
 	if err := yaml.Unmarshal(openapiYAML, &document); err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
-	description, err := json.Marshal(document)
+	description, err := toJSON(document.Content[0])
 	if err != nil {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
@@ -52,6 +55,10 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 		"GET /openapi.json":  newPage("application/json; charset=utf-8", pack(description)),
 		"GET /docs":          newPage("text/html; charset=utf-8", pack(docsHTML)),
 		"GET /docs/start.js": newPage("text/javascript; charset=utf-8", pack(docsJS)),
+		"GET /docs/dark.css": newPage("text/css; charset=utf-8", pack(docsDark)),
+		// Where people look who were given no more than the host.
+		"GET /{$}":      http.RedirectHandler("/docs", http.StatusFound),
+		"GET /docs/{$}": http.RedirectHandler("/docs", http.StatusFound),
 	}
 	for name, contentType := range map[string]string{
 		"swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -67,6 +74,39 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 		own[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
 	}
 	return own, nil
+}
+
+// toJSON writes a YAML node as JSON, with the names of an object in their order: the page shows routes as the file lists them.
+func toJSON(node *yaml.Node) ([]byte, error) {
+	switch node.Kind {
+	case yaml.AliasNode:
+		return toJSON(node.Alias)
+	case yaml.MappingNode, yaml.SequenceNode:
+	default:
+		var value any
+		if err := node.Decode(&value); err != nil {
+			return nil, err //nolint:wrapcheck // the caller names the file, and the error the line
+		}
+		return json.Marshal(value) //nolint:wrapcheck // the same
+	}
+	var text bytes.Buffer
+	for i, child := range node.Content {
+		part, err := toJSON(child)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case node.Kind == yaml.MappingNode && i%2 == 1:
+			text.WriteByte(':')
+		case i > 0:
+			text.WriteByte(',')
+		}
+		text.Write(part)
+	}
+	if node.Kind == yaml.SequenceNode {
+		return fmt.Appendf(nil, "[%s]", &text), nil
+	}
+	return fmt.Appendf(nil, "{%s}", &text), nil
 }
 
 func pack(content []byte) []byte {

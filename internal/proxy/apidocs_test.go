@@ -20,7 +20,7 @@ func TestPagesAreForEverybody(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/openapi.json": "application/json; charset=utf-8", "/docs": "text/html; charset=utf-8", "/docs?x": "text/html; charset=utf-8",
 		"/docs/start.js": "text/javascript; charset=utf-8", "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-		"/docs/swagger-ui.css": "text/css; charset=utf-8",
+		"/docs/swagger-ui.css": "text/css; charset=utf-8", "/docs/dark.css": "text/css; charset=utf-8",
 	} {
 		answer := g.do(t, "GET", path)
 		if event, want := g.event(t), "GET "+strings.TrimSuffix(path, "?x"); event["route"] != want || event["upstream"] != "" {
@@ -103,7 +103,7 @@ func TestPagesKeepTheRulesOfAllRoutes(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/docs/", "/docs/x", "/Docs", "/%64ocs", "/docs/swagger-ui-bundle.js.gz", "/openapi.yaml", "/docs/static.go",
+		"/docs/x", "/docs/docs/", "/Docs", "/%64ocs", "/docs/swagger-ui-bundle.js.gz", "/openapi.yaml", "/docs/static.go",
 	} {
 		g.do(t, "GET", path).wantError(t, http.StatusNotFound)
 	}
@@ -111,9 +111,39 @@ func TestPagesKeepTheRulesOfAllRoutes(t *testing.T) {
 		g.do(t, "GET", path).wantError(t, http.StatusBadRequest)
 	}
 	off := start(t)
-	for _, path := range []string{"/docs", "/openapi.json", "/docs/start.js"} {
+	for _, path := range []string{"/", "/docs/", "/docs", "/openapi.json", "/docs/start.js"} {
 		off.do(t, "GET", path).wantError(t, http.StatusNotFound)
 		off.do(t, "POST", path).wantError(t, http.StatusNotFound)
+	}
+}
+
+// Whoever has no more than the host, and whoever adds a slash, gets to the page.
+func TestTheHostLeadsToThePage(t *testing.T) {
+	g := start(t, withDocs)
+	for _, path := range []string{"/", "/docs/", "/?a=b"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			if answer := g.do(t, method, path); answer.status != 302 || answer.header.Get("Location") != "/docs" || answer.header.Get("X-Request-Id") == "" {
+				t.Errorf("%s %s: %q", method, path, answer.raw)
+			}
+		}
+		g.do(t, "POST", path).wantError(t, http.StatusMethodNotAllowed)
+	}
+	for _, path := range []string{"//", "/./"} {
+		g.do(t, "GET", path).wantError(t, http.StatusBadRequest)
+	}
+	g.wantNoCalls(t)
+}
+
+// The page lists routes in the order of the description: first of all one logs in.
+func TestTheDescriptionKeepsItsOrder(t *testing.T) {
+	body := start(t, withDocs).do(t, "GET", "/openapi.json").body
+	last := -1
+	for _, name := range []string{"openapi", "info", "paths", "/public-api/v1/login", "/public-api/v1/join", "/api/v1/check_login", "/v1/info", "/v1/sessions", "components"} {
+		at := strings.Index(body, `"`+name+`":`)
+		if at <= last {
+			t.Errorf("%s is not where it should be", name)
+		}
+		last = at
 	}
 }
 
@@ -136,6 +166,8 @@ func TestExplainKnowsThePages(t *testing.T) {
 		{true, "GET", "/docs", Destination{Route: "GET /docs", Status: 200, Path: "/docs"}},
 		{true, "HEAD", "/openapi.json", Destination{Route: "GET /openapi.json", Status: 200, Path: "/openapi.json"}},
 		{true, "POST", "/docs", Destination{Status: 405, Path: "/docs"}},
+		{true, "GET", "/", Destination{Route: "GET /{$}", Status: 302, Path: "/"}},
+		{false, "GET", "/", Destination{Status: 404, Path: "/"}},
 		{false, "GET", "/docs", Destination{Status: 404, Path: "/docs"}},
 	} {
 		if got, err := Explain([]string{"GET /v1/info"}, tt.on, tt.method, tt.target); err != nil || got != tt.want {

@@ -2,7 +2,10 @@ package proxy
 
 // This file tells an operator where a request would go.
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // Destination is where a request goes.
 type Destination struct {
@@ -32,6 +35,9 @@ func Explain(patterns []string, apiDocs bool, method, requestTarget string) (Des
 		d.Route, d.Status = "", explain(err).status
 	case to.upstream == "": // the gateway itself
 		d.Status = http.StatusOK
+		if strings.HasSuffix(c.route, "{$}") { // as the patterns of redirects do, and no others
+			d.Status = http.StatusFound
+		}
 	default:
 		d.Upstream = to.upstream
 	}
