@@ -39,6 +39,7 @@ type call struct {
 	subject string
 	grant   bridge.Grant
 	asked   asked // by a room request, once it is admitted
+	borrows bool  // the answer's memory may be lent: whoever writes the answer gives it back then
 
 	answered    fields // of a room's answer. It may be shared, so nobody changes it
 	upstream    string // "" where none was called

@@ -53,6 +53,7 @@ type fetcher struct {
 	calls       prometheus.Counter // answers that came by a call of their own
 	share       int64              // how many may wait for an answer at once; 0: all
 	waiting     atomic.Int64       // those who do
+	texts       lentTexts
 }
 
 func newFetcher(o Options, t tracing, m *metrics) *fetcher {
@@ -176,6 +177,9 @@ func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Cre
 	}
 	got := &answer{status: response.Status, length: response.Length, shared: mayShare(response.Fields), source: credential.Source}
 	got.header = falling(got.few[:], response.Fields)
+	if c.borrows && response.Text == nil && response.Length > 0 && response.Length <= smallAnswer {
+		got.lent = f.texts.get()
+	}
 	if err := got.fill(c.asked.method, response); err != nil {
 		return nil, err
 	}
@@ -234,7 +238,11 @@ func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 		return response.Body.Close()
 	case response.Length > smallAnswer:
 	case response.Length > 0:
-		a.text = make([]byte, response.Length)
+		if a.lent != nil {
+			a.text = a.lent[:response.Length]
+		} else {
+			a.text = make([]byte, response.Length)
+		}
 		if _, err := io.ReadFull(response.Body, a.text); err != nil {
 			return brokenOff(err)
 		}

@@ -226,6 +226,7 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 		return
 	}
 	p.awaitOthers()
+	c.borrows = true
 	got, err := p.room.fetcher.fetch(&c.ctx, &c.call)
 	if err != nil {
 		p.failPlain(c, w, r, err)
@@ -236,6 +237,7 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 	p.awaitOthers()
 	if got.rest == nil {
 		c.bytes, c.failure = int64(len(got.text)), w.Whole(got.text)
+		p.room.fetcher.texts.giveBack(got)
 		return
 	}
 	defer func() { _ = got.rest.Close() }()

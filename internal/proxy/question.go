@@ -79,6 +79,7 @@ type answer struct {
 	status int
 	header fields        // sorted by name
 	text   []byte        // the body, or its beginning where there is a rest
+	lent   *lentText     // what text is in, and this one alone has; nil: it isn't lent
 	rest   io.ReadCloser // nil: text is all. Otherwise the answer is for one alone, who closes it
 	length int64         // of the whole body; -1: unknown
 	shared bool          // for everybody who asks the same

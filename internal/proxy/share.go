@@ -200,6 +200,9 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 		}
 		f.land(nil, nil)
 	default:
+		if got != nil && (f.done != nil || len(f.calls) > 0 || s.of.ttl > 0) {
+			got.lent = nil // others have it, too
+		}
 		f.land(got, err)
 	}
 	return got, err
