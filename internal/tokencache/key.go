@@ -1,15 +1,10 @@
 package tokencache
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -23,32 +18,21 @@ type Key struct {
 	// token's lifetime does. 0: unknown.
 	AskedLife time.Duration
 
-	id   string      // opaque; only letters, digits, - and _
-	aead cipher.AEAD // AES-256-GCM
+	id  string // opaque; only letters, digits, - and _
+	box Seal
 }
 
 // NewKey returns the key of a token that is fetched with secret. scope is everything else that changes what the token may do.
 // Keys with the same secret and scope name the same token. Neither can be read back from the key's name in Redis. An empty
 // secret is an error.
 func NewKey(secret Secret, scope ...string) (Key, error) {
-	if secret.Reveal() == "" {
-		return Key{}, errors.New("a key needs a secret")
-	}
 	nameKey, err := derive(secret, "roomgate entry name v1")
 	if err != nil {
 		return Key{}, err
 	}
-	sealKey, err := derive(secret, "roomgate entry seal v1")
+	box, err := NewSeal(secret, "roomgate entry seal v1")
 	if err != nil {
 		return Key{}, err
-	}
-	block, err := aes.NewCipher(sealKey)
-	if err != nil {
-		return Key{}, fmt.Errorf("seal: %w", err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return Key{}, fmt.Errorf("seal: %w", err)
 	}
 	mac := hmac.New(sha256.New, nameKey)
 	for _, part := range scope {
@@ -56,17 +40,8 @@ func NewKey(secret Secret, scope ...string) (Key, error) {
 		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		mac.Write([]byte(part))
 	}
-	return Key{id: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), aead: aead}, nil
+	return Key{id: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18]), box: box}, nil
 }
 
 // Same reports whether both keys name the same token.
 func (k Key) Same(other Key) bool { return k.id == other.id }
-
-// derive returns a 32-byte key for one purpose (HKDF, RFC 5869). Keys for different purposes are independent.
-func derive(secret Secret, purpose string) ([]byte, error) {
-	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	return key, nil
-}

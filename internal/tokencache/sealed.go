@@ -1,7 +1,6 @@
 package tokencache
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -75,26 +74,19 @@ func (s *store) rest(in sealed, ttl time.Duration) time.Duration {
 	return left
 }
 
-// seal encrypts s with AES-256-GCM and a random nonce, which comes first. The name is additional data: the result opens only with
-// this key and under this name.
+// seal encrypts s. The result opens only with this key and under this name.
 func (k Key) seal(name string, s sealed) []byte {
 	plain := make([]byte, 0, sealedHeader+len(s.value))
 	plain = binary.BigEndian.AppendUint64(plain, uint64(s.expiry.UnixMilli()))
 	plain = binary.BigEndian.AppendUint64(plain, uint64(roundUp(s.life)))
 	plain = binary.BigEndian.AppendUint64(plain, s.generation)
 	plain = append(plain, s.value...)
-	nonce := make([]byte, k.aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails (crypto/rand)
-	return k.aead.Seal(nonce, nonce, plain, []byte(name))
+	return k.box.Seal(name, plain)
 }
 
 // open is the inverse of seal. The error is errSealed.
 func (k Key) open(name string, box []byte) (sealed, error) {
-	size := k.aead.NonceSize()
-	if len(box) < size {
-		return sealed{}, errSealed
-	}
-	plain, err := k.aead.Open(nil, box[:size], box[size:], []byte(name))
+	plain, err := k.box.Open(name, box)
 	if err != nil || len(plain) < sealedHeader {
 		return sealed{}, errSealed
 	}

@@ -1,0 +1,59 @@
+package tokencache
+
+// This file is the seal on what leaves the process: in Redis, and in the hands of others who seal with it.
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// Seal encrypts and authenticates with AES-256-GCM. Make one with NewSeal; it is safe for concurrent use.
+type Seal struct{ aead cipher.AEAD }
+
+// NewSeal returns a seal whose key comes from the secret, for one purpose (HKDF, RFC 5869). What was sealed for another purpose
+// doesn't open. An empty secret is an error.
+func NewSeal(secret Secret, purpose string) (Seal, error) {
+	key, err := derive(secret, purpose)
+	if err != nil {
+		return Seal{}, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return Seal{}, fmt.Errorf("seal: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return Seal{}, fmt.Errorf("seal: %w", err)
+	}
+	return Seal{aead}, nil
+}
+
+// Seal returns plain encrypted, behind a random nonce. It opens under the same name only.
+func (s Seal) Seal(name string, plain []byte) []byte {
+	return s.aead.Seal(nil, nil, plain, []byte(name))
+}
+
+// Open is the inverse of Seal. The error says nothing of the cause: telling causes apart would help nobody but an attacker.
+func (s Seal) Open(name string, box []byte) ([]byte, error) {
+	plain, err := s.aead.Open(nil, nil, box, []byte(name))
+	if err != nil {
+		return nil, errSealed
+	}
+	return plain, nil
+}
+
+// derive returns a 32-byte key for one purpose (HKDF, RFC 5869). Keys for different purposes are independent.
+func derive(secret Secret, purpose string) ([]byte, error) {
+	if secret.Reveal() == "" {
+		return nil, errors.New("a key needs a secret")
+	}
+	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)
+	if err != nil {
+		return nil, fmt.Errorf("derive key: %w", err)
+	}
+	return key, nil
+}
