@@ -30,8 +30,8 @@ type browser struct {
 	complained []string
 }
 
-// newBrowser starts one, which ends with the test.
-func newBrowser(t *testing.T) *browser {
+// newBrowser starts one, which ends with the test. Options of its own count more.
+func newBrowser(t *testing.T, own ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	program := findBrowser()
 	if program == "" {
@@ -44,6 +44,7 @@ func newBrowser(t *testing.T) *browser {
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root with it
 	}
+	options = append(options, own...)
 	bounded, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	t.Cleanup(cancel)
 	allocator, stop := chromedp.NewExecAllocator(bounded, options...)

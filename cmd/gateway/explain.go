@@ -49,7 +49,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 		return err
 	}
 	x := explained{Method: asked[0]}
-	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, cfg.APIDocs, x.Method, asked[1]); err != nil {
+	if x.Destination, err = proxy.Explain(cfg.InterwaterRoutes, cfg.APIDocs, len(cfg.SessionSecrets) > 0, x.Method, asked[1]); err != nil {
 		return err
 	}
 	if x.Destination.Upstream == "interwater" {

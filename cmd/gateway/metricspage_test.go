@@ -38,7 +38,7 @@ func registered(t *testing.T) []described {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := newGateway(t.Context(), cfg, environ, io.Discard)
+	g, err := newGateway(t.Context(), cfg, environ, io.Discard, sessionCookie)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,13 +62,15 @@ func alerts(t *testing.T) []string {
 func everyMetric(t *testing.T) string {
 	t.Helper()
 	stands, client := newStands(t), newClient(t)
-	r, process := startProcess(t, settings(stands, newRedis(t).Addr))
+	r, process := startProcess(t, settings(stands, newRedis(t).Addr, "SESSION_SECRETS="+sessionSecret))
 	token := stands.Glory.MintToken("1", time.Hour)
 	get(t, client, r.url+"/v1/info", token).want(t, http.StatusOK)
 	get(t, client, r.url+"/v1/info", "").want(t, http.StatusUnauthorized)
 	stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 401, Times: 1})
 	get(t, client, r.url+"/v1/info", token).want(t, http.StatusOK)
 	logOut(t, client, r.url, "", token)
+	session := beginSession(t, client, r.url, stands.Demo)
+	withCookie(t, client, http.MethodPost, r.url+"/session/logout", sessionCookie+"="+session).want(t, http.StatusOK)
 	if err := process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	t.Parallel()
 	stands, redis := newStands(t), newRedis(t).Addr
-	environ := settings(stands, redis, "MAX_BODY_BYTES=4096", "MEMBER_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0",
+	environ := settings(stands, redis, "MAX_BODY_BYTES=4096", "MEMBER_RATE_LIMIT=0", "ACCOUNT_RATE_LIMIT=0", "SESSION_SECRETS="+sessionSecret,
 		`INTERWATER_ALLOW=member.sub != "9"`)
 	gate := startReplica(t, environ).url
 	d := fetchDescription(t, gate)
@@ -47,6 +47,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	}
 	d.askMembers(t, gate, token, stands)
 	d.askRooms(t, gate, token, stands)
+	d.askSessions(t, gate, stands)
 	d.askLogout(t, gate, stands, environ)
 	d.askUpstreamFailures(t, gate, token, stands, environ)
 	d.askTooMuch(t, token, stands, environ)
@@ -57,7 +58,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 const demoSubject = "1"
 
 func (d *description) askMembers(t *testing.T, gate, token string, stands *sandbox.Sandbox) {
-	for _, op := range d.operations("/public-api/v1/join", "/public-api/v1/login") {
+	for _, op := range d.operations("/public-api/v1/join", "/public-api/v1/login", "/session/login", "/session/join") {
 		wrong := io.NopCloser(strings.NewReader(`{"id":"test-user-1","password":"no","name":"a","nickname":"b","email":"c"}`))
 		d.ask(t, gate, op, "", 400, func(r *http.Request) { r.Body, r.ContentLength = wrong, -1 })
 		d.ask(t, gate, op, "", 413, func(r *http.Request) {
@@ -86,9 +87,34 @@ func (d *description) askRooms(t *testing.T, gate, token string, stands *sandbox
 	}
 }
 
+// askSessions begins them, and comes with cookies that are good and that aren't.
+func (d *description) askSessions(t *testing.T, gate string, stands *sandbox.Sandbox) {
+	for _, op := range d.operations("/session/join", "/session/login") { // in this order: who joins can log in
+		d.ask(t, gate, op, "", 200, nil)
+		d.ask(t, gate, op, "", 403, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
+	}
+	cookie := sessionCookie + "=" + beginSession(t, d.client, gate, stands.Demo)
+	with := func(cookie string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Cookie", cookie) }
+	}
+	for _, op := range d.operations("/session") {
+		if op.path == "/session" {
+			d.ask(t, gate, op, "", 200, nil)
+		}
+	}
+	session := d.Paths.Value("/session").Get
+	for _, op := range append(d.operations("/v1/", "/api/"), operation{http.MethodGet, "/session", session}, operation{http.MethodHead, "/session", session}) {
+		d.ask(t, gate, op, "", 200, with(cookie))
+		d.ask(t, gate, op, "", 401, with(cookie[:len(cookie)-4]))
+	}
+	logout := d.operations("/session/logout")[0]
+	d.ask(t, gate, logout, "", 403, func(r *http.Request) { with(cookie)(r); r.Header.Set("Origin", "https://evil.example") })
+	d.ask(t, gate, logout, "", 200, with(cookie))
+}
+
 // askLogout also asks a gateway that verifies members by Glory, which fails.
 func (d *description) askLogout(t *testing.T, gate string, stands *sandbox.Sandbox, environ []string) {
-	token := stands.Glory.MintToken(demoSubject, 2*time.Hour)
+	token := stands.Glory.MintToken("7", time.Hour) // whose logouts nobody has counted yet
 	logout := d.operations("/session/logout")[0]
 	d.ask(t, gate, logout, "", 401, nil)
 	d.ask(t, gate, logout, token, 400, func(r *http.Request) { r.URL.RawQuery = "all=1" })
@@ -123,7 +149,7 @@ func (d *description) askUpstreamFailures(t *testing.T, gate, token string, stan
 	} {
 		stands.Glory.SetFaults(failure.fault)
 		stands.Interwater.SetFaults(failure.fault)
-		for _, op := range d.operations("/public-api/", "/api/", "/v1/") {
+		for _, op := range d.operations("/public-api/", "/api/", "/v1/", "/session/login", "/session/join") {
 			d.ask(t, failure.gate, op, token, failure.status, nil)
 		}
 	}
@@ -138,7 +164,7 @@ func (d *description) askTooMuch(t *testing.T, token string, stands *sandbox.San
 		_, _ = call(t.Context(), d.client, http.MethodGet, limited+path, token, "")
 		_, _ = call(t.Context(), d.client, http.MethodPost, limited+path, token, "{}")
 	}
-	for _, op := range d.operations("/v1/", "/public-api/v1/join", "/public-api/v1/login") {
+	for _, op := range d.operations("/v1/", "/public-api/v1/join", "/public-api/v1/login", "/session/login", "/session/join") {
 		d.ask(t, limited, op, token, 429, nil)
 	}
 
@@ -172,12 +198,12 @@ func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
 	}
 	var rooms, members []string
 	for _, op := range d.operations("/") {
-		destination, err := proxy.Explain(cfg.InterwaterRoutes, true, op.method, strings.ReplaceAll(op.path, "{room_name}", "x"))
+		destination, err := proxy.Explain(cfg.InterwaterRoutes, true, true, op.method, strings.ReplaceAll(op.path, "{room_name}", "x"))
 		if err != nil || destination.Route == "" {
 			t.Errorf("%s %s is described, and the gateway doesn't know it: %+v %v", op.method, op.path, destination, err)
 		}
 		switch {
-		case destination.Upstream == "glory" && op.method != http.MethodHead:
+		case destination.Upstream == "glory" && op.method != http.MethodHead && !strings.HasPrefix(op.path, "/session/"):
 			members = append(members, op.path)
 		case destination.Upstream == "interwater" && op.method == http.MethodGet:
 			rooms = append(rooms, op.method+" "+op.path)

@@ -134,12 +134,15 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 	if redis == nil {
 		g.redisURL.Store(&next.RedisURL)
 	}
-	var served, shown error
+	var served, shown, sessions error
 	if g.tls != nil {
 		served = g.tls.Reload()
 	}
 	if g.redisCertificate != nil {
 		shown = g.redisCertificate.Reload()
 	}
-	return errors.Join(redis, served, shown, g.members.Reload(ctx, jwtSecrets(next), licenses(next)))
+	if g.sessions != nil { // to turn them on or off takes a restart
+		sessions = g.sessions.Reload(secretsOf(next.SessionSecrets))
+	}
+	return errors.Join(redis, served, shown, sessions, g.members.Reload(ctx, secretsOf(next.GloryJWTSecrets), licenses(next)))
 }

@@ -71,7 +71,11 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	g, err := newGateway(ctx, cfg, environ, stdout)
+	cookie := sandboxCookie
+	if cfg.TLSCertFile != "" {
+		cookie = sessionCookie
+	}
+	g, err := newGateway(ctx, cfg, environ, stdout, cookie)
 	if err != nil {
 		return withFlag(err)
 	}
@@ -193,6 +197,18 @@ func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox, file string) {
 	if len(g.cfg.GloryJWTSecrets) == 0 {
 		verified = "Glory's check_login, since the gateway has no JWT secret"
 	}
+	sessions := ""
+	if g.sessions != nil {
+		sessions = fmt.Sprintf(`
+A browser app holds no token, but a cookie that no script can read:
+
+JAR=$(mktemp)
+curl -sw '\n' -c $JAR $GATE/session/login -H 'Content-Type: application/json' -d '%s'
+curl -sw '\n' -b $JAR $GATE/session
+curl -sw '\n' -b $JAR $GATE/v1/sessions
+curl -sw '\n' -b $JAR -c $JAR -X POST $GATE/session/logout
+`, demo(s))
+	}
 	_, _ = fmt.Fprintf(w, `roomgate sandbox: gateway %[1]s   operations %[2]s   (Ctrl-C ends it)
 stand-ins: Glory %[3]s   Interwater %[4]s   (faults on demand: /_sandbox/faults)
 members are verified by %[5]s
@@ -223,11 +239,11 @@ printf %%s "$TOKEN" | gateway explain GET /v1/sessions
 To log out, everywhere within a second:
 
 curl -sw '\n' -X POST $GATE/session/logout -H "Authorization: Bearer $TOKEN"
-
+%[12]s
 LOG_LEVEL=info shows every request here. gateway sandbox -h: what else can be set.
 
 `, scheme+"://"+g.public.Addr().String(), opsURL(g), s.GloryURL, s.InterwaterURL, verified, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),
-		s.Glory.MintToken("1", -time.Hour), file, note)
+		s.Glory.MintToken("1", -time.Hour), file, note, sessions)
 }
 
 func opsURL(g *gateway) string {

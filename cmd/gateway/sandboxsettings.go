@@ -20,7 +20,11 @@ const (
 	sandboxJWTSecret = "sandbox-member-jwt-secret-for-local-use-only-000000"
 	sandboxAccessKey = "sandbox-access-key"
 	sandboxSecretKey = "sandbox-secret-key-for-local-use-only"
+	sandboxSessions  = "sandbox-session-secret-for-local-use-only"
 )
+
+// sandboxCookie keeps sessions without TLS: browsers don't take sessionCookie from http://localhost, or not all of them.
+const sandboxCookie = "session"
 
 // Glory's stand-in signs member tokens with these.
 const (
@@ -39,6 +43,9 @@ type sandboxSettings struct {
 func newSandboxSettings(f sandboxFlags, environ []string) sandboxSettings {
 	given := func(name string) bool { return settingIn(environ, name) }
 	defaults := []string{"LISTEN_ADDR=127.0.0.1:8080", "ADMIN_ADDR=127.0.0.1:9090", "LOG_LEVEL=warn", "LOG_FORMAT=text", "DRAIN_DELAY=0s"}
+	if !slices.Contains(environ, "CORS_ALLOWED_ORIGINS=*") { // the two don't go together
+		defaults = append(defaults, "SESSION_SECRETS="+sandboxSessions)
+	}
 	s := sandboxSettings{remote: f.remote, ownRedis: given("REDIS_URL")}
 	all := environ
 	add := func(name, value string) { all = append(all, name+"="+value) }

@@ -35,7 +35,7 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	g, err := newGateway(ctx, cfg, environ, stdout)
+	g, err := newGateway(ctx, cfg, environ, stdout, sessionCookie)
 	if err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ type gateway struct {
 	cache     *tokencache.Cache
 	upstreams upstreams
 	members   *bridge.Bridge
+	sessions  *bridge.Sessions // nil: off
 	handler   *proxy.Proxy
 	public    net.Listener
 	admin     net.Listener // nil: off
@@ -76,9 +77,12 @@ type gateway struct {
 	troubles         troubles
 }
 
-// newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. The caller
-// closes it.
-func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer) (_ *gateway, err error) {
+// sessionCookie is the name of sessions' cookie.
+const sessionCookie = "__Host-session"
+
+// newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. Sessions are kept in cookie. The
+// caller closes it.
+func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer, cookie string) (_ *gateway, err error) {
 	version, commit := build()
 	registry, level := ops.NewRegistry(version, commit), new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
@@ -119,6 +123,11 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if g.members, err = bridge.New(bridgeOptions(cfg, g.upstreams, g.cache, denied, registry)); err != nil {
 		return nil, err
 	}
+	if len(cfg.SessionSecrets) > 0 {
+		if g.sessions, err = bridge.NewSessions(cookie, secretsOf(cfg.SessionSecrets), cfg.SessionMaxAge); err != nil {
+			return nil, err
+		}
+	}
 	if g.handler, err = proxy.New(g.proxyOptions(registry, spans)); err != nil {
 		return nil, err
 	}
@@ -147,7 +156,7 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 		MaxBodyBytes: cfg.MaxBodyBytes, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxInFlight: cfg.MaxInFlight, InterwaterShare: upstreamShare(cfg.MaxInFlight),
 		LoginLimit: fleet.Limit(cfg.LoginRateLimit), AccountLimit: fleet.Limit(cfg.AccountRateLimit), MemberLimit: fleet.Limit(cfg.MemberRateLimit),
 		Redis:       g.redis,
-		CORSOrigins: cfg.CORSAllowedOrigins, APIDocs: cfg.APIDocs,
+		CORSOrigins: cfg.CORSAllowedOrigins, Sessions: g.sessions, APIDocs: cfg.APIDocs,
 		Draining: g.draining.Load, Log: g.log, Metrics: registry, ServerTiming: cfg.ServerTiming,
 		RoomCoalesce: cfg.RoomCoalesce, RoomCacheTTL: cfg.RoomCacheTTL, Tracing: spans,
 	}
@@ -209,18 +218,18 @@ func bridgeOptions(
 		Strangers:      upstreamShare(cfg.MaxInFlight) / 16,
 		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Denied: denied, Metrics: metrics,
 	}
-	o.Local.Secrets = jwtSecrets(cfg)
+	o.Local.Secrets = secretsOf(cfg.GloryJWTSecrets)
 	// Replicas share a license, whether or not they share the secret of member tokens.
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
 }
 
-func jwtSecrets(cfg *config.Config) []tokencache.Secret {
-	var list []tokencache.Secret
-	for _, s := range cfg.GloryJWTSecrets {
-		list = append(list, tokencache.NewSecret(s.Reveal()))
+func secretsOf(from []config.Secret) []tokencache.Secret {
+	texts := make([]string, len(from))
+	for i := range from {
+		texts[i] = from[i].Reveal()
 	}
-	return list
+	return bridge.Secrets(texts...)
 }
 
 func licenses(cfg *config.Config) []bridge.License {

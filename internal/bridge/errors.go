@@ -21,6 +21,8 @@ var (
 	ErrExpired = fmt.Errorf("%w: expired", ErrMemberToken)
 	// ErrLoggedOut: the member token was logged out. It wraps ErrMemberToken.
 	ErrLoggedOut = fmt.Errorf("%w: logged out", ErrMemberToken)
+	// ErrSession: what was presented as a session isn't one that this fleet has sealed.
+	ErrSession = errors.New("session doesn't open")
 	// ErrLogout: a logout can't be told to the fleet.
 	ErrLogout = errors.New("can't log out")
 	// ErrForbidden: the member is known, but no license admits the request.

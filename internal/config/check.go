@@ -23,6 +23,7 @@ func (c *Config) check(p *Problems) {
 	for name, check := range map[string]func() error{
 		"CORS_ALLOWED_ORIGINS":       c.checkOrigins,
 		"GLORY_JWT_SECRETS":          func() error { return c.checkJWTSecrets(p) },
+		"SESSION_SECRETS":            c.checkSessionSecrets,
 		"INTERWATER_ROUTES":          func() error { return checkRoutes(c.InterwaterRoutes) },
 		"INTERWATER_REJECT_STATUSES": c.checkRejectStatuses,
 		"REDIS_URL":                  func() error { return c.checkRedis(p) },
@@ -83,6 +84,9 @@ func (c *Config) checkOrigins() error {
 	var errs []error
 	for i, origin := range c.CORSAllowedOrigins {
 		if origin == "*" {
+			if len(c.SessionSecrets) > 0 {
+				errs = append(errs, fmt.Errorf("element %d: * would let the pages of every site use the sessions of SESSION_SECRETS; list the origins", i+1))
+			}
 			if len(c.CORSAllowedOrigins) > 1 {
 				errs = append(errs, fmt.Errorf("element %d: * admits every origin; leave out the others, or it", i+1))
 			}
@@ -117,6 +121,17 @@ func (c *Config) checkJWTSecrets(p *Problems) error {
 	for i, secret := range c.GloryJWTSecrets {
 		if n := len(secret.Reveal()); n < bits/8 {
 			errs = append(errs, fmt.Errorf("element %d: %d bytes long; %s needs %d or more (RFC 7518 section 3.2)", i+1, n, longest, bits/8))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkSessionSecrets demands as much as the key that is made of a secret has. Who finds one by trying is every member.
+func (c *Config) checkSessionSecrets() error {
+	var errs []error
+	for i, secret := range c.SessionSecrets {
+		if n := len(secret.Reveal()); n < 32 {
+			errs = append(errs, fmt.Errorf("element %d: %d bytes long; give 32 or more", i+1, n))
 		}
 	}
 	return errors.Join(errs...)

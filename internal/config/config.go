@@ -100,6 +100,11 @@ type Config struct {
 	// MemberCacheTTL is how long Glory's verdict on a JWT and a profile are kept. Zero: not at all.
 	MemberCacheTTL time.Duration `env:"MEMBER_CACHE_TTL" envDefault:"60s" min:"0s" max:"24h" doc:"how long remote verdicts and profiles are kept; five times as long where Glory can't be asked"`
 
+	// SessionSecrets seal browser sessions: the first seals, all open. Each has 32 bytes at least. Empty: there are no sessions.
+	SessionSecrets []Secret `env:"SESSION_SECRETS" doc:"list; turns browser sessions on: the first seals their cookies, all open them; 32 bytes at least each; base64: as in GLORY_JWT_SECRETS"`
+	// SessionMaxAge is the longest life of a session.
+	SessionMaxAge time.Duration `env:"SESSION_MAX_AGE" envDefault:"168h" min:"1m" max:"9600h" doc:"a session ends with its member token, or after this"`
+
 	// InterwaterURL is the base of Interwater's addresses, of the same form as GloryURL. Never nil.
 	InterwaterURL *url.URL `env:"INTERWATER_URL,required" doc:"base URL; http:// only to a private host"`
 	// InterwaterTimeout bounds one room request, up to the answer's headers.

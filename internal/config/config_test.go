@@ -50,6 +50,8 @@ func TestDefaults(t *testing.T) {
 		{"GLORY_JWT_ISSUER", "com.smarth", ""},
 		{"GLORY_JWT_LEEWAY", "10s", ""},
 		{"MEMBER_CACHE_TTL", "60s", "1m0s"},
+		{"SESSION_SECRETS", "", "not set"},
+		{"SESSION_MAX_AGE", "168h", "168h0m0s"},
 		{"INTERWATER_URL", "required", "https://interwater.example.com"},
 		{"INTERWATER_TIMEOUT", "10s", ""},
 		{"INTERWATER_ROUTES", routes, ""},

@@ -165,12 +165,16 @@ func TestExplainKnowsThePages(t *testing.T) {
 	}{
 		{true, "GET", "/docs", Destination{Route: "GET /docs", Status: 200, Path: "/docs"}},
 		{true, "HEAD", "/openapi.json", Destination{Route: "GET /openapi.json", Status: 200, Path: "/openapi.json"}},
+		{true, "POST", "/session/login", Destination{Route: "POST /session/login", Upstream: "glory", Path: "/session/login"}},
+		{true, "GET", "/session", Destination{Route: "GET /session", Status: 200, Path: "/session"}},
+		{false, "POST", "/session/logout", Destination{Route: "POST /session/logout", Status: 200, Path: "/session/logout"}},
+		{false, "GET", "/session", Destination{Status: 404, Path: "/session"}},
 		{true, "POST", "/docs", Destination{Status: 405, Path: "/docs"}},
 		{true, "GET", "/", Destination{Route: "GET /{$}", Status: 302, Path: "/"}},
 		{false, "GET", "/", Destination{Status: 404, Path: "/"}},
 		{false, "GET", "/docs", Destination{Status: 404, Path: "/docs"}},
 	} {
-		if got, err := Explain([]string{"GET /v1/info"}, tt.on, tt.method, tt.target); err != nil || got != tt.want {
+		if got, err := Explain([]string{"GET /v1/info"}, tt.on, tt.on, tt.method, tt.target); err != nil || got != tt.want {
 			t.Errorf("%s %s: %+v %v", tt.method, tt.target, got, err)
 		}
 	}

@@ -14,10 +14,10 @@ import (
 // auditEvents says which refusals are audited, by their reason, and as what.
 func auditEvents() map[string]string {
 	return map[string]string{
-		"bad_token": "verification_failure", "logged_out": "verification_failure",
+		"bad_token": "verification_failure", "logged_out": "verification_failure", "bad_session": "verification_failure",
 		"forbidden": "license_refusal", "denied": "license_refusal",
 		"login_limit": "limit_hit", "account_limit": "limit_hit", "member_limit": "limit_hit", "logout_limit": "limit_hit",
-		"malformed": "attack", "header": "attack",
+		"malformed": "attack", "header": "attack", "cross_origin": "attack",
 	}
 }
 

@@ -38,8 +38,9 @@ type call struct {
 	room    string // its {room_name}, decoded once; "" where it has none
 	subject string
 	grant   bridge.Grant
-	asked   asked // by a room request, once it is admitted
-	borrows bool  // the answer's memory may be lent: whoever writes the answer gives it back then
+	asked   asked           // by a room request, once it is admitted
+	borrows bool            // the answer's memory may be lent: whoever writes the answer gives it back then
+	session *bridge.Session // whose token the request bears by a cookie, open or not; nil: none
 
 	answered    fields // of a room's answer. It may be shared, so nobody changes it
 	upstream    string // "" where none was called

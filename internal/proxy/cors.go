@@ -23,17 +23,19 @@ type crossOrigin struct {
 	known map[string]fields // what the rules say to the origins in the settings, and to none
 }
 
-// newCrossOrigin returns nil without origins. "*" admits all.
-func newCrossOrigin(origins []string) *crossOrigin {
+// newCrossOrigin returns nil without origins. "*" admits all. With credentials, pages of the origins may have their browser send its
+// cookies; these origins are listed one by one.
+func newCrossOrigin(origins []string, credentials bool) *crossOrigin {
 	if len(origins) == 0 {
 		return nil
 	}
 	c := &crossOrigin{known: make(map[string]fields), rules: cors.New(cors.Options{
-		AllowedOrigins: origins,
-		AllowedMethods: gloryMethods(), // of all routes; the route table knows each one's
-		AllowedHeaders: []string{"*"},  // whatever is asked for is named in the answer; what goes upstream is decided in headers.go
-		ExposedHeaders: []string{"X-Request-Id", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy"},
-		MaxAge:         int((10 * time.Minute).Seconds()),
+		AllowedOrigins:   origins,
+		AllowedMethods:   gloryMethods(), // of all routes; the route table knows each one's
+		AllowedHeaders:   []string{"*"},  // whatever is asked for is named in the answer; what goes upstream is decided in headers.go
+		ExposedHeaders:   []string{"X-Request-Id", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy"},
+		AllowCredentials: credentials,
+		MaxAge:           int((10 * time.Minute).Seconds()),
 	})}
 	c.known[""] = c.ask(nil)
 	for _, origin := range origins {

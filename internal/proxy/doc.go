@@ -4,22 +4,23 @@
 //
 // Package lane has read each HTTP/1 request strictly before. Each request passes these steps once. None of them goes back.
 //
-//	begin ─▶ check ─▶ route ─┬─ room ─▶ admit ─▶ ReverseProxy ─▶ fetch ─▶ finish
-//	                         ├─ Glory ─▶ ReverseProxy ─▶ upstream ─▶ finish
-//	                         └─ page, preflight or error ─▶ finish
+//	begin ─▶ check ─▶ route ─▶ session ─┬─ room ─▶ admit ─▶ ReverseProxy ─▶ fetch ─▶ finish
+//	                                    ├─ Glory ─▶ ReverseProxy ─▶ upstream ─▶ finish
+//	                                    └─ page, login or logout, preflight or error ─▶ finish
 //
 // A member's GET of a room, function by function:
 //
 //  1. Proxy.ServeHTTP opens the call, the record of this request (begin).
 //  2. Proxy.check holds the request to its bounds.
 //  3. routeTable.route judges the target as sent and finds the route.
-//  4. roomHandler.serve checks that there is no body,
-//  5. and calls admit: authenticate, the member's limit, authorize.
-//  6. ask reads the question: all that the answer may depend on.
-//  7. ReverseProxy calls fetcher.RoundTrip, which looks for a kept or shared answer.
-//  8. fetcher.ask gets the access token, sends, and replaces a rejected token.
-//  9. upstream.Upstream sends the request to Interwater.
-//  10. ReverseProxy writes the answer through writer, and finish logs and counts it.
+//  4. sessions.bear takes a session's cookie off, and puts its token in the place of a missing Authorization.
+//  5. roomHandler.serve checks that there is no body,
+//  6. and calls admit: authenticate, the member's limit, authorize.
+//  7. ask reads the question: all that the answer may depend on.
+//  8. ReverseProxy calls fetcher.RoundTrip, which looks for a kept or shared answer.
+//  9. fetcher.ask gets the access token, sends, and replaces a rejected token.
+//  10. upstream.Upstream sends the request to Interwater.
+//  11. ReverseProxy writes the answer through writer, and finish logs and counts it.
 //
 // # The plain way
 //
@@ -41,6 +42,7 @@
 //   - headers: headers.go, one table for both directions, with the flag that makes a header part of the question.
 //   - errors: errors.go, one table from an error to its answer.
 //   - limits on size and number: check.go. Connections: listener.go. Rate limits: package fleet.
+//   - browser sessions: session.go, their cookie: cookie.go, how they begin: sessionlogin.go.
 //   - who may: package bridge, asked by admit.go alone.
 //   - what room requests share: share.go, and what is kept for later ones: keep.go.
 //   - a second look at where a room request goes: guard.go and package upstream.

@@ -33,6 +33,7 @@ var (
 	errBodySize    = errors.New("request body too large")
 	errHeaderSize  = errors.New("request header too large")
 	errOverloaded  = errors.New("too many requests in flight")
+	errCrossOrigin = errors.New("the page of another origin has sent a session's cookie")
 	errPanic       = errors.New("handler panicked")
 	errRedirect    = errors.New("upstream redirected a room request")
 	errRejectedTwo = errors.New("access token rejected on a request that can't be sent again")
@@ -151,10 +152,13 @@ var refusals = []struct {
 	{errHeaderSize, refuse(431, "header", message{"Request header too large", "요청 헤더가 너무 큽니다"})},
 	{errParameter, refuse(400, "parameter", message{"Invalid parameter", "유효하지 않은 파라미터입니다"})},
 	{errNotFound, refuse(404, "no_route", notFound)},
+	{errNoToken, refuse(502, "upstream", message{"Upstream's answer can't be read", "업스트림의 응답을 읽을 수 없습니다"})},
 	{bridge.ErrNoMemberToken, refuse(401, "no_token", unauthorized).challenging("Bearer")},
 	{bridge.ErrExpired, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token", error_description="expired"`)},
 	{bridge.ErrLoggedOut, refuse(401, "logged_out", unauthorized).challenging(`Bearer error="invalid_token"`)},
 	{bridge.ErrMemberToken, refuse(401, "bad_token", unauthorized).challenging(`Bearer error="invalid_token"`)},
+	{bridge.ErrSession, refuse(401, "bad_session", unauthorized).challenging(`Bearer error="invalid_token"`)},
+	{errCrossOrigin, refuse(403, "cross_origin", message{"Not allowed from another origin", "다른 출처에서는 허용되지 않습니다"})},
 	{bridge.ErrDenied, refuse(403, "denied", notAdmitted)},
 	{bridge.ErrForbidden, refuse(403, "forbidden", notAdmitted)},
 	{bridge.ErrLogout, refuse(503, "logout", message{"Logging out is not possible right now", "지금은 로그아웃할 수 없습니다"}).after(5 * time.Second)},
@@ -242,6 +246,9 @@ func (w *writer) fail(err error) {
 	h := w.Header()
 	clear(h) // whatever an upstream or a step before has left
 	lines.addTo(h)
+	if w.call.session != nil && refusal.status == http.StatusUnauthorized {
+		h["Set-Cookie"] = []string{w.proxy.sessions.end(endedBy(err))}
+	}
 	w.WriteHeader(refusal.status)
 	if w.request.Method == http.MethodHead {
 		return // net/http would drop the body, and the access event count it

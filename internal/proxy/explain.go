@@ -16,13 +16,16 @@ type Destination struct {
 	Room     string `json:"room"`
 }
 
-// Explain applies the route table to a method and a request target. apiDocs is Options.APIDocs.
-func Explain(patterns []string, apiDocs bool, method, requestTarget string) (Destination, error) {
+// Explain applies the route table to a method and a request target. apiDocs is Options.APIDocs; browsers: there are Options.Sessions.
+func Explain(patterns []string, apiDocs, browsers bool, method, requestTarget string) (Destination, error) {
 	own, err := newAPIDocs(apiDocs)
 	if err != nil {
 		return Destination{}, err
 	}
 	own[logoutRoute] = &endpoint{}
+	if browsers {
+		own[sessionRoute], own[sessionLoginRoute], own[sessionJoinRoute] = &endpoint{}, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamGlory}
+	}
 	table, err := newRouteTable(patterns, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}, own, nil)
 	if err != nil {
 		return Destination{}, err

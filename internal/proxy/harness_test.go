@@ -46,6 +46,7 @@ type fakeBridge struct {
 
 	authenticate, authorize, credential, reject, refuse, logout func() error
 	role                                                        string   // "": member
+	bearer                                                      string   // a member token that is as good as "good"
 	stale                                                       []string // access tokens that were fetched before any rejection
 
 	mu      sync.Mutex
@@ -73,6 +74,7 @@ func (g *fakeBridge) Authenticate(_ context.Context, authorization []string) (br
 		return bridge.Member{}, g.authenticate()
 	case len(authorization) == 0:
 		return bridge.Member{}, bridge.ErrNoMemberToken
+	case g.bearer != "" && slices.Equal(authorization, []string{"Bearer " + g.bearer}):
 	case !slices.Equal(authorization, []string{"Bearer good"}):
 		return bridge.Member{}, bridge.ErrMemberToken
 	}

@@ -28,14 +28,15 @@ type sessionEnder interface {
 
 // logoutHandler takes member tokens out of use.
 type logoutHandler struct {
-	ender   sessionEnder
-	limit   *fleet.Limiter // by member
-	log     *slog.Logger
-	metrics *metrics
+	ender    sessionEnder
+	limit    *fleet.Limiter // by member
+	sessions *sessions      // nil: there are none
+	log      *slog.Logger
+	metrics  *metrics
 }
 
-func newLogoutHandler(o Options, m *metrics) *logoutHandler {
-	return &logoutHandler{o.Bridge, fleet.NewLimiter(o.Redis, "logout", logoutLimit()), o.Log, m}
+func newLogoutHandler(o Options, s *sessions, m *metrics) *logoutHandler {
+	return &logoutHandler{o.Bridge, fleet.NewLimiter(o.Redis, "logout", logoutLimit()), s, o.Log, m}
 }
 
 // serve answers a logout.
@@ -47,6 +48,10 @@ func (h *logoutHandler) serve(w *writer, r *http.Request) {
 	}
 	h.metrics.logouts.WithLabelValues(scope).Inc()
 	audit(h.log, "logout", scope, &w.call)
+	if w.call.session != nil {
+		reason := map[string]string{"token": "logout", "member": "logout_all"}[scope]
+		w.Header().Set("Set-Cookie", h.sessions.end(reason))
+	}
 	w.answer(map[string]string{"result": "ok"})
 }
 

@@ -25,6 +25,7 @@ type metrics struct {
 	answers   *prometheus.CounterVec
 	lane      *prometheus.CounterVec
 	logouts   *prometheus.CounterVec
+	sessions  sessionMetrics
 	taken     prometheus.Counter // of lane
 	exemplars bool               // there are traces to point to
 	handles   sync.Map           // from handle to its collectors, which take long to look up
@@ -46,7 +47,7 @@ type handled struct {
 
 func newMetrics(exemplars bool) *metrics {
 	m := &metrics{
-		exemplars: exemplars,
+		exemplars: exemplars, sessions: newSessionMetrics(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_requests_total",
 			Help: "Requests of the public listener by route (a pattern, or none), method (one of HTTP's, or other) and status code (499: the " +
@@ -61,7 +62,7 @@ func newMetrics(exemplars bool) *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_refusals_total",
 			Help: "Requests that the gateway answered with an error of its own, or a preflight without permission, by reason (malformed, body, header, origin: a preflight's, no_route, method, no_token, " +
-				"bad_token, logged_out, forbidden, denied, login_limit, account_limit, member_limit, logout_limit, logout: it can't be told to the fleet, parameter, overload, circuit, no_credential, " +
+				"bad_token, logged_out, bad_session, cross_origin, forbidden, denied, login_limit, account_limit, member_limit, logout_limit, logout: it can't be told to the fleet, parameter, overload, circuit, no_credential, " +
 				"refused_credential, upstream, timeout, client_gone, internal).",
 		}, []string{"reason"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -98,7 +99,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers, m.lane, m.logouts} {
+	for _, collector := range []prometheus.Collector{m.requests, m.durations, m.inFlight, m.refusals, m.answers, m.lane, m.logouts, m.sessions.begun, m.sessions.ended} {
 		if err := r.Register(collector); err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"roomgate/internal/bridge"
 	"roomgate/internal/fleet"
 	"roomgate/internal/lane"
 	"roomgate/internal/upstream"
@@ -54,6 +55,9 @@ type Options struct {
 	APIDocs bool
 	// CORSOrigins are the origins of browser clients, "*" for all. Empty: no CORS.
 	CORSOrigins []string
+	// Sessions seal member tokens for browsers, under the name of their cookie: one that begins with __Host- is for TLS alone. With them,
+	// CORSOrigins must not be "*". Nil: there are no browser sessions.
+	Sessions *bridge.Sessions
 	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
 	Draining func() bool
 	Log      *slog.Logger
@@ -83,6 +87,7 @@ type Proxy struct {
 	room       *roomHandler
 	plain      plainCalls
 	origins    *crossOrigin
+	sessions   *sessions // nil: off
 	trusted    []netip.Prefix
 	bounds     bounds
 	timing     bool
@@ -107,7 +112,7 @@ func New(o Options) (*Proxy, error) {
 		o.Draining = func() bool { return false }
 	}
 	p := &Proxy{
-		origins: newCrossOrigin(o.CORSOrigins), trusted: o.TrustedProxies,
+		origins: newCrossOrigin(o.CORSOrigins, o.Sessions != nil), trusted: o.TrustedProxies,
 		bounds: bounds{body: o.MaxBodyBytes, header: o.MaxHeaderBytes, inFlight: int64(o.MaxInFlight)},
 		timing: o.ServerTiming, draining: o.Draining, writeLimit: max(writeLimit, o.GloryTimeout, o.InterwaterTimeout),
 		busy: busy * int64(runtime.GOMAXPROCS(0)), log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
@@ -120,14 +125,31 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	own[logoutRoute] = &endpoint{serve: newLogoutHandler(o, p.metrics).serve}
-	glory := &endpoint{upstream: upstreamGlory, serve: newGloryHandler(o, limiters).serve}
+	toGlory := newGloryHandler(o, limiters)
+	glory := &endpoint{upstream: upstreamGlory, serve: toGlory.serve}
+	if err := p.addSessions(o, own, toGlory); err != nil {
+		return nil, err
+	}
 	p.room = newRoomHandler(o, limiters.member, p.tracing, p.metrics)
-	room := &endpoint{upstream: upstreamInterwater, serve: p.room.serve}
+	room := &endpoint{upstream: upstreamInterwater, token: true, serve: p.room.serve}
 	if p.routes, err = newRouteTable(o.RoomRoutes, glory, room, own, p.origins); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// addSessions adds the routes of sessions to the gateway's own. Members may log out without one.
+func (p *Proxy) addSessions(o Options, own map[string]*endpoint, glory *gloryHandler) (err error) {
+	if p.sessions, err = newSessions(o, p.metrics); err != nil {
+		return err
+	}
+	own[logoutRoute] = &endpoint{token: true, serve: newLogoutHandler(o, p.sessions, p.metrics).serve}
+	if p.sessions == nil {
+		return nil
+	}
+	begin := &endpoint{serve: newBeginner(o, p.sessions, glory).serve}
+	own[sessionRoute], own[sessionLoginRoute], own[sessionJoinRoute] = &endpoint{token: true, serve: p.sessions.serve}, begin, begin
+	return nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -176,6 +198,10 @@ func (p *Proxy) serve(w *writer, r *http.Request) {
 	}
 	to, err := p.routes.route(r, &w.call)
 	if err != nil {
+		w.fail(err)
+		return
+	}
+	if err := p.sessions.bear(r, &w.call, to); err != nil {
 		w.fail(err)
 		return
 	}

@@ -134,7 +134,8 @@ func (f *fleet) startStands(ctx context.Context) (err error) {
 		}
 	}
 	f.environ = append(f.environ,
-		"REDIS_URL=redis://"+f.redis.Addr, "TRUSTED_PROXIES=127.0.0.1/32", "DRAIN_DELAY="+drainDelay, "LOG_LEVEL=warn")
+		"REDIS_URL=redis://"+f.redis.Addr, "TRUSTED_PROXIES=127.0.0.1/32", "DRAIN_DELAY="+drainDelay, "LOG_LEVEL=warn",
+		"SESSION_SECRETS=loadtest-session-secret-for-local-use-only")
 	if f.h2 {
 		f.environ = append(f.environ, "TLS_CERT_FILE="+f.certificate(), "TLS_KEY_FILE="+f.certificate())
 	}

@@ -1,0 +1,111 @@
+package main
+
+// Browser sessions without a browser: what the settings do, and cookies in wrong hands.
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"roomgate/internal/sandbox"
+)
+
+// beginSession logs the demo member in, and returns what the cookie holds.
+func beginSession(t *testing.T, client *http.Client, gate string, demo sandbox.Member) string {
+	t.Helper()
+	body, _ := json.Marshal(demo)
+	return beginBy(t, client, gate+"/session/login", string(body))
+}
+
+// beginBy begins a session with a login or join.
+func beginBy(t *testing.T, client *http.Client, address, body string) string {
+	t.Helper()
+	a, err := call(t.Context(), client, http.MethodPost, address, "", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, rest, _ := strings.Cut(a.want(t, 200).header.Get("Set-Cookie"), "=")
+	value, _, _ := strings.Cut(rest, ";")
+	if name != sessionCookie || value == "" {
+		t.Fatalf("Set-Cookie: %q", a.header["Set-Cookie"])
+	}
+	return value
+}
+
+func TestSessionSecretsRotate(t *testing.T) {
+	t.Parallel()
+	stands, client, dir := newStands(t), newClient(t), t.TempDir()
+	secret := func(name string) string { return strings.Repeat(name, 32) }
+	write := func(secrets string) { put(t, dir, map[string]string{"sessions": secrets + "\n"}) }
+	write(secret("a"))
+	r := startReplica(t, settings(stands, newRedis(t).Addr, "SESSION_SECRETS_FILE="+filepath.Join(dir, "sessions")))
+	status := func(session string) int {
+		return withCookie(t, client, http.MethodGet, r.url+"/v1/info", sessionCookie+"="+session).status
+	}
+	old := beginSession(t, client, r.url, stands.Demo)
+	if got := status(old); got != 200 {
+		t.Fatalf("at first: %d", got)
+	}
+	reads := 0
+	reload := func(secrets string) {
+		write(secrets)
+		reads++
+		eventually(t, "the secrets are read again", func() bool { return len(r.log.events("secrets were read again")) == reads })
+	}
+	reload(secret("b") + "," + secret("a"))
+	fresh := beginSession(t, client, r.url, stands.Demo)
+	if status(old) != 200 || status(fresh) != 200 {
+		t.Error("not both open while the secrets overlap")
+	}
+	reload(secret("b"))
+	if status(old) != 401 || status(fresh) != 200 {
+		t.Error("rotated out: the old one opens, or the fresh one doesn't")
+	}
+	write("short")
+	r.log.wait(t, "changed secrets are not used; the old ones are")
+	if status(fresh) != 200 {
+		t.Error("a secret that is too short has taken the place of the old one")
+	}
+}
+
+// The gateways and their sessions are in one fleet, but for one whose cookie has another name: a sandbox's.
+func TestAStolenSessionIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	stands, client, redisServer := newStands(t), newClient(t), newRedis(t)
+	r := startReplica(t, settings(stands, redisServer.Addr, "SESSION_SECRETS="+sessionSecret, "SESSION_MAX_AGE=1h"))
+	session := beginSession(t, client, r.url, stands.Demo)
+	other := beginBy(t, client, r.url+"/session/join", `{"id":"minji","password":"abcd","name":"김민지","nickname":"mj","email":"minji@example.com"}`)
+	for name, cookie := range map[string]string{
+		"under another name": "session=" + session, "truncated": sessionCookie + "=" + session[:100], "swapped": sessionCookie + "=" + session[:150] + other[150:],
+	} {
+		before := len(r.log.events("audit"))
+		for _, path := range []string{"/v1/info", "/api/v1/profile"} {
+			withCookie(t, client, http.MethodGet, r.url+path, cookie).want(t, 401)
+		}
+		eventually(t, name+" is audited", func() bool { return len(r.log.events("audit")) == before+2 })
+	}
+	withCookie(t, client, http.MethodPost, r.url+"/session/logout", sessionCookie+"="+session).want(t, 200)
+	eventually(t, "the session is out", func() bool {
+		return withCookie(t, client, http.MethodGet, r.url+"/v1/info", sessionCookie+"="+session).status == 401
+	})
+	withCookie(t, client, http.MethodGet, r.url+"/api/v1/profile", sessionCookie+"="+session).want(t, 401)
+	withCookie(t, client, http.MethodGet, r.url+"/api/v1/profile", sessionCookie+"="+other).want(t, 200)
+	reasons := map[any]int{}
+	for _, e := range r.log.events("audit") {
+		reasons[e["reason"]]++
+	}
+	if reasons["bad_session"] != 6 || reasons["logged_out"] < 2 || reasons["login"] != 1 || reasons["join"] != 1 || reasons["token"] != 1 {
+		t.Errorf("audited: %v", reasons)
+	}
+	if dump := r.log.String() + dumpRedis(t, redisServer.Addr); strings.Contains(dump, session) || strings.Contains(dump, other) {
+		t.Error("a session is in the log or in Redis")
+	}
+	var told struct{ Data struct{ Ends time.Time } }
+	text := withCookie(t, client, http.MethodGet, r.url+"/session", sessionCookie+"="+other).want(t, 200).body
+	if err := json.Unmarshal([]byte(text), &told); err != nil || time.Until(told.Data.Ends) > time.Hour || time.Until(told.Data.Ends) < time.Hour-patience {
+		t.Errorf("SESSION_MAX_AGE doesn't end it: %s, %v", text, err)
+	}
+}

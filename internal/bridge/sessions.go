@@ -1,0 +1,134 @@
+package bridge
+
+// This file seals member tokens for browsers, which keep them in a cookie that neither scripts nor anybody else can read.
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"roomgate/internal/tokencache"
+)
+
+const (
+	sessionPurpose = "roomgate session v1"
+	sessionHeader  = 8 + 8 // when it began and when its token ends, in seconds since 1970
+	// maxSession is the longest text of a session: browsers drop cookies whose name and value take more than 4,096 bytes.
+	maxSession = 4000
+)
+
+// Sessions seals and opens browser sessions. It is safe for concurrent use.
+type Sessions struct {
+	name   string
+	maxAge time.Duration
+	seals  atomic.Pointer[[]tokencache.Seal] // the first seals, all open
+}
+
+// Session is an open session. It doesn't show its token when it is printed.
+type Session struct {
+	// Subject is the sub that the token claims. Seal alone sets it.
+	Subject string
+	// Ends is when the session ends: with its token, or when it is too old.
+	Ends  time.Time
+	token tokencache.Secret
+}
+
+// Token is the member token, for the request that bears the session.
+func (s Session) Token() string { return s.token.Reveal() }
+
+// NewSessions returns sessions that open under name alone, the cookie's. The first of secrets seals, all of them open: at least one.
+// A session lives for maxAge at most.
+func NewSessions(name string, secrets []tokencache.Secret, maxAge time.Duration) (*Sessions, error) {
+	s := &Sessions{name: name, maxAge: maxAge}
+	return s, s.Reload(secrets)
+}
+
+// Reload has other secrets used from now on. After an error, the old ones are.
+func (s *Sessions) Reload(secrets []tokencache.Secret) error {
+	if len(secrets) == 0 {
+		return errors.New("no secret for sessions")
+	}
+	seals := make([]tokencache.Seal, len(secrets))
+	for i, secret := range secrets {
+		var err error
+		if seals[i], err = tokencache.NewSeal(secret, sessionPurpose); err != nil {
+			return fmt.Errorf("session secret: %w", err)
+		}
+	}
+	s.seals.Store(&seals)
+	return nil
+}
+
+// Secrets wraps texts.
+func Secrets(texts ...string) []tokencache.Secret {
+	secrets := make([]tokencache.Secret, len(texts))
+	for i := range texts {
+		secrets[i] = tokencache.NewSecret(texts[i])
+	}
+	return secrets
+}
+
+// Name is the cookie's name.
+func (s *Sessions) Name() string { return s.name }
+
+// Seal begins a session with a token that Glory has just issued. text has the characters of a cookie's value. The error wraps
+// ErrMemberToken: it is no JWT, has ended, or is too long.
+func (s *Sessions) Seal(raw string) (text string, session Session, err error) {
+	t, err := parseMemberToken(raw)
+	if err != nil {
+		return "", Session{}, err
+	}
+	expiry, _, err := numericDate(t.claims, "exp")
+	if err != nil {
+		return "", Session{}, fmt.Errorf("%w: %w", ErrMemberToken, err)
+	}
+	now, end := time.Now(), time.Unix(0, instant(expiry))
+	session = s.session(now, end, raw)
+	session.Subject, _ = t.claims["sub"].(string)
+	if !now.Before(session.Ends) {
+		return "", Session{}, ErrExpired
+	}
+	plain := binary.BigEndian.AppendUint64(nil, uint64(now.Unix()))
+	plain = binary.BigEndian.AppendUint64(plain, uint64(end.Unix()))
+	box := (*s.seals.Load())[0].Seal(s.name, append(plain, raw...))
+	if text = base64.RawURLEncoding.EncodeToString(box); len(text) > maxSession {
+		return "", Session{}, fmt.Errorf("%w: too long for a cookie", ErrMemberToken)
+	}
+	return text, session, nil
+}
+
+// Open returns the session that Seal has made text of. The error is ErrSession where that isn't so, and wraps ErrExpired where the
+// session has ended.
+func (s *Sessions) Open(text string) (Session, error) {
+	if len(text) > maxSession {
+		return Session{}, ErrSession
+	}
+	box, err := decodePart(text)
+	if err != nil {
+		return Session{}, ErrSession
+	}
+	for _, seal := range *s.seals.Load() {
+		plain, err := seal.Open(s.name, box)
+		if err != nil || len(plain) < sessionHeader {
+			continue
+		}
+		began, end := binary.BigEndian.Uint64(plain), binary.BigEndian.Uint64(plain[8:])
+		session := s.session(time.Unix(int64(began), 0), time.Unix(int64(end), 0), string(plain[sessionHeader:]))
+		if !time.Now().Before(session.Ends) {
+			return Session{}, fmt.Errorf("session: %w", ErrExpired)
+		}
+		return session, nil
+	}
+	return Session{}, ErrSession
+}
+
+// session is one that began and whose token ends at these times.
+func (s *Sessions) session(began, end time.Time, raw string) Session {
+	if oldest := began.Add(s.maxAge); oldest.Before(end) {
+		end = oldest
+	}
+	return Session{Ends: end.Truncate(time.Second), token: tokencache.NewSecret(raw)}
+}
