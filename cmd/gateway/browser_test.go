@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -45,7 +44,7 @@ func newBrowser(t *testing.T, own ...chromedp.ExecAllocatorOption) *browser {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root with it
 	}
 	options = append(options, own...)
-	bounded, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	bounded, cancel := context.WithTimeout(context.Background(), 3*patience)
 	t.Cleanup(cancel)
 	allocator, stop := chromedp.NewExecAllocator(bounded, options...)
 	t.Cleanup(stop) // kills the process and waits for its end

@@ -121,6 +121,9 @@ func plotsAreRead(t *testing.T, b *browser) {
 	if axis := look[string](t, b, latency+`.querySelector(".axis").innerText`); !regexp.MustCompile(`(?s)^\d\d:\d\d\s.*max .* ms.*\s\d\d:\d\d$`).MatchString(axis) {
 		t.Errorf("at the axis stands %q", axis)
 	}
+	if d := look[string](t, b, pageRoute+`.querySelectorAll(".figure")[1].querySelector(".strokes path").getAttribute("d")`); d != "" {
+		t.Errorf("failures are drawn where nothing has failed: %q", d)
+	}
 	b.run(t, chromedp.Evaluate[chromedp.Void](latency+`.scrollIntoView({block: "center"})`))
 	at := look[[]float64](t, b, `(r => [r.right - .2, r.top + 5])(`+latency+`.querySelector("svg").getBoundingClientRect())`)
 	b.run(t, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))

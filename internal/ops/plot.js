@@ -68,8 +68,8 @@ const plots = (() => {
   const newMark = () => make("line", { y1: 0, y2: 100 });
 
   const draw = (figure, plot) => {
-    const top = Math.max(0, ...plot.d.flatMap((line) => line.v)) || 1;
-    const d = plot.d.map((line) => outline(line, top));
+    const top = Math.max(0, ...plot.d.flatMap((line) => line.v));
+    const d = plot.d.map((line) => top > 0 ? outline(line, top) : ""); // of nothing but zeros the axis says enough
     const [svg, axis] = [figure.querySelector("svg"), figure.querySelector(".axis").children];
     const [area, cursor] = [svg.querySelector(".area"), svg.querySelector(".cursor")];
     const gaps = plot.d.length > 1 || plot.d[0].v.includes(null);

@@ -27,7 +27,7 @@ func traffic(w words, id, label string, list []Series) table {
 			name = w.Say("no route")
 		}
 		errors := errorCell(w, s.Minute)
-		if worst := most(s.Points, failedOf); worst > 0 {
+		if worst := max(most(s.Points, failedOf), share(s.Minute)); worst > 0 {
 			errors.Note = w.Say("worst minute", w.percent(worst))
 		}
 		t.Rows = append(t.Rows, []cell{
@@ -36,6 +36,14 @@ func traffic(w words, id, label string, list []Series) table {
 		})
 	}
 	return t
+}
+
+// share is 0 where there was no answer.
+func share(s Share) float64 {
+	if s.Answered <= 0 {
+		return 0
+	}
+	return s.Of()
 }
 
 func licenseTable(w words, s Status) table {
