@@ -125,19 +125,20 @@ func New(o Options) (*Bridge, error) {
 // asks Redis and Glory: for at most GloryTimeout, and not beyond ctx. It asks nobody if the token isn't a JWT by its form or
 // has expired.
 //
-// The error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's.
+// The error wraps ErrNoMemberToken, ErrMemberToken or an error of package upstream, or is ctx's. It is ErrLoggedOut if the token was
+// logged out.
 func (b *Bridge) Authenticate(ctx context.Context, authorization []string) (Member, error) {
 	member, err := b.Verify(ctx, authorization)
 	if err != nil {
 		return Member{}, err
 	}
-	if err := b.listed(member); errors.Is(err, ErrLoggedOut) { // who is denied is for Authorize to say
+	if err := b.listed(member); errors.Is(err, ErrLoggedOut) { // ErrDenied is for Authorize
 		return Member{}, err
 	}
 	return member, nil
 }
 
-// Verify is Authenticate for whoever may have logged out before.
+// Verify is Authenticate without the check for logouts: a token that was logged out is valid here.
 func (b *Bridge) Verify(ctx context.Context, authorization []string) (Member, error) {
 	raw, err := bearer(authorization)
 	if err != nil {

@@ -1,7 +1,5 @@
 package bridge
 
-// This file names who is on the deny list: a member by sub, or a single member token by its hash.
-
 import (
 	"context"
 	"crypto/sha256"
@@ -16,12 +14,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// How a name on the deny list begins, for what an operator denies. logout.go has those for logouts.
 const (
-	deniedSub   = "sub:"
-	deniedToken = "token:"
+	deniedSub   = "sub:"   // a member; the sub follows
+	deniedToken = "token:" // one member token; its SHA-256 in hex follows
 )
 
-// denier is the fleet's deny list. *fleet.DenyList is one.
+// denier is the fleet's deny list. *fleet.DenyList implements it, and documents the methods.
 type denier interface {
 	Empty() bool
 	Changes() uint64
@@ -31,7 +30,8 @@ type denier interface {
 	AddUntil(ctx context.Context, name string, end time.Time, most int) error
 }
 
-// DeniedName is how an operator's argument stands on the list: token:HASH, the hex SHA-256 of a member JWT, or a sub.
+// DeniedName returns the name on the deny list for an operator's argument: a sub, or token:HASH with the SHA-256 of a member JWT
+// in hex.
 func DeniedName(argument string) string {
 	if hash, ok := strings.CutPrefix(argument, deniedToken); ok {
 		return deniedToken + strings.ToLower(hash)
@@ -39,17 +39,18 @@ func DeniedName(argument string) string {
 	return deniedSub + argument
 }
 
-// CanBeDenied reports whether a member or a member token can have the name: a hash that isn't one would turn nobody away.
+// CanBeDenied reports whether a name of DeniedName can belong to a member or a member token. It is false for token: with
+// anything but a SHA-256 in hex, which would deny nobody.
 func CanBeDenied(name string) bool {
 	hash, isToken := strings.CutPrefix(name, deniedToken)
 	digest, err := hex.DecodeString(hash)
 	return !isToken || err == nil && len(digest) == sha256.Size
 }
 
-// DeniedLabel is the argument again.
+// DeniedLabel is the inverse of DeniedName.
 func DeniedLabel(name string) string { return strings.TrimPrefix(name, deniedSub) }
 
-// tokenListed is listed for a single token.
+// tokenListed is listed for a single token. b.denied must not be nil.
 func (b *Bridge) tokenListed(digest [sha256.Size]byte) error {
 	if b.denied.Has(tokenName(digest)) {
 		return ErrLoggedOut
@@ -60,15 +61,19 @@ func (b *Bridge) tokenListed(digest [sha256.Size]byte) error {
 	return nil
 }
 
-// maxQuestions is how many tokens of one request Glory is asked about: a request has one, and a header has room for hundreds.
+// maxQuestions is the largest number of tokens in one request that Glory is asked about. A request should have one, but a header
+// has room for hundreds.
 const maxQuestions = 4
 
-// CheckBearer returns ErrLoggedOut or ErrDenied where Authorization headers that Glory is to judge bear a token that was logged out
-// or is denied, or a genuine one of such a member. A token that only says that it is such a member's is Glory's to refuse: who forges
-// one must not learn who is on the list. Where members are verified by Glory and it gives no verdict on such a token, the error is
-// that of Authenticate.
+// CheckBearer checks the Authorization headers of a request that Glory, and not this package, will judge. The error is ErrLoggedOut or
+// ErrDenied if a token in them is on the deny list, or a genuine token of a member who is. A forged token of such a member is
+// no error: Glory refuses it, and whoever forges one doesn't learn who is on the list.
 //
-// What Glory could read in another way counts too: any scheme, several headers, a signature that isn't in its strict form.
+// Glory may accept more than this package does. So each JWT in the headers is checked, whatever the scheme, the number of headers or
+// the spelling of the signature.
+//
+// In local mode it doesn't block. In remote mode it asks Glory, as Authenticate does, if a token claims to be of a member on the
+// list. If Glory gives no verdict, the error is that of Authenticate.
 func (b *Bridge) CheckBearer(ctx context.Context, authorization []string) error {
 	if b.denied == nil || b.denied.Empty() {
 		return nil
@@ -86,13 +91,13 @@ func (b *Bridge) CheckBearer(ctx context.Context, authorization []string) error 
 	return nil
 }
 
-// bearerListed is CheckBearer for one token. questions counts those that Glory was asked about.
+// bearerListed is CheckBearer for one token. questions is the number of tokens of the request that Glory was asked about so far.
 func (b *Bridge) bearerListed(ctx context.Context, t bearerToken, questions *int) error {
 	if err := b.tokenListed(digestOf(t.raw)); err != nil {
 		return err
 	}
 	if local := b.secrets.Load().local; local != nil {
-		// The signature comes first: a look at the list alone would take another time for who is on it.
+		// Check the signature before the list. Otherwise the time would tell who forges a token whether the member is on the list.
 		if !local.signed(t) {
 			return nil
 		}
@@ -113,15 +118,16 @@ func (b *Bridge) bearerListed(ctx context.Context, t bearerToken, questions *int
 	return err
 }
 
-// bearerToken is a JWT as Glory may read it. Nothing about it is verified.
+// bearerToken is a JWT as Glory may read it. Nothing in it has been verified.
 type bearerToken struct {
-	raw              string // with the signature in its strict form
-	content, payload string
-	signature        []byte
+	raw       string // with the signature in strict base64url: the text that is hashed
+	content   string // what the signature is for: header, dot, payload
+	payload   string // in base64url
+	signature []byte // decoded
 }
 
-// readBearer takes raw apart; ok is false where it isn't a JWT by its form. The signature doesn't cover its own spelling: padding,
-// the other alphabet and unused bits make another text of the same token.
+// readBearer splits a JWT. ok is false if raw isn't one by its form. The signature may be in any base64: with padding, with the
+// alphabet of +/, or with unused bits set. All of these are the same token, so raw gets the strict form.
 func readBearer(raw string) (t bearerToken, ok bool) {
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 || len(raw) > maxAuthorization {
@@ -136,7 +142,8 @@ func readBearer(raw string) (t bearerToken, ok bool) {
 	return bearerToken{content + "." + base64.RawURLEncoding.EncodeToString(signature), content, parts[1], signature}, true
 }
 
-// claimed is who the token says its member is, and when it was issued, in seconds since 1970; "" and 0 where it doesn't.
+// claimed returns the token's sub and iat, which may be forged. iat is in seconds since 1970. If a claim is missing or can't be
+// read, it is "" or 0.
 func (t bearerToken) claimed() (subject string, issued int64) {
 	var claims struct {
 		Sub string      `json:"sub"`
@@ -146,14 +153,15 @@ func (t bearerToken) claimed() (subject string, issued int64) {
 	if err != nil {
 		return "", 0
 	}
-	_ = json.Unmarshal(text, &claims) // an iat that is no number is none
+	_ = json.Unmarshal(text, &claims) // after an error in iat, sub has been read all the same
 	if at, ok, err := numericDate(map[string]any{"iat": claims.Iat}, "iat"); ok && err == nil {
 		issued = at.Unix()
 	}
 	return claims.Sub, issued
 }
 
-// signed reports whether one of the secrets has signed the token, with whichever HMAC: Glory may take more of them than rooms do.
+// signed reports whether the token's signature is by one of the secrets, with any HMAC algorithm: Glory may accept algorithms that
+// the settings don't allow. The length of the signature tells which it is.
 func (l *local) signed(t bearerToken) bool {
 	method, ok := map[int]*jwt.SigningMethodHMAC{
 		32: jwt.SigningMethodHS256, 48: jwt.SigningMethodHS384, 64: jwt.SigningMethodHS512,

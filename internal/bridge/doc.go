@@ -30,7 +30,8 @@
 // token has the role of an owner. A rule may use the member's claims and profile, and the request. If no rule looks at the
 // request, the decision is remembered with the member's token, until Reload or the end of the profile that it was made with.
 //
-// The deny list counts before all rules, and is read for each request.
+// The deny list counts before all rules. A change of it counts for the next request. It has the members and tokens that an
+// operator denies (denied.go), and those that were logged out (logout.go).
 //
 // # Reload
 //

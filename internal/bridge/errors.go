@@ -23,7 +23,7 @@ var (
 	ErrLoggedOut = fmt.Errorf("%w: logged out", ErrMemberToken)
 	// ErrSession: what was presented as a session isn't one that this fleet has sealed.
 	ErrSession = errors.New("session doesn't open")
-	// ErrLogout: a logout can't be told to the fleet.
+	// ErrLogout: the logout couldn't be written to the deny list.
 	ErrLogout = errors.New("can't log out")
 	// ErrForbidden: the member is known, but no license admits the request.
 	ErrForbidden = errors.New("no license admits the member")

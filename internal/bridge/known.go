@@ -27,7 +27,8 @@ type known struct {
 	expiry int64
 	// issued is the token's iat in seconds since 1970; 0 if it has none.
 	issued int64
-	// unlisted is DenyList.Changes when the list had neither the member nor the token.
+	// unlisted is what denier.Changes returned when the deny list had neither the member nor the token. While that is the same,
+	// the list needn't be checked.
 	unlisted atomic.Uint64
 	// decision is nil before the first.
 	decision atomic.Pointer[decision]

@@ -87,7 +87,8 @@ func Connect(to Connection) (redis.UniversalClient, error) {
 	return nil, fmt.Errorf("unknown Redis mode %q", to.Mode)
 }
 
-// dialer opens connections that show the certificate of the moment. config is nil where there is no TLS.
+// dialer returns the function that opens connections. Each new connection with TLS shows the present certificate. config is nil
+// without TLS, and is changed otherwise.
 func (to Connection) dialer(config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if config != nil && to.Certificate != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return to.Certificate(), nil }

@@ -1,8 +1,5 @@
 package fleet
 
-// This file keeps the names that the fleet turns away. An operator's command writes them. Every replica reads them from
-// its own memory, also while Redis is gone.
-
 import (
 	"cmp"
 	"context"
@@ -17,35 +14,44 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// denyPoll is how often a replica looks for changes. With a timeout of half a second it stays below DenyDelay.
-const denyPoll = 400 * time.Millisecond
+const (
+	// denyPoll is the longest time between two looks for changes. With a timeout of half a second, a change is still known within
+	// DenyDelay.
+	denyPoll = 400 * time.Millisecond
+	// denyChanges is the number of changes that Redis keeps. A replica that has missed more reads the whole list.
+	denyChanges = 1000
+	// denyPage is the number of names, or about so many, that one call reads or writes. A long list takes several calls, so that
+	// each ends within the timeout.
+	denyPage = 2000
+	// denySweep is the time between two sweeps that drop ended denials from memory. A sweep of a long list takes milliseconds.
+	denySweep = time.Minute
+)
 
-// denyChanges is how many changes Redis keeps. A replica that has missed more reads the whole list.
-const denyChanges = 1000
-
-// denyPage is how many names one call reads (about) or gives back: a long list takes several, each within the timeout.
-const denyPage = 2000
-
-// denySweep is how often what has ended is dropped from memory. A look at all of a long list takes milliseconds.
-const denySweep = time.Minute
-
-// DenyDelay is the longest until every replica that reaches Redis knows of a change, with a timeout of up to half a second.
+// DenyDelay is the longest time until all replicas that reach Redis know of a change, if the timeout is at most half a second.
 const DenyDelay = time.Second
 
-// DenyList is a set of names, each with an end. It is safe for concurrent use.
+// DenyList is the set of names that the fleet turns away, each with an end. Operators and logouts write it to Redis. Each replica
+// has a copy in memory and looks for changes every few hundred milliseconds. The copy stays in use while Redis is down, and
+// is written back if Redis has lost the list. It is safe for concurrent use.
 type DenyList struct {
 	redis *Redis // nil: the list is empty and can't be changed
 	use   *Use   // nil without redis
-	size  atomic.Int64
-
+	// size is the length of until. It can be read without mu.
+	size atomic.Int64
+	// changes is the result of Changes.
 	changes atomic.Uint64
-	looked  chan struct{} // closed after the first look
+	// looked is closed after the first look.
+	looked chan struct{}
 
-	looking sync.Mutex   // held for a look with its consequences; mu may be taken while it is held
-	swept   time.Time    // when what has ended was dropped last; guarded by looking
-	mu      sync.RWMutex // guards what follows; no other lock is taken while it is held
-	version string       // a later one is a greater number; "": nothing was read yet
-	until   map[string]int64
+	// looking is held during a look and all that follows from it, calls of Redis included. It guards swept. mu may be taken while it
+	// is held.
+	looking sync.Mutex
+	swept   time.Time // the last sweep
+
+	// mu guards version and until. No other lock is taken while it is held.
+	mu      sync.RWMutex
+	version string           // that of until, a number that grows with each change; "": nothing was read
+	until   map[string]int64 // the end of each denial in milliseconds by Redis's clock; 0: it has none
 }
 
 // Denial is one line of the list.
@@ -54,8 +60,8 @@ type Denial struct {
 	Until time.Time // by Redis's clock; zero: without end
 }
 
-// NewDenyList returns the fleet's list and keeps it current until r is closed. If r is nil, the list stays empty, and
-// methods that need Redis return ErrOutage.
+// NewDenyList returns the fleet's list and keeps it current, in the background, until r is closed. It doesn't wait for the first
+// look: see Looked. If r is nil, the list stays empty, and methods that need Redis return ErrOutage.
 func NewDenyList(r *Redis) *DenyList {
 	d := &DenyList{redis: r, looked: make(chan struct{})}
 	following := false
@@ -69,18 +75,18 @@ func NewDenyList(r *Redis) *DenyList {
 	return d
 }
 
-// Looked is closed after the first look at Redis, whether or not it has succeeded. It takes one timeout, or one for each page of a
-// long list: who serves nobody before that lets nobody in whom Redis knows to be denied.
+// Looked returns a channel that is closed after the first look in Redis, even if it has failed. That takes at most one timeout, or one
+// for each page of a long list. A replica that serves nobody before that admits nobody who is denied in a Redis that works.
 func (d *DenyList) Looked() <-chan struct{} { return d.looked }
 
-// Empty reports whether nobody is denied. It asks nobody.
+// Empty reports whether nobody is denied. It doesn't ask Redis.
 func (d *DenyList) Empty() bool { return d.size.Load() == 0 }
 
-// Changes is how often this replica has learned of changes. While it stays the same, nobody is denied who wasn't before. It asks
-// nobody, and is 0 while the list has been empty.
+// Changes returns a number that grows whenever this replica learns of changes. As long as it stays the same, nobody is denied who
+// wasn't denied before. It is 0 if the list has always been empty. It doesn't ask Redis.
 func (d *DenyList) Changes() uint64 { return d.changes.Load() }
 
-// Has reports whether any of the names is denied now. It asks nobody.
+// Has reports whether any of the names is denied now. It doesn't ask Redis.
 func (d *DenyList) Has(names ...string) bool {
 	if d.Empty() {
 		return false
@@ -94,7 +100,7 @@ func (d *DenyList) Has(names ...string) bool {
 	})
 }
 
-// Until returns when a denial that holds now ends; zero: without end. ok is false where there is none. It asks nobody.
+// Until returns the end of name's denial; the zero time: it has no end. ok is false if name isn't denied now. It doesn't ask Redis.
 func (d *DenyList) Until(name string) (end time.Time, ok bool) {
 	if d.Empty() {
 		return time.Time{}, false
@@ -109,7 +115,7 @@ func (d *DenyList) Until(name string) (end time.Time, ok bool) {
 	return endOf(until), true
 }
 
-// follow looks for changes until ctx ends. After a failed look, what was known stays.
+// follow looks for changes until ctx ends. A failed look leaves the list as it was.
 func (d *DenyList) follow(ctx context.Context) {
 	_ = d.refresh(ctx)
 	close(d.looked)
@@ -121,13 +127,13 @@ func (d *DenyList) follow(ctx context.Context) {
 	}
 }
 
-// keys are a sorted set of names by their end in milliseconds (0: none), a version that grows with each change, the latest
-// changes, and what is being given back. The hash tag keeps them on one node.
+// keys returns the list's keys in Redis, in the order of KEYS in the scripts: the names by their ends, the version, the latest
+// changes, and the list that is being written back. The hash tag keeps them in one slot of a cluster.
 func (d *DenyList) keys() []string {
 	return []string{d.use.Key("{deny}:names"), d.use.Key("{deny}:version"), d.use.Key("{deny}:changes"), d.use.Key("{deny}:restored")}
 }
 
-// run runs a script on the list.
+// run runs a script on the list, within one timeout.
 func (d *DenyList) run(ctx context.Context, script *redis.Script, args ...any) (reply any, err error) {
 	if d.use == nil {
 		return nil, ErrOutage
@@ -144,15 +150,17 @@ var denyChangeLua string
 
 var denyChangeScript = redis.NewScript(denyChangeLua)
 
-// ErrFull is the error of Add and AddUntil where the list is as long as it may get.
+// ErrFull is the error of Add and AddUntil if the list has as many names as it may have. Test for it with errors.Is.
 var ErrFull = errors.New("the deny list is full")
 
-// Deny adds a name for ttl; 0 is without end. It is an operator's: the list takes it however long it is.
+// Deny puts name on the list in Redis for ttl, and replaces its end if it is there already. 0: without end. There is no limit to
+// the list's length. Replicas, this one too, learn of it within DenyDelay. After an error name may be on the list or not. It
+// waits for Redis for at most one timeout.
 func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
 	return d.Add(ctx, name, ttl, 0)
 }
 
-// Add is Deny for a list that is to have most names; 0: any number. The error is ErrFull where it has as many without this one.
+// Add is Deny with a limit: if the list has most names or more, and name isn't one of them, the error is ErrFull. 0: no limit.
 func (d *DenyList) Add(ctx context.Context, name string, ttl time.Duration, most int) error {
 	ms := int64(0)
 	if ttl > 0 {
@@ -161,11 +169,13 @@ func (d *DenyList) Add(ctx context.Context, name string, ttl time.Duration, most
 	return d.add(ctx, name, ms, 0, most)
 }
 
-// AddUntil is Add for an end that is told to the millisecond, whatever Redis's clock says; a later one that is there stays.
+// AddUntil is Add with the end as a time, in milliseconds. Redis's clock doesn't change it. If name has a later end, that stays.
+// A denial without end gets this one.
 func (d *DenyList) AddUntil(ctx context.Context, name string, end time.Time, most int) error {
 	return d.add(ctx, name, 0, end.UnixMilli(), most)
 }
 
+// add runs the script for Add, with ttl, and AddUntil, with end; both in milliseconds. 0: the other counts.
 func (d *DenyList) add(ctx context.Context, name string, ttl, end int64, most int) error {
 	version, err := d.run(ctx, denyChangeScript, name, ttl, denyChanges, most, end)
 	if err == nil && text(version) == "" {
@@ -177,7 +187,7 @@ func (d *DenyList) add(ctx context.Context, name string, ttl, end int64, most in
 	return nil
 }
 
-// Allow takes a name off the list. It is no error if the name isn't on it.
+// Allow takes name off the list in Redis. If it isn't on the list, that is no error. All else is as in Deny.
 func (d *DenyList) Allow(ctx context.Context, name string) error {
 	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges, 0, 0); err != nil {
 		return fmt.Errorf("allow: %w", err)
@@ -185,7 +195,8 @@ func (d *DenyList) Allow(ctx context.Context, name string) error {
 	return nil
 }
 
-// All reads the list from Redis and returns it by name.
+// All looks in Redis for changes, and returns the list sorted by name, without denials that have ended. It waits for Redis for one
+// timeout, or one for each page of a long list. The error is Redis's.
 func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
 	if err := d.refresh(ctx); err != nil {
 		return nil, err
@@ -203,7 +214,7 @@ func (d *DenyList) All(ctx context.Context) ([]Denial, error) {
 	return list, nil
 }
 
-// endOf reads an end in milliseconds.
+// endOf returns an end as in DenyList.until as a time; zero for 0.
 func endOf(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

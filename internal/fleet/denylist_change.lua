@@ -1,24 +1,25 @@
 -- Changes one name of the deny list, drops denials that have ended, and gives the list a new version.
 --
--- The version is Redis's time of the change in microseconds, and above the last one whatever that clock does.
+-- The version is Redis's time of the change in microseconds, or the last version plus one if the clock is behind that.
 --
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version
 -- KEYS[3]  sorted set: the latest changes by their version, as 'version:the one before:end or -1:name'
 -- ARGV[1]  the name
--- ARGV[2]  its milliseconds from now; 0: without end, negative: take it off the list
--- ARGV[3]  how many changes are kept
--- ARGV[4]  the most names that the list may have; 0: any number
--- ARGV[5]  the name's end in milliseconds, in place of ARGV[2], unless a later one is there; 0: ARGV[2] counts
+-- ARGV[2]  how long to deny the name, in milliseconds; 0: without end; negative: take it off the list
+-- ARGV[3]  the number of changes to keep
+-- ARGV[4]  the largest number of names; 0: any
+-- ARGV[5]  the end of the denial in milliseconds, in place of ARGV[2]; a later end stays; 0: ARGV[2] counts
 -- result   the new version, or '' if the list is full
--- retry    sets the same name again; a denial with an end then ends later by the time in between
+-- retry    sets the same name again; if ARGV[2] counts, the denial ends later by the time in between
 
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local micros = t[1] * 1000000 + t[2]
 local before = redis.call('GET', KEYS[2]) or ''
 local last = tonumber(before) or 0
--- A version a day ahead of the clock isn't ours. Not "last > ...": no comparison holds for "nan", which is a number too.
+-- No replica wrote a version a day ahead of the clock. The condition is not "last > ...", because every comparison with "nan" is
+-- false, and tonumber accepts "nan".
 if not (last <= micros + 86400000000) then
   last = 0
 end

@@ -1,15 +1,15 @@
--- Reads what has changed in the deny list since a version, or a page of all of it.
+-- Reads the changes of the deny list since a version, or a page of the whole list.
 --
--- A list is forked where its changes since the caller's version don't follow from that version: Redis has lost it, and somebody has
--- changed what was left.
+-- The list is forked if the changes after the caller's version don't follow from that version: Redis has lost it in a failover, and
+-- somebody has changed the older list since.
 --
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version; a later one is a greater number
 -- KEYS[3]  sorted set: the latest changes by their version, as 'version:the one before:end or -1:name'
 -- ARGV[1]  the version that the caller knows; '' for none
 -- ARGV[2]  the cursor of the page (ZSCAN's); '0' begins
--- ARGV[3]  about how many names the page has
--- result   {TIME, version} if the caller knows that one or a later one; version is '' when Redis has none
+-- ARGV[3]  the number of names of a page, roughly
+-- result   {TIME, version} if the caller knows that version or a later one; '' if Redis has none
 --          {TIME, version, {change, change, ...}} if the changes since then are all there
 --          {TIME, version, {}, 'forked'} if they don't follow from it
 --          {TIME, version, {}, cursor of the next page or '0', {name, end, name, end, ...}} otherwise

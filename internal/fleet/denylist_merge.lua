@@ -1,11 +1,11 @@
--- Adds names to the deny list that Redis has lost, and leaves those that it has as they are.
+-- Adds names that Redis has lost to the deny list. Names that are on it stay as they are.
 --
--- It writes no change down, so that every replica reads the whole list.
+-- It writes no changes: so all other replicas read the whole list.
 --
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version; a later one is a greater number
 -- ARGV     pairs of a name and its end
--- result   how many were added
+-- result   the number of names that were added
 -- retry    harmless
 
 local added = 0

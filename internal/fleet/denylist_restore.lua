@@ -1,10 +1,10 @@
--- Gives Redis a deny list back, in several calls. Until the last one the list stays as it is.
+-- Writes a deny list back that Redis has lost, in several calls. Until the last one the list stays as it is.
 --
 -- KEYS[1]  sorted set: names by their end in milliseconds of Redis's clock; 0 is without end
 -- KEYS[2]  string: the list's version
 -- KEYS[3]  sorted set: the latest changes, by their version
--- KEYS[4]  sorted set: what has been given back so far
--- ARGV[1]  the version of the list that is given back
+-- KEYS[4]  sorted set: what has been written back so far
+-- ARGV[1]  the version of the list that is written back
 -- ARGV[2]  'last' in the last call
 -- ARGV     then pairs of a name and its end
 -- result   1 if the list has been replaced, else 0: more is to come, or Redis has this version or a later one

@@ -1,7 +1,5 @@
 package fleet
 
-// This file keeps a replica's copy of the deny list and Redis's in step, whichever of them has lost something.
-
 import (
 	"context"
 	_ "embed"
@@ -20,8 +18,9 @@ var denyLoadLua string
 
 var denyLoadScript = redis.NewScript(denyLoadLua)
 
-// refresh takes over what has changed. Redis gets from this replica what it has lost by a failover or a flush: the whole list where
-// its own is older or gone, and what is missing where somebody has changed what was left of it.
+// refresh makes this replica's list and Redis's the same. Usually it applies the changes since the last look, or reads the whole list.
+// If a failover or a flush has lost denials in Redis, it writes them back. There are two cases: Redis's list is older or gone, and
+// is replaced by this replica's; or somebody has changed an older list since, and the missing names are added to it.
 func (d *DenyList) refresh(ctx context.Context) error {
 	d.looking.Lock()
 	defer d.looking.Unlock()
@@ -53,8 +52,8 @@ func (d *DenyList) refresh(ctx context.Context) error {
 	return d.replace(ctx, reply)
 }
 
-// load asks for what has changed since a version, or for the page of the whole list that a cursor names. The answer has two
-// parts at least: TIME and version.
+// load asks Redis for the changes since the version known, or, if that is "", for the page of the list at cursor; "0" is the first. The
+// forms of the answer are in denylist_load.lua. It has at least TIME and the version. load also sets the fleet's clock.
 func (d *DenyList) load(ctx context.Context, known, cursor string) ([]any, error) {
 	before := time.Now()
 	answer, err := d.run(ctx, denyLoadScript, known, cursor, denyPage)
@@ -69,8 +68,8 @@ func (d *DenyList) load(ctx context.Context, known, cursor string) ([]any, error
 	return reply, nil
 }
 
-// replace takes over the whole list, whose first page is reply. What changes while it is read may be missing in it, and comes with
-// the next look: the list counts as that of the first page.
+// replace reads the whole list, of which reply is the first page. A change during that may be missing. The list gets the version of
+// the first page, so the next look brings such changes.
 func (d *DenyList) replace(ctx context.Context, reply []any) (err error) {
 	until, first := map[string]int64{}, text(reply[1])
 	for {
@@ -98,13 +97,14 @@ func (d *DenyList) replace(ctx context.Context, reply []any) (err error) {
 	return nil
 }
 
-// versionOf is a version as a number; 0 where it isn't one.
+// versionOf returns a version as a number; 0 if it isn't one.
 func versionOf(reply any) int64 {
 	n, _ := strconv.ParseInt(text(reply), 10, 64)
 	return n
 }
 
-// apply takes over changes: each is a text of version, the one before, end or -1, and name.
+// apply applies changes to this replica's list, which then has this version. Each change is a text "version:the version
+// before:end:name"; an end of -1 means that the name was taken off the list.
 func (d *DenyList) apply(version string, list any) {
 	changes, _ := list.([]any)
 	over := d.over()
@@ -133,14 +133,15 @@ func (d *DenyList) apply(version string, list any) {
 	d.changes.Add(1)
 }
 
-// over are the names whose denial has ended, from time to time; else none.
+// over returns the names whose denials have ended, for a sweep; none if the last sweep is less than denySweep ago. The caller holds
+// looking.
 func (d *DenyList) over() (names []string) {
 	if time.Since(d.swept) < denySweep {
 		return nil
 	}
 	d.swept = time.Now()
 	now := d.redis.Now().UnixMilli()
-	d.mu.RLock() // requests go on meanwhile
+	d.mu.RLock() // only for reading, so that requests aren't held up
 	defer d.mu.RUnlock()
 	for name, end := range d.until {
 		if end > 0 && end <= now {
@@ -150,7 +151,7 @@ func (d *DenyList) over() (names []string) {
 	return names
 }
 
-// known returns the version of this replica's list, and pairs of its names and their ends.
+// known returns the version of this replica's list, and its names, each followed by its end.
 func (d *DenyList) known() (version string, pairs []any) {
 	now := d.redis.Now().UnixMilli()
 	d.mu.RLock()
@@ -169,7 +170,8 @@ var denyRestoreLua string
 
 var denyRestoreScript = redis.NewScript(denyRestoreLua)
 
-// restore gives Redis, which has the version found, the list that this replica knows.
+// restore replaces Redis's list, whose version is found, by this replica's. If Redis has this version or a later one by
+// then, it stays as it is. The list is written under another name until it is complete.
 func (d *DenyList) restore(ctx context.Context, found string) error {
 	version, pairs := d.known()
 	for {
@@ -196,7 +198,7 @@ var denyMergeLua string
 
 var denyMergeScript = redis.NewScript(denyMergeLua)
 
-// merge adds what this replica knows to Redis's list, which has the version found.
+// merge adds to Redis's list, whose version is found, the names of this replica's list that it doesn't have.
 func (d *DenyList) merge(ctx context.Context, found string) error {
 	version, pairs := d.known()
 	merged := int64(0)
@@ -214,7 +216,7 @@ func (d *DenyList) merge(ctx context.Context, found string) error {
 	return nil
 }
 
-// tellRestored writes an audit event.
+// tellRestored writes the audit event that denials were written back to Redis, and why.
 func (d *DenyList) tellRestored(reason, version, found string) {
 	d.redis.log.Info("audit", "schema_version", AuditVersion, "event", "deny_list_restored", "reason", reason, "version", version, "found", found)
 }

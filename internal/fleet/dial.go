@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// dialer returns how to dial without TLS or, where config isn't nil, with it. Connections with TLS tell the client's pool when
-// they have ended.
+// dialer returns the function that opens connections, with TLS unless config is nil. timeout bounds each connection attempt. Of
+// connections with TLS, too, the client's pool can see that the server has closed them.
 func dialer(timeout time.Duration, config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	// As the library does by default: no NAT forgets an idle connection, and a dead peer is noticed.
+	// The library's defaults. They keep an idle connection known to routers with NAT, and show that a peer is dead.
 	plain := &net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3,
 	}}
@@ -26,17 +26,18 @@ func dialer(timeout time.Duration, config *tls.Config) func(ctx context.Context,
 		if err != nil {
 			return nil, err
 		}
-		return secured{conn.(*tls.Conn)}, nil // as tls.Dialer promises
+		return secured{conn.(*tls.Conn)}, nil // tls.Dialer documents this type
 	}
 }
 
-// secured is a connection with TLS of which the client's pool can see that the server has closed it. The library asks
-// connections without TLS alone, so each one that a Redis has closed would cost a command: a rotation of passwords or certificates
-// looked like an outage.
+// secured is a connection with TLS. The client's pool can see that the server has closed it, through SyscallConn. By itself the
+// library checks only connections without TLS. Each closed connection would then fail one command, and a rotation of passwords or
+// certificates would look like an outage.
 type secured struct{ *tls.Conn }
 
-// SyscallConn implements syscall.Conn for the pool, which asks it before a connection is used again. It fails if the connection has
-// ended. What a Redis sends unasked is taken for its end: it is TLS that says so, in a record that can't be told from others.
+// SyscallConn implements syscall.Conn for the pool, which calls it before it uses a connection again. The error tells that the
+// connection has ended. It counts as ended if there is anything to read: an idle Redis sends nothing but the end of TLS, and
+// that record is encrypted like all others. It doesn't block.
 func (c secured) SyscallConn() (syscall.RawConn, error) {
 	under, ok := c.NetConn().(syscall.Conn)
 	if !ok {
@@ -59,7 +60,7 @@ func (c secured) SyscallConn() (syscall.RawConn, error) {
 	return nothing{}, errors.Join(err, ended)
 }
 
-// nothing is a raw connection on which there is nothing to do.
+// nothing is a raw connection whose methods do nothing. The check of secured is done when the pool gets it.
 type nothing struct{}
 
 // Control implements syscall.RawConn.

@@ -14,8 +14,9 @@
 // own circuits: one, or in a cluster one for each master. All commands go through [Use.Do]. So a node that is down affects only the
 // keys on it, and missing rights to one kind of data affect only that kind.
 //
-// A call waits for at most one timeout. A failed command isn't repeated. A cluster is the exception: there the library follows
-// redirections, and repeats a command if the connection breaks. Each .lua file says in its line "retry" what a repetition does.
+// A call waits for at most one timeout. The client doesn't repeat a failed command. A cluster is the exception: there the library
+// follows redirections, and repeats a command if the connection breaks. Each .lua file says in its line "retry" what a repetition
+// does.
 //
 // # Circuits
 //

@@ -135,7 +135,8 @@ func (e *entry) failing(now time.Time) error {
 	return &Unavailable{Class: e.failure.Class, RetryAfter: max(time.Second, e.retryAt.Sub(now)), Err: e.failure.Err}
 }
 
-// impatient reports whether a failure is remembered whose backoff nobody but this replica has asked for.
+// impatient reports whether the last flight has failed and may be repeated before its backoff ends. It may not if the issuer itself
+// has asked to wait.
 func (e *entry) impatient() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

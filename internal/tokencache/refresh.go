@@ -125,9 +125,9 @@ func (c *Cache) onTimer(e *entry) {
 	}
 }
 
-// TryNow tries each key whose last fetch failed at once, once, without waiting for the end of its backoff: an operator says that
-// the cause is gone. An issuer that has asked for time keeps it. It doesn't wait for the tries; while one is under way, another is not
-// begun. Other replicas take a token that comes of it at their own next try.
+// TryNow starts a flight for each key whose last flight has failed, without waiting for the end of the backoff. It is for an operator
+// who knows that the cause is gone. A key whose issuer has asked to wait is left out. TryNow doesn't wait for the flights, and
+// starts none where one is under way. Other replicas find a new token in Redis when their own backoff ends.
 func (c *Cache) TryNow() {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -25,7 +25,7 @@ type Status struct {
 	ExpiresIn time.Duration
 	// LastError is the Class of the last flight's failure. "": it didn't fail. A key may have a valid token and a failure.
 	LastError string
-	// NextTry is the time until a failed fetch is tried again. 0 without a failure, and while a try is under way.
+	// NextTry is the time until a failed flight is repeated. 0 without a failure, and when the backoff is over.
 	NextTry time.Duration
 	// Refused: the token is rejected where it is used, but isn't replaced for now. See Cache.Reject.
 	Refused bool

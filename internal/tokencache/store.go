@@ -29,8 +29,8 @@ import (
 const space = "token:v2:"
 
 // store is the state that the fleet shares. Each method that changes it is one transition, made by one script or command. Each
-// call of Redis waits for at most one timeout; load makes a second one if it finds an entry that doesn't open. Every
-// error but fleet.ErrOutage and that of ctx means that Redis has failed. It is safe for concurrent use.
+// call of Redis waits for at most one timeout. load makes a second call if it finds an entry that doesn't open, save and release
+// if the connection breaks. Every error but fleet.ErrOutage and that of ctx means that Redis has failed. It is safe for concurrent use.
 type store struct {
 	redis  *fleet.Redis
 	use    *fleet.Use
@@ -182,8 +182,8 @@ func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored
 	return stored, nil
 }
 
-// conclude runs call, which gives a lock up, and runs it once more if its connection broke: Redis closes connections when a password or a
-// certificate is replaced, and a new one works. Without that, all replicas would wait until the lease ends.
+// conclude runs call, which releases a lock. If its connection breaks, it runs call once more, on another: Redis closes connections
+// when a password or a certificate is replaced. Without that, all replicas would have to wait until the lease ends.
 func (s *store) conclude(ctx context.Context, k Key, call func(context.Context) error) error {
 	err := s.do(ctx, k, call)
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
