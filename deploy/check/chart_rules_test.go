@@ -90,8 +90,10 @@ func TestTheGatewayStartsWithTheseSettings(t *testing.T) {
 					settings = maps.Clone(c.Data)
 				}
 			}
-			delete(settings, "TLS_CERT_FILE") // the pair is not here
-			delete(settings, "TLS_KEY_FILE")
+			for _, pair := range []string{"TLS", "REDIS"} { // they are not here
+				delete(settings, pair+"_CERT_FILE")
+				delete(settings, pair+"_KEY_FILE")
+			}
 			cfg := load(t, settings, secretFolder, mounted(t, settings, list, pod))
 			if local := name == "local-sentinel" || name == "external-secrets"; local != (len(cfg.GloryJWTSecrets) == 1) {
 				t.Errorf("%d JWT secrets", len(cfg.GloryJWTSecrets))
@@ -122,7 +124,7 @@ func TestTheGatewayStartsWithTheseSettings(t *testing.T) {
 func TestTheSchemaKnowsEverySetting(t *testing.T) {
 	own := []string{
 		"LISTEN_ADDR", "ADMIN_ADDR", "DRAIN_DELAY", "SHUTDOWN_TIMEOUT", "TLS_CERT_FILE", "TLS_KEY_FILE", "GLORY_URL",
-		"GLORY_JWT_SECRETS", "INTERWATER_URL", "REDIS_URL", "REDIS_MODE", "REDIS_KEY_PREFIX", "INTERWATER_ACCESS_KEY",
+		"GLORY_JWT_SECRETS", "INTERWATER_URL", "REDIS_URL", "REDIS_MODE", "REDIS_KEY_PREFIX", "REDIS_CERT_FILE", "REDIS_KEY_FILE", "INTERWATER_ACCESS_KEY",
 		"INTERWATER_SECRET_KEY", "INTERWATER_TOKEN_MINUTES", "INTERWATER_ALLOW", "INTERWATER_OWNER",
 	}
 	for _, s := range config.Settings() {

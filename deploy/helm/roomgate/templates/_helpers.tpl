@@ -91,6 +91,9 @@ volumeMounts:
   {{- if .Values.tls.secretName }}
   - {name: tls, mountPath: /run/tls, readOnly: true}
   {{- end }}
+  {{- if .Values.redis.tlsSecretName }}
+  - {name: redis, mountPath: /run/redis, readOnly: true}
+  {{- end }}
   {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -113,6 +116,10 @@ volumeMounts:
 {{- if .Values.tls.secretName }}
 - name: tls
   secret: {secretName: {{ .Values.tls.secretName }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.redis.tlsSecretName }}
+- name: redis
+  secret: {secretName: {{ .Values.redis.tlsSecretName }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
