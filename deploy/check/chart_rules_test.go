@@ -126,6 +126,7 @@ func TestTheSchemaKnowsEverySetting(t *testing.T) {
 		"LISTEN_ADDR", "ADMIN_ADDR", "DRAIN_DELAY", "SHUTDOWN_TIMEOUT", "TLS_CERT_FILE", "TLS_KEY_FILE", "GLORY_URL",
 		"GLORY_JWT_SECRETS", "INTERWATER_URL", "REDIS_URL", "REDIS_MODE", "REDIS_KEY_PREFIX", "REDIS_CERT_FILE", "REDIS_KEY_FILE", "INTERWATER_ACCESS_KEY",
 		"INTERWATER_SECRET_KEY", "INTERWATER_TOKEN_MINUTES", "INTERWATER_ALLOW", "INTERWATER_OWNER",
+		"SESSION_SECRETS", // by secret.settings
 	}
 	for _, s := range config.Settings() {
 		if strings.Contains(s.Name, "<n>") {
