@@ -48,7 +48,7 @@ func TestErrorsTellNothingAndAreLoggedOnceEach(t *testing.T) {
 	)
 	for _, path := range []string{
 		"/metrics", "/debug/pprof/", "/debug/vars", "/healthz?x", "/livez", "/readyz", "/status", "/actuator", "/.env", "/.git/config", "/v1/auth",
-		"/_sandbox/stats", "/server-status", "/",
+		"/_sandbox/stats", "/server-status",
 	} {
 		attacks = append(attacks, attack{row: "X04", name: "nothing at " + path, send: s.member("GET", path), want: []int{404}, look: envelope})
 	}
