@@ -142,13 +142,13 @@ func TestWhatIsNoMemberTokenBeginsNoSession(t *testing.T) {
 // Whatever a client makes up: it opens if it was sealed, and then it is what was sealed.
 func FuzzSession(f *testing.F) {
 	s := newSessions(f, cookieName, "a", "b")
-	raw := good()
+	raw := signed(secretA, hs384, `{"sub":"2","exp":4102444800}`) // the same in all of the fuzzer's processes
 	text := seal(f, s, raw)
 	for _, t := range []string{text, text[1:], text[:len(text)-1], text + text, "", "=", raw, strings.Repeat("A", 60)} {
 		f.Add(t)
 	}
 	f.Fuzz(func(t *testing.T, presented string) {
-		if session, err := s.Open(presented); err == nil && (presented != text || session.Token() != raw) {
+		if session, err := s.Open(presented); err == nil && session.Token() != raw {
 			t.Errorf("%q opens", presented)
 		}
 	})
