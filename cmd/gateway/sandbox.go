@@ -31,8 +31,8 @@ type sandboxFlags struct {
 	memberTokens                     time.Duration
 }
 
-func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	var f sandboxFlags
+// parseSandboxFlags reads the command line. done: help was asked for and given.
+func parseSandboxFlags(args []string, stderr io.Writer) (f sandboxFlags, done bool, err error) {
 	flags := newFlags("sandbox [flags]", stderr)
 	flags.StringVar(&f.listen, "listen", "", "address of the gateway (default LISTEN_ADDR or 127.0.0.1:8080)")
 	flags.StringVar(&f.admin, "admin", "", "address of the operations listener (default ADMIN_ADDR or 127.0.0.1:9090)")
@@ -43,11 +43,19 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	flags.DurationVar(&f.memberTokens, "member-tokens", 2*time.Hour, "how long the member tokens of the Glory stand-in live")
 	flags.Usage = withSettings(flags.Usage, stderr)
 	if done, err := parseFlags(flags, args); done || err != nil {
-		return err
+		return f, done, err
 	}
+	if f.memberTokens < time.Second {
+		return f, false, usageError("-member-tokens: give a second at least")
+	}
+	return f, false, nil
+}
+
+func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	f, done, err := parseSandboxFlags(args, stderr)
 	switch {
-	case f.memberTokens < time.Second:
-		return usageError("-member-tokens: give a second at least")
+	case done || err != nil:
+		return err
 	case f.upstreams:
 		return serveStandIns(ctx, f, stdout)
 	}

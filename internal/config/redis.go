@@ -66,8 +66,7 @@ func checkRedisQuery(raw, mode string) error {
 
 // checkRedisClear refuses a client certificate that nothing would ever ask for.
 func (c *Config) checkRedisClear(p *Problems) error {
-	u, err := url.Parse(c.RedisURL.Reveal())
-	if err != nil || c.RedisCertFile == "" || u.Scheme != "redis" || p.has("REDIS_URL") {
+	if c.RedisCertFile == "" || p.has("REDIS_URL") || !strings.HasPrefix(strings.ToLower(c.RedisURL.Reveal()), "redis://") {
 		return nil
 	}
 	return errors.New("is for a REDIS_URL that begins with rediss://; change that, or remove the certificate")

@@ -139,7 +139,6 @@ func TestTheEndOfADenialIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the third has ended", func() bool { return !slices.Contains(names(t, d), "c") })
-	before := d.Changes()
 	if end, ok := d.Until("a"); !ok || time.Until(end).Round(time.Minute) != time.Hour {
 		t.Errorf("a: %v %v", end, ok)
 	}
@@ -159,7 +158,7 @@ func TestTheEndOfADenialIsKnown(t *testing.T) {
 	if end, ok := d.Until("d"); !ok || !end.Equal(told) {
 		t.Errorf("d: %v %v, want %v", end, ok, told)
 	}
-	before = d.Changes()
+	before := d.Changes()
 	if names(t, d); d.Changes() != before || before == 0 {
 		t.Errorf("%d changes, then %d", before, d.Changes())
 	}

@@ -69,7 +69,7 @@ func (s *sessions) cookie(text string, ends time.Time) string {
 
 // line is a Set-Cookie. With an age below 0 it deletes the cookie.
 func (s *sessions) line(text string, age int) string {
-	c := http.Cookie{
+	c := http.Cookie{ //nolint:gosec // without Secure in a sandbox alone: browsers take no other from http://localhost
 		Name: s.seals.Name(), Value: text, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: strings.HasPrefix(s.seals.Name(), secureCookie),
 	}

@@ -200,12 +200,17 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 		}
 		f.land(nil, nil)
 	default:
-		if got != nil && (f.done != nil || len(f.calls) > 0 || s.of.ttl > 0) {
-			got.lent = nil // others have it, too
-		}
+		f.keepLent(got)
 		f.land(got, err)
 	}
 	return got, err
+}
+
+// keepLent keeps the answer's memory from being lent again where others have the answer, too. got may be nil. The shard is locked.
+func (f *flight) keepLent(got *answer) {
+	if got != nil && (f.done != nil || len(f.calls) > 0 || f.shard.of.ttl > 0) {
+		got.lent = nil
+	}
 }
 
 // follow waits for the flight.
