@@ -36,6 +36,7 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 			}
 			poll := func(n int) (string, string) { return s.url + "/v1/info", known[n%members] }
 			before := floodOf(t, rate, manyConns, time.After(4*time.Second), poll).all()
+			carries(t, before)
 			s.stands.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
 			calls := s.stands.Glory.Calls("/api/v1/check_login")
 			over := make(chan time.Time)
@@ -62,6 +63,15 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 	}
 }
 
+// carries leaves the test out where the machine doesn't carry its load while both upstreams are well: what fails then says nothing of
+// the gateway.
+func carries(t *testing.T, before []sample) {
+	t.Helper()
+	if late := quantile(before, .99); late > time.Second {
+		t.Skipf("the machine is too busy: p99 is %v before anything hangs", late)
+	}
+}
+
 // stranger makes a JWT of the right form that Glory has not signed.
 func stranger() string { return (&sandbox.Glory{}).MintToken(rand.Text(), time.Hour) }
 
@@ -79,6 +89,7 @@ func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newArena(t, usual(append(c.settings, fmt.Sprint("INTERWATER_TIMEOUT=", hangs/5))...)...)
 			before, _ := s.pollAround(t, c.pollers, hangs/3)
+			carries(t, before)
 			s.stands.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
 			began := time.Now()
 			during, polls := s.pollAround(t, c.pollers, hangs)
