@@ -35,8 +35,7 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 				known = append(known, s.stands.Glory.MintToken(fmt.Sprint(n), time.Hour))
 			}
 			poll := func(n int) (string, string) { return s.url + "/v1/info", known[n%members] }
-			before := floodOf(t, rate, manyConns, time.After(4*time.Second), poll).all()
-			carries(t, before)
+			before := carried(t, func() []sample { return floodOf(t, rate, manyConns, time.After(4*time.Second), poll).all() })
 			s.stands.Glory.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
 			calls := s.stands.Glory.Calls("/api/v1/check_login")
 			over := make(chan time.Time)
@@ -51,7 +50,7 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 			t.Logf("members' p50 %v, p99 %v before (%d requests); %v, %v while Glory hangs (%d requests); %d strangers, p50 %v; %d calls of check_login",
 				quantile(before, .5), quantile(before, .99), len(before), quantile(during, .5), quantile(during, .99), len(during),
 				len(refused), quantile(refused, .5), s.stands.Glory.Calls("/api/v1/check_login")-calls)
-			if failed := append(failures(before), failures(during)...); len(failed) > 0 {
+			if failed := failures(during); len(failed) > 0 {
 				t.Errorf("%d of the members' requests failed, the first: %s", len(failed), failed[0])
 			}
 			if good, _ := goodAndRest(refused); len(good) > 0 {
@@ -63,13 +62,19 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 	}
 }
 
-// carries leaves the test out where the machine doesn't carry its load while both upstreams are well: what fails then says nothing of
-// the gateway.
-func carries(t *testing.T, before []sample) {
+// carried plays the load while both upstreams are well, until the machine carries it: what fails before says nothing of a hang.
+func carried(t *testing.T, load func() []sample) []sample {
 	t.Helper()
-	if late := quantile(before, .99); late > time.Second {
-		t.Skipf("the machine is too busy: p99 is %v before anything hangs", late)
+	for range 5 {
+		before := load()
+		late, failed := quantile(before, .99), failures(before)
+		if late < time.Second && len(failed) == 0 {
+			return before
+		}
+		t.Logf("once more: p99 %v, %d of %d failed before anything hangs", late, len(failed), len(before))
 	}
+	t.Fatal("the load isn't carried while both upstreams are well")
+	return nil
 }
 
 // stranger makes a JWT of the right form that Glory has not signed.
@@ -88,8 +93,7 @@ func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newArena(t, usual(append(c.settings, fmt.Sprint("INTERWATER_TIMEOUT=", hangs/5))...)...)
-			before, _ := s.pollAround(t, c.pollers, hangs/3)
-			carries(t, before)
+			before := carried(t, func() []sample { all, _ := s.pollAround(t, c.pollers, hangs/3); return all })
 			s.stands.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindHang})
 			began := time.Now()
 			during, polls := s.pollAround(t, c.pollers, hangs)
@@ -97,7 +101,7 @@ func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 			t.Logf("Glory's p50 %v, p99 %v before (%d requests); %v, %v while Interwater hangs (%d requests); polls %v; late ones' p50 %v, p99 %v, %v",
 				quantile(before, .5), quantile(before, .99), len(before), quantile(during, .5), quantile(during, .99), len(during),
 				statuses(polls), quantile(late, .5), quantile(late, .99), statuses(late))
-			if failed := append(failures(before), failures(during)...); len(failed) > 0 {
+			if failed := failures(during); len(failed) > 0 {
 				t.Errorf("%d of Glory's requests failed, the first: %s", len(failed), failed[0])
 			}
 			if refused := statuses(late)[503]; refused < len(late)*9/10 { // the rest tries whether Interwater answers
