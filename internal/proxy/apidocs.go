@@ -56,9 +56,6 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 		"GET /docs":          newPage("text/html; charset=utf-8", pack(docsHTML)),
 		"GET /docs/start.js": newPage("text/javascript; charset=utf-8", pack(docsJS)),
 		"GET /docs/dark.css": newPage("text/css; charset=utf-8", pack(docsDark)),
-		// Where people look who were given no more than the host.
-		"GET /{$}":      http.RedirectHandler("/docs", http.StatusFound),
-		"GET /docs/{$}": http.RedirectHandler("/docs", http.StatusFound),
 	}
 	for name, contentType := range map[string]string{
 		"swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -72,6 +69,10 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 	}
 	for pattern, page := range pages {
 		own[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
+	}
+	toDocs := http.RedirectHandler("/docs", http.StatusFound)
+	for _, pattern := range []string{"GET /{$}", "GET /docs/{$}"} { // where people look who were given no more than the host
+		own[pattern] = &endpoint{redirect: true, serve: func(w *writer, r *http.Request) { w.serve(toDocs, r) }}
 	}
 	return own, nil
 }

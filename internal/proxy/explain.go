@@ -2,10 +2,7 @@ package proxy
 
 // This file tells an operator where a request would go.
 
-import (
-	"net/http"
-	"strings"
-)
+import "net/http"
 
 // Destination is where a request goes.
 type Destination struct {
@@ -22,10 +19,7 @@ func Explain(patterns []string, apiDocs, browsers bool, method, requestTarget st
 	if err != nil {
 		return Destination{}, err
 	}
-	own[logoutRoute] = &endpoint{}
-	if browsers {
-		own[sessionRoute], own[sessionLoginRoute], own[sessionJoinRoute] = &endpoint{}, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamGlory}
-	}
+	addSessionRoutes(own, nil, nil, nil, browsers)
 	table, err := newRouteTable(patterns, &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}, own, nil)
 	if err != nil {
 		return Destination{}, err
@@ -36,11 +30,10 @@ func Explain(patterns []string, apiDocs, browsers bool, method, requestTarget st
 	switch {
 	case err != nil:
 		d.Route, d.Status = "", explain(err).status
+	case to.redirect:
+		d.Status = http.StatusFound
 	case to.upstream == "": // the gateway itself
 		d.Status = http.StatusOK
-		if strings.HasSuffix(c.route, "{$}") { // as the patterns of redirects do, and no others
-			d.Status = http.StatusFound
-		}
 	default:
 		d.Upstream = to.upstream
 	}

@@ -143,13 +143,23 @@ func (p *Proxy) addSessions(o Options, own map[string]*endpoint, glory *gloryHan
 	if p.sessions, err = newSessions(o, p.metrics); err != nil {
 		return err
 	}
-	own[logoutRoute] = &endpoint{token: true, serve: newLogoutHandler(o, p.sessions, p.metrics).serve}
+	logout := newLogoutHandler(o, p.sessions, p.metrics).serve
 	if p.sessions == nil {
-		return nil
+		addSessionRoutes(own, logout, nil, nil, false)
+	} else {
+		addSessionRoutes(own, logout, p.sessions.serve, newBeginner(o, p.sessions, glory).serve, true)
 	}
-	begin := &endpoint{serve: newBeginner(o, p.sessions, glory).serve}
-	own[sessionRoute], own[sessionLoginRoute], own[sessionJoinRoute] = &endpoint{token: true, serve: p.sessions.serve}, begin, begin
 	return nil
+}
+
+// addSessionRoutes adds the route of logging out and, where there are sessions, theirs.
+func addSessionRoutes(own map[string]*endpoint, logout, session, begin func(*writer, *http.Request), sessions bool) {
+	own[logoutRoute] = &endpoint{token: true, serve: logout}
+	if sessions {
+		own[sessionRoute] = &endpoint{token: true, serve: session}
+		own[sessionLoginRoute] = &endpoint{upstream: upstreamGlory, serve: begin}
+		own[sessionJoinRoute] = &endpoint{upstream: upstreamGlory, serve: begin}
+	}
 }
 
 // ServeHTTP implements http.Handler.

@@ -33,6 +33,7 @@ func neverForwarded(method string) bool {
 // endpoint is where routes lead.
 type endpoint struct {
 	upstream string // "" where the gateway answers itself
+	redirect bool   // it only names another address
 	token    bool   // for a member token, or a session in its place
 	serve    func(*writer, *http.Request)
 }
