@@ -6,7 +6,6 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -210,14 +209,9 @@ func withCookie(t *testing.T, client *http.Client, method, address, cookie strin
 		t.Fatal(err)
 	}
 	request.Header.Set("Cookie", cookie)
-	response, err := client.Do(request)
+	a, err := send(client, request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer{response.StatusCode, response.Header, string(text), response.Close}
+	return a
 }

@@ -269,6 +269,11 @@ func call(ctx context.Context, client *http.Client, method, url, token, body str
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	return send(client, request)
+}
+
+// send sends a request and reads the whole answer.
+func send(client *http.Client, request *http.Request) (answer, error) {
 	response, err := client.Do(request)
 	if err != nil {
 		return answer{}, err

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -109,16 +108,10 @@ func (d *description) ask(t *testing.T, gate string, op operation, token string,
 	if change != nil {
 		change(request)
 	}
-	response, err := d.client.Do(request)
+	a, err := send(d.client, request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := answer{response.StatusCode, response.Header, string(text), response.Close}
 	if a.status != status {
 		t.Errorf("%s %s: status %d, want %d: %s", op.method, op.path, a.status, status, a.body)
 	}
