@@ -147,6 +147,24 @@ func programReading(t *testing.T, stdin string, environ []string, args ...string
 	return out.String(), errs.String(), command.ProcessState.ExitCode()
 }
 
+func TestHelpAndVersion(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"--version":  "roomgate ",
+		"-v":         "roomgate ",
+		"help":       "usage: gateway [command]",
+		"--help":     "usage: gateway [command]",
+		"help check": "gateway check: ask Redis",
+		"help deny":  "usage: gateway deny SUB",
+		"-h sandbox": "-member-tokens",
+	} {
+		stdout, stderr, status := program(t, nil, strings.Fields(line)...)
+		if status != 0 || stderr != "" || !strings.Contains(stdout, want) {
+			t.Errorf("gateway %s: exit status %d, %q on stderr, want %q in\n%s", line, status, stderr, want, stdout)
+		}
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	t.Parallel()
 	stands := newStands(t)
@@ -164,6 +182,7 @@ func TestExitStatus(t *testing.T) {
 		stderr  []string
 	}{
 		{"unknown command", good, []string{"srve"}, 2, []string{"usage:", `unknown command "srve"`}},
+		{"help on an unknown command", good, []string{"help", "srve"}, 2, []string{"usage:", `unknown command "srve"`}},
 		{"unknown flag", good, []string{"serve", "-x"}, 2, []string{"usage: gateway serve", "-x"}},
 		{"argument", good, []string{"version", "now"}, 2, []string{"now"}},
 		{"no settings", nil, []string{"serve"}, 2, []string{"GLORY_URL", "INTERWATER_URL", "INTERWATER_ACCESS_KEY", "REDIS_URL"}},

@@ -46,14 +46,25 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
+	help := false
+	switch name {
+	case "-v", "-version", "--version":
+		name = "version"
+	case "help", "-h", "-help", "--help":
+		if len(args) == 0 {
+			usage(stdout)
+			return nil
+		}
+		help, name, args = true, args[0], []string{"-h"}
+	}
 	for _, c := range commands() {
 		if c.name == name {
+			if help {
+				_, _ = fmt.Fprintf(stdout, "gateway %s: %s\n", c.name, c.does)
+				stderr = stdout // the usage was asked for: it is no complaint
+			}
 			return c.run(ctx, args, environ, stdout, stderr)
 		}
-	}
-	if name == "help" || name == "-h" || name == "-help" || name == "--help" {
-		usage(stdout)
-		return nil
 	}
 	usage(stderr)
 	return usageError(fmt.Sprintf("unknown command %q", name))
@@ -69,12 +80,12 @@ func commands() []command {
 	return []command{
 		{"serve", "serve with the settings in the environment (the default)", runServe},
 		{"sandbox", "run everything embedded, to try it or to develop against", runSandbox},
-		{"check", "ask Redis, Glory and Interwater with the settings, and print a table: check [-json] [< member-jwt]", checkFromStdin},
+		{"check", "ask Redis, Glory and Interwater with the settings, and print a table", checkFromStdin},
 		{"healthcheck", "ask this machine's gateway whether it is ready", runHealthcheck},
-		{"deny", "turn a member away on every replica: deny SUB [-for 24h]", runDeny},
-		{"allow", "take a member off the deny list: allow SUB", runAllow},
+		{"deny", "turn a member away on every replica", runDeny},
+		{"allow", "take a member off the deny list", runAllow},
 		{"denied", "print the deny list", runDenied},
-		{"explain", "tell how a request would be judged: explain [-json] METHOD PATH < member-jwt", explainFromStdin},
+		{"explain", "tell how a request would be judged", explainFromStdin},
 		{"version", "print version, commit and Go version", runVersion},
 	}
 }
@@ -84,7 +95,7 @@ func usage(w io.Writer) {
 	for _, c := range commands() {
 		_, _ = fmt.Fprintf(w, "  %-12s %s\n", c.name, c.does)
 	}
-	_, _ = fmt.Fprintln(w, "-h after a command shows its flags. Settings are environment variables: docs/settings.md lists them.")
+	_, _ = fmt.Fprintln(w, "gateway help COMMAND shows its arguments and flags. Settings are environment variables: docs/settings.md lists them.")
 }
 
 // usageError is a mistake on the command line.
