@@ -26,6 +26,7 @@ func usual(own ...string) []string {
 // Issue 16's first run that must be seen: members whom Glory has admitted go on while it hangs, whoever else comes.
 func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 	tests.Long(t)
+	withoutRaceDetector(t)
 	const members, rate, strangers = 1000, 500, 300
 	for _, ttl := range []time.Duration{5 * time.Second, time.Minute} { // one runs out meanwhile, and counts on
 		t.Run(ttl.String(), func(t *testing.T) {
@@ -84,6 +85,7 @@ func stranger() string { return (&sandbox.Glory{}).MintToken(rand.Text(), time.H
 // soon get their answer at once.
 func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 	tests.Long(t)
+	withoutRaceDetector(t)
 	for name, c := range map[string]struct {
 		pollers  int
 		settings []string

@@ -124,9 +124,7 @@ func bomb(t *testing.T) []byte {
 
 func TestHostileBodiesStayWithinBounds(t *testing.T) {
 	tests.Long(t)
-	if raceDetector() {
-		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
-	}
+	withoutRaceDetector(t)
 	lasts := hostileLasts
 	if text := os.Getenv(hostileSetting); text != "" {
 		var err error

@@ -44,9 +44,7 @@ func TestManyIdleConnectionsStayWithinBounds(t *testing.T) {
 	if tests.Whole() {
 		idleConnections = 5_000 // both ends need a descriptor each, and the usual hard limit is not far
 	}
-	if raceDetector() {
-		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
-	}
+	withoutRaceDetector(t)
 	stands := newStands(t)
 	r, _ := startProcess(t, append(settings(stands, newRedis(t).Addr), "MEMBER_RATE_LIMIT=0"))
 	token, addr := stands.Glory.MintToken("1", time.Hour), strings.TrimPrefix(r.url, "http://")
@@ -74,9 +72,7 @@ func TestManyIdleConnectionsStayWithinBounds(t *testing.T) {
 
 func TestManyMembersStayWithinBounds(t *testing.T) {
 	tests.Long(t)
-	if raceDetector() {
-		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
-	}
+	withoutRaceDetector(t)
 	stands := newStands(t)
 	r, _ := startProcess(t, append(settings(stands, newRedis(t).Addr), "MEMBER_RATE_LIMIT=0", "INTERWATER_ALLOW=member.sub == '0'"))
 	client := newClient(t)

@@ -109,10 +109,14 @@ func goodAndRest(list []sample) (good, rest []sample) {
 	return good, rest
 }
 
-// raceDetector reports whether this binary is built with it.
-func raceDetector() bool {
+// withoutRaceDetector skips t where this binary is built with it: its cost in memory and CPU would be what t measures.
+// .ci/run has a run without it, and counts that each of these tests passes there.
+func withoutRaceDetector(t *testing.T) {
+	t.Helper()
 	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("needs a build without the race detector")
+	}
 }
 
 // The catalogue's row O01; that what is too much is refused at once is package proxy's TestTooManyRequestsAtOnceAre503, too.

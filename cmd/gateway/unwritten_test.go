@@ -92,9 +92,7 @@ func TestBlockedConnectionOfHTTP2IsClosed(t *testing.T) {
 
 func TestAnswersThatNobodyTakesStayWithinBounds(t *testing.T) {
 	tests.Long(t)
-	if raceDetector() {
-		t.Skip("the race detector multiplies memory; .ci/run has a run without it")
-	}
+	withoutRaceDetector(t)
 	const mostMiB = 128
 	for _, path := range []string{"/nowhere", "/openapi.json"} {
 		t.Run(path[1:], func(t *testing.T) {
