@@ -35,21 +35,22 @@ const (
 
 // arrows lists every folder that may hold Go code, and which of the others its
 // code may import. What is not drawn here is forbidden; test files may import
-// the sandbox and tests besides.
+// the sandbox, secret and tests besides.
 var arrows = map[string][]string{
 	mainDir: {
 		"internal/bridge", "internal/config", "internal/fleet", "internal/lane", "internal/ops",
-		"internal/proxy", "internal/sandbox", "internal/tokencache", "internal/upstream",
+		"internal/proxy", "internal/sandbox", "internal/secret", "internal/tokencache", "internal/upstream",
 	},
 	"internal/proxy":      {"internal/bridge", "internal/fleet", "internal/lane", "internal/upstream"},
-	"internal/bridge":     {"internal/fleet", "internal/lru", "internal/tokencache", "internal/upstream"},
-	"internal/config":     nil,
+	"internal/bridge":     {"internal/fleet", "internal/lru", "internal/secret", "internal/tokencache", "internal/upstream"},
+	"internal/config":     {"internal/secret"},
 	"internal/fleet":      {"internal/lru"},
 	"internal/lane":       nil,
 	"internal/lru":        nil,
 	"internal/ops":        nil,
 	"internal/sandbox":    nil,
-	"internal/tokencache": {"internal/fleet"},
+	"internal/secret":     nil,
+	"internal/tokencache": {"internal/fleet", "internal/secret"},
 	"internal/upstream":   nil,
 	fleetDir:              {"internal/sandbox"},
 	testsDir:              nil,
@@ -70,6 +71,8 @@ var reasons = []struct{ from, to, why string }{
 	{"internal/lane", "", "the lane knows bytes, deadlines and connections: what a request means is decided behind it"},
 	{"internal/lru", "", "a memory knows nothing of what it keeps"},
 	{"", "internal/lru", "what is remembered of members stands where it is decided, not where requests are served"},
+	{"internal/secret", "", "the type of secrets knows nothing of what they open"},
+	{"", "internal/secret", "config reads secrets, bridge and tokencache use them: nobody else needs to hold one"},
 	{"internal/fleet", "", "what replicas share knows no member, no token and no request: each user of Redis brings its own meaning"},
 	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
 	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},
@@ -210,7 +213,7 @@ func whyNotImport(name, imported string) string {
 	test := strings.HasSuffix(name, "_test.go")
 	if to, ours := strings.CutPrefix(imported, module+"/"); ours {
 		from := path.Dir(name)
-		if from == to || slices.Contains(arrows[from], to) || test && (to == "internal/sandbox" || to == testsDir) {
+		if from == to || slices.Contains(arrows[from], to) || test && (to == "internal/sandbox" || to == "internal/secret" || to == testsDir) {
 			return ""
 		}
 		return whyNot(from, to)

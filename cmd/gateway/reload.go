@@ -142,7 +142,7 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 		shown = g.redisCertificate.Reload()
 	}
 	if g.sessions != nil { // to turn them on or off takes a restart
-		sessions = g.sessions.Reload(secretsOf(next.SessionSecrets))
+		sessions = g.sessions.Reload(next.SessionSecrets)
 	}
-	return errors.Join(redis, served, shown, sessions, g.members.Reload(ctx, secretsOf(next.GloryJWTSecrets), licenses(next)))
+	return errors.Join(redis, served, shown, sessions, g.members.Reload(ctx, next.GloryJWTSecrets, licenses(next)))
 }

@@ -23,6 +23,7 @@ import (
 	"roomgate/internal/lane"
 	"roomgate/internal/ops"
 	"roomgate/internal/proxy"
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 	"roomgate/internal/upstream"
 )
@@ -69,8 +70,8 @@ type gateway struct {
 
 	files            *watch
 	hangups          chan os.Signal
-	redisURL         atomic.Pointer[config.Secret] // the last one that could be used
-	redisCertificate *proxy.Certificate            // nil: none is shown
+	redisURL         atomic.Pointer[secret.Value] // the last one that could be used
+	redisCertificate *proxy.Certificate           // nil: none is shown
 	reloads          *prometheus.CounterVec
 	reloadFailed     atomic.Bool                // the secrets in use are not those in the files
 	reloaded         atomic.Pointer[ops.Reload] // the last time that secrets were read again; nil: not yet
@@ -124,7 +125,7 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 		return nil, err
 	}
 	if len(cfg.SessionSecrets) > 0 {
-		if g.sessions, err = bridge.NewSessions(cookie, secretsOf(cfg.SessionSecrets), cfg.SessionMaxAge); err != nil {
+		if g.sessions, err = bridge.NewSessions(cookie, cfg.SessionSecrets, cfg.SessionMaxAge); err != nil {
 			return nil, err
 		}
 	}
@@ -212,24 +213,15 @@ func bridgeOptions(
 	o := bridge.Options{
 		Glory: services.glory, Interwater: services.interwater.With("interwater v1/auth", cfg.TokenFetchTimeout), GloryTimeout: cfg.GloryTimeout,
 		Local: bridge.LocalVerification{
-			Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
+			Secrets: cfg.GloryJWTSecrets, Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
 		},
 		// A sixteenth of the calls that Glory may have: strangers don't take the places of members.
 		Strangers:      upstreamShare(cfg.MaxInFlight) / 16,
 		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Denied: denied, Metrics: metrics,
 	}
-	o.Local.Secrets = secretsOf(cfg.GloryJWTSecrets)
 	// Replicas share a license, whether or not they share the secret of member tokens.
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
-}
-
-func secretsOf(from []config.Secret) []tokencache.Secret {
-	texts := make([]string, len(from))
-	for i := range from {
-		texts[i] = from[i].Reveal()
-	}
-	return bridge.Secrets(texts...)
 }
 
 func licenses(cfg *config.Config) []bridge.License {
@@ -237,7 +229,7 @@ func licenses(cfg *config.Config) []bridge.License {
 	for i, l := range cfg.Licenses {
 		list[i] = bridge.License{
 			Name: l.Name, TokenMinutes: l.TokenMinutes, Allow: l.Allow, Owner: l.Owner,
-			AccessKey: tokencache.NewSecret(l.AccessKey.Reveal()), SecretKey: tokencache.NewSecret(l.SecretKey.Reveal()),
+			AccessKey: l.AccessKey, SecretKey: l.SecretKey,
 		}
 	}
 	return list

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -112,7 +113,7 @@ func (i *issuer) judge(answer []byte) (tokencache.Issued, error) {
 	if err != nil {
 		return tokencache.Issued{}, failed(tokencache.Garbage, "v1/auth: %w", err)
 	}
-	return tokencache.Issued{Value: tokencache.NewSecret(token), Life: life}, nil
+	return tokencache.Issued{Value: secret.New(token), Life: life}, nil
 }
 
 // lifeOf returns an access token's lifetime by its claims (RFC 7519 §4.1), which aren't verified. It is exp − iat, so that neither

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -156,7 +157,7 @@ func TestFailuresOfAuthHaveAClass(t *testing.T) {
 func TestLicenseThatInterwaterDoesNotKnowIsDenied(t *testing.T) {
 	s := upstreams(t)
 	wrong := license()
-	wrong.SecretKey = tokencache.NewSecret("wrong-CANARY")
+	wrong.SecretKey = secret.New("wrong-CANARY")
 	grant, err := newGrant(wrong, RoleMember, at(t, mustParse(s.InterwaterURL)))
 	if err != nil {
 		t.Fatal(err)

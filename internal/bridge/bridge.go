@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -28,7 +29,7 @@ type License struct {
 	// Name is for operators, in metrics and logs.
 	Name string
 	// AccessKey and SecretKey are sent to v1/auth. SecretKey must not be empty.
-	AccessKey, SecretKey tokencache.Secret
+	AccessKey, SecretKey secret.Value
 	// TokenMinutes is the lifetime that v1/auth is asked for; over 0.
 	TokenMinutes int
 	// Allow and Owner are rules in CEL. Allow says which requests may use the license; "" is true. Owner says which of those get
@@ -186,12 +187,12 @@ type Credential struct {
 	Source string
 	token  *tokencache.Token // for Reject; nil: the credential is from NewCredential
 	key    tokencache.Key    // of token
-	value  tokencache.Secret // if token is nil
+	value  secret.Value      // if token is nil
 }
 
 // NewCredential wraps an access token that no Bridge has issued. It must not be passed to Reject.
 func NewCredential(source, value string) Credential {
-	return Credential{Source: source, value: tokencache.NewSecret(value)}
+	return Credential{Source: source, value: secret.New(value)}
 }
 
 // Value returns the access token itself, for CredentialHeader.

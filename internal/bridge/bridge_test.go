@@ -16,6 +16,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"roomgate/internal/sandbox"
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -88,8 +89,8 @@ func TestGrantsOfAnotherAuthorityHaveOtherKeys(t *testing.T) {
 		role, base string
 	}{
 		{func(*License) {}, RoleMember, ""}, {func(*License) {}, RoleOwner, ""}, {func(*License) {}, RoleMember, "other"},
-		{func(l *License) { l.AccessKey = tokencache.NewSecret("x") }, RoleMember, ""},
-		{func(l *License) { l.SecretKey = tokencache.NewSecret("x") }, RoleMember, ""},
+		{func(l *License) { l.AccessKey = secret.New("x") }, RoleMember, ""},
+		{func(l *License) { l.SecretKey = secret.New("x") }, RoleMember, ""},
 		{func(l *License) { l.TokenMinutes = 61 }, RoleMember, ""},
 	} {
 		l := license()
@@ -127,7 +128,7 @@ func TestGrantsOfAnotherAuthorityHaveOtherKeys(t *testing.T) {
 
 func issue(value string) tokencache.Fetch {
 	return func(context.Context) (tokencache.Issued, error) {
-		return tokencache.Issued{Value: tokencache.NewSecret(value), Life: time.Hour}, nil
+		return tokencache.Issued{Value: secret.New(value), Life: time.Hour}, nil
 	}
 }
 

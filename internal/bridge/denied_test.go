@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 	"roomgate/internal/upstream"
 )
 
@@ -74,7 +74,7 @@ func bridges(t *testing.T, list *denyList) map[string]*Bridge {
 	o.Denied = list
 	inProcess := o
 	inProcess.Local = LocalVerification{
-		Secrets: []tokencache.Secret{tokencache.NewSecret(secretB), tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth",
+		Secrets: []secret.Value{secret.New(secretB), secret.New(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth",
 	}
 	return map[string]*Bridge{"local": newBridge(t, inProcess), "remote": newBridge(t, o)}
 }

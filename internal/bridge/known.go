@@ -8,7 +8,7 @@ import (
 
 	"roomgate/internal/fleet"
 	"roomgate/internal/lru"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // maxKnown is the number of member tokens that are remembered, at about 0.3 KiB each with the member's rate limit.
@@ -89,6 +89,6 @@ func (m Member) ruleClaims(keep bool) map[string]any {
 func (k *known) member(raw string, digest [sha256.Size]byte) Member {
 	return Member{
 		Subject: k.subject, Issuer: k.issuer.Value(), known: k,
-		token: presented{tokencache.NewSecret(raw), digest},
+		token: presented{secret.New(raw), digest},
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // modes are a Bridge for each way of verification.
@@ -112,4 +112,4 @@ type noVault struct{}
 
 func (noVault) Load(context.Context, string) ([]byte, time.Duration, bool) { return nil, 0, false }
 func (noVault) Save(context.Context, string, []byte, time.Duration)        {}
-func (noVault) Reseal(tokencache.Secret)                                   {}
+func (noVault) Reseal(secret.Value)                                        {}

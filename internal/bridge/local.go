@@ -9,13 +9,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"roomgate/internal/lru"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // LocalVerification configures verification in process. Without secrets there is none, and Glory is asked instead.
 type LocalVerification struct {
 	// Secrets are the HMAC secrets. A token is valid if its signature is by one of them, so that they can be rotated.
-	Secrets []tokencache.Secret
+	Secrets []secret.Value
 	// Algorithms are the allowed algorithms, by their names in JWS (RFC 7518 §3.1).
 	Algorithms []string
 	// Issuer is the required iss. "": any.

@@ -12,14 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // localBridge verifies with secretA and calls nobody.
 func localBridge(t *testing.T, change ...func(*LocalVerification)) *Bridge {
 	o := options(t, mustParse("http://glory.invalid"))
 	o.Local = LocalVerification{
-		Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
+		Secrets: []secret.Value{secret.New(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
 	}
 	o.Glory = roundTrip(func(string) (int, error) {
 		t.Error("Glory was called")
@@ -231,9 +231,9 @@ func TestLeewayMayBeNone(t *testing.T) {
 
 func TestSecretsAreRotated(t *testing.T) {
 	both := func(v *LocalVerification) {
-		v.Secrets = []tokencache.Secret{tokencache.NewSecret(secretB), tokencache.NewSecret(secretA)}
+		v.Secrets = []secret.Value{secret.New(secretB), secret.New(secretA)}
 	}
-	onlyNew := func(v *LocalVerification) { v.Secrets = []tokencache.Secret{tokencache.NewSecret(secretB)} }
+	onlyNew := func(v *LocalVerification) { v.Secrets = []secret.Value{secret.New(secretB)} }
 	old, fresh := good(), signed(secretB, hs384, claims())
 	for _, raw := range []string{old, fresh} {
 		if _, err := ask(localBridge(t, both), raw); err != nil {

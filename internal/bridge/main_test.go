@@ -26,7 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"roomgate/internal/sandbox"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 	"roomgate/internal/upstream"
 )
 
@@ -124,7 +124,7 @@ func upstreams(t *testing.T) *sandbox.Sandbox {
 }
 
 func license() License {
-	return License{Name: "default", AccessKey: tokencache.NewSecret(accessKey), SecretKey: tokencache.NewSecret(secretKey), TokenMinutes: 60}
+	return License{Name: "default", AccessKey: secret.New(accessKey), SecretKey: secret.New(secretKey), TokenMinutes: 60}
 }
 
 type kept struct {
@@ -137,10 +137,10 @@ type fakeVault struct {
 	mu    sync.Mutex
 	kept  map[string]kept
 	calls []string
-	seal  tokencache.Secret // of the last Reseal
+	seal  secret.Value // of the last Reseal
 }
 
-func (v *fakeVault) Reseal(secret tokencache.Secret) {
+func (v *fakeVault) Reseal(secret secret.Value) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.seal = secret

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // maxAuthorization is the longest Authorization header that is accepted, in bytes.
@@ -53,7 +53,7 @@ func (m Member) Share() *fleet.Share {
 
 // presented is a member's token. Printing it doesn't show the token.
 type presented struct {
-	raw    tokencache.Secret
+	raw    secret.Value
 	digest [sha256.Size]byte // digestOf(raw)
 }
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"roomgate/internal/lru"
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 	"roomgate/internal/upstream"
 )
 
@@ -36,7 +36,7 @@ const (
 type vault interface {
 	Load(ctx context.Context, name string) (value []byte, left time.Duration, ok bool)
 	Save(ctx context.Context, name string, value []byte, ttl time.Duration)
-	Reseal(tokencache.Secret)
+	Reseal(secret.Value)
 }
 
 // said is an answer of Glory about one member token. The zero value stands for no answer.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -63,7 +64,7 @@ type trial struct {
 //
 // The error is an *Unproved if only such fetches have failed. After another error, which is about the licenses, all licenses
 // are as before. It must not be called concurrently.
-func (b *Bridge) Reload(ctx context.Context, jwt []tokencache.Secret, licenses []License) error {
+func (b *Bridge) Reload(ctx context.Context, jwt []secret.Value, licenses []License) error {
 	old := b.secrets.Load()
 	local := old.local
 	if local != nil && len(jwt) > 0 {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -27,9 +28,9 @@ type keyring struct {
 func (k *keyring) Token(_ context.Context, key tokencache.Key, _ tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for secret := range k.right {
+	for text := range k.right {
 		l := license()
-		l.SecretKey = tokencache.NewSecret(secret)
+		l.SecretKey = secret.New(text)
 		if grant, err := newGrant(l, RoleMember, roundTrip(nil)); err == nil && grant.key.Same(key) {
 			return &tokencache.Token{}, tokencache.Fetched, nil
 		}
@@ -47,9 +48,9 @@ func (k *keyring) Forget(tokencache.Key) {
 // named are licenses with these secret keys, called 0, 1, 2.
 func named(secrets ...string) []License {
 	var all []License
-	for i, secret := range secrets {
+	for i, text := range secrets {
 		l := license()
-		l.Name, l.SecretKey = string(rune('0'+i)), tokencache.NewSecret(secret)
+		l.Name, l.SecretKey = string(rune('0'+i)), secret.New(text)
 		all = append(all, l)
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomgate/internal/secret"
 	"roomgate/internal/tokencache"
 )
 
@@ -33,7 +34,7 @@ type Session struct {
 	Subject string
 	// Ends is when the session ends: with its token, or when it is too old.
 	Ends  time.Time
-	token tokencache.Secret
+	token secret.Value
 }
 
 // Token is the member token, for the request that bears the session.
@@ -41,13 +42,13 @@ func (s Session) Token() string { return s.token.Reveal() }
 
 // NewSessions returns sessions that open under name alone, the cookie's. The first of secrets seals, all of them open: at least one.
 // A session lives for maxAge at most.
-func NewSessions(name string, secrets []tokencache.Secret, maxAge time.Duration) (*Sessions, error) {
+func NewSessions(name string, secrets []secret.Value, maxAge time.Duration) (*Sessions, error) {
 	s := &Sessions{name: name, maxAge: maxAge}
 	return s, s.Reload(secrets)
 }
 
 // Reload has other secrets used from now on. After an error, the old ones are.
-func (s *Sessions) Reload(secrets []tokencache.Secret) error {
+func (s *Sessions) Reload(secrets []secret.Value) error {
 	if len(secrets) == 0 {
 		return errors.New("no secret for sessions")
 	}
@@ -60,15 +61,6 @@ func (s *Sessions) Reload(secrets []tokencache.Secret) error {
 	}
 	s.seals.Store(&seals)
 	return nil
-}
-
-// Secrets wraps texts.
-func Secrets(texts ...string) []tokencache.Secret {
-	secrets := make([]tokencache.Secret, len(texts))
-	for i := range texts {
-		secrets[i] = tokencache.NewSecret(texts[i])
-	}
-	return secrets
 }
 
 // Name is the cookie's name.
@@ -130,5 +122,5 @@ func (s *Sessions) session(began, end time.Time, raw string) Session {
 	if oldest := began.Add(s.maxAge); oldest.Before(end) {
 		end = oldest
 	}
-	return Session{Ends: end.Truncate(time.Second), token: tokencache.NewSecret(raw)}
+	return Session{Ends: end.Truncate(time.Second), token: secret.New(raw)}
 }

@@ -12,17 +12,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 const cookieName = "__Host-session"
 
-func sessionSecrets(names ...string) []tokencache.Secret {
-	var long []string
+func sessionSecrets(names ...string) []secret.Value {
+	var long []secret.Value
 	for _, name := range names {
-		long = append(long, strings.Repeat(name, 32))
+		long = append(long, secret.New(strings.Repeat(name, 32)))
 	}
-	return Secrets(long...)
+	return long
 }
 
 func newSessions(t testing.TB, name string, secrets ...string) *Sessions {
@@ -75,7 +75,7 @@ func TestASessionOpensWithEverySecretUnderItsNameAlone(t *testing.T) {
 	if _, err := s.Open(seal(t, s, raw)); err != nil {
 		t.Errorf("after a reload that failed: %v", err)
 	}
-	if again := seal(t, s, raw); again == seal(t, s, raw) || strings.Contains(text, raw) || strings.Contains(fmt.Sprintf("%+v", Session{token: tokencache.NewSecret(raw)}), raw) {
+	if again := seal(t, s, raw); again == seal(t, s, raw) || strings.Contains(text, raw) || strings.Contains(fmt.Sprintf("%+v", Session{token: secret.New(raw)}), raw) {
 		t.Error("the token shows")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // newLocalBridge verifies with secretA.
@@ -20,7 +20,7 @@ func newLocalBridge(t testing.TB, change ...func(*Options)) *Bridge {
 	o := Options{
 		Glory: glory, Interwater: at(t, mustParse("http://interwater.invalid")), GloryTimeout: patience, Licenses: []License{license()},
 		Tokens: noTokens{}, Verdicts: &fakeVault{},
-		Local: LocalVerification{Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Leeway: 10 * time.Second},
+		Local: LocalVerification{Secrets: []secret.Value{secret.New(secretA)}, Algorithms: []string{"HS384"}, Leeway: 10 * time.Second},
 	}
 	for _, f := range change {
 		f(&o)
@@ -72,7 +72,7 @@ func TestKnownTokenIsForgottenWithItsSecret(t *testing.T) {
 	if _, err := ask(b, raw); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Reload(context.Background(), []tokencache.Secret{tokencache.NewSecret(secretB)}, []License{license()}); err != nil {
+	if err := b.Reload(context.Background(), []secret.Value{secret.New(secretB)}, []License{license()}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ask(b, raw); !errors.Is(err, ErrMemberToken) {

@@ -14,7 +14,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"roomgate/internal/tokencache"
+	"roomgate/internal/secret"
 )
 
 // oracle admits a token as localBridge should: HS384 under secretA, issuer com.smarth, ten seconds of leeway.
@@ -252,7 +252,7 @@ func differ(t *testing.T, l *local, raw string) {
 // behind the signature would ever be reached.
 func FuzzVerify(f *testing.F) {
 	l := newLocal(LocalVerification{
-		Secrets: []tokencache.Secret{tokencache.NewSecret(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
+		Secrets: []secret.Value{secret.New(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
 	})
 	const end = `"exp":4102444800,"iss":"com.smarth","sub":"2"`
 	for _, header := range []string{

@@ -20,8 +20,7 @@
 //
 // # Secrets
 //
-// They are of type Secret, which no printer can look into. Who needs one calls Reveal, as late as
-// possible.
+// They are secret.Values, which nothing can print by accident.
 //
 // # The list
 //
@@ -41,6 +40,8 @@ import (
 	"net/netip"
 	"net/url"
 	"time"
+
+	"roomgate/internal/secret"
 )
 
 // Config is all settings, in the order of docs/settings.md. Load makes one; treat it as
@@ -90,7 +91,7 @@ type Config struct {
 
 	// GloryJWTSecrets are the keys that a member JWT may be signed with, decoded, each long enough
 	// for every one of GloryJWTAlgorithms. Empty: JWTs are not verified here, Glory is asked.
-	GloryJWTSecrets []Secret `env:"GLORY_JWT_SECRETS" doc:"list; turns local verification on; base64: before a base64 one (either alphabet, padded or not), needed for a secret that holds a comma or has white space at its ends"`
+	GloryJWTSecrets []secret.Value `env:"GLORY_JWT_SECRETS" doc:"list; turns local verification on; base64: before a base64 one (either alphabet, padded or not), needed for a secret that holds a comma or has white space at its ends"`
 	// GloryJWTAlgorithms is never empty.
 	GloryJWTAlgorithms []string `env:"GLORY_JWT_ALGORITHMS" envDefault:"HS384" oneof:"HS256,HS384,HS512" doc:"list of the algorithms admitted"`
 	// GloryJWTIssuer is the iss that a JWT must have, "" when it may have any or none.
@@ -101,7 +102,7 @@ type Config struct {
 	MemberCacheTTL time.Duration `env:"MEMBER_CACHE_TTL" envDefault:"60s" min:"0s" max:"24h" doc:"how long remote verdicts and profiles are kept; five times as long where Glory can't be asked"`
 
 	// SessionSecrets seal browser sessions: the first seals, all open. Each has 32 bytes at least. Empty: there are no sessions.
-	SessionSecrets []Secret `env:"SESSION_SECRETS" doc:"list; turns browser sessions on: the first seals their cookies, all open them; 32 bytes at least each; base64: as in GLORY_JWT_SECRETS"`
+	SessionSecrets []secret.Value `env:"SESSION_SECRETS" doc:"list; turns browser sessions on: the first seals their cookies, all open them; 32 bytes at least each; base64: as in GLORY_JWT_SECRETS"`
 	// SessionMaxAge is the longest life of a session.
 	SessionMaxAge time.Duration `env:"SESSION_MAX_AGE" envDefault:"168h" min:"1m" max:"9600h" doc:"a session ends with its member token, or after this"`
 
@@ -129,8 +130,8 @@ type Config struct {
 	TokenRefusedTTL time.Duration `env:"TOKEN_REFUSED_TTL" envDefault:"60s" min:"1ms" max:"24h" doc:"how long a refused generation is remembered"`
 
 	// RedisURL is a redis:// or rediss:// URL that fits RedisMode: further nodes as addr and, for
-	// sentinel, master_name are in its query. It is a Secret because a password may be in it.
-	RedisURL Secret `env:"REDIS_URL,required" doc:"redis:// or rediss://; further nodes as ?addr=; a sentinel's with ?master_name=, and ?username= and ?password= of its servers where they are not the sentinel's"`
+	// sentinel, master_name are in its query. It is a secret.Value because a password may be in it.
+	RedisURL secret.Value `env:"REDIS_URL,required" doc:"redis:// or rediss://; further nodes as ?addr=; a sentinel's with ?master_name=, and ?username= and ?password= of its servers where they are not the sentinel's"`
 	// RedisCertFile and RedisKeyFile are what TLSCertFile and TLSKeyFile are, for the certificate shown to Redis. Both are ""
 	// unless RedisURL is rediss://.
 	RedisCertFile string `env:"REDIS_CERT_FILE" doc:"show this certificate chain to a Redis that asks for one; read again when the file changes"`

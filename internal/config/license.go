@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"roomgate/internal/secret"
 )
 
 // The settings of a license are named by one of these and the env tags of License.
@@ -27,8 +29,8 @@ type License struct {
 	Name string `env:"NAME,required" doc:"name in logs, metrics and on the status page"`
 	// AccessKey and SecretKey are what Interwater is asked for access tokens with. Neither is ever
 	// empty.
-	AccessKey Secret `env:"ACCESS_KEY,required" doc:"access key"`
-	SecretKey Secret `env:"SECRET_KEY,required" doc:"secret key"`
+	AccessKey secret.Value `env:"ACCESS_KEY,required" doc:"access key"`
+	SecretKey secret.Value `env:"SECRET_KEY,required" doc:"secret key"`
 	// TokenMinutes is how long an access token is to live, in minutes: the wire's expires.
 	TokenMinutes int `env:"TOKEN_MINUTES" envDefault:"60" min:"1" max:"5256000" doc:"expires asked for, in minutes"`
 	// Allow and Owner are CEL rules, as text: they are compiled by the package that evaluates them.
@@ -132,8 +134,8 @@ func (l *License) set(vars map[string]string, p *Problems) {
 		switch field := v.FieldByIndex(f.Index).Addr().Interface().(type) {
 		case *string:
 			*field = text
-		case *Secret:
-			*field = NewSecret(text)
+		case *secret.Value:
+			*field = secret.New(text)
 		case *int:
 			n, err := parseWhole[int](text)
 			if *field = n; err != nil {

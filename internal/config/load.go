@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"roomgate/internal/secret"
+
 	"github.com/caarlos0/env/v11"
 )
 
@@ -74,7 +76,7 @@ func checkFields(v any, prefix string, vars map[string]string, p *Problems) {
 			continue // the field holds nothing that was asked for
 		}
 		checkRange(name, f.Tag, field, vars[name], p)
-		if s, ok := field.Interface().(Secret); ok && strings.TrimSpace(s.Reveal()) != s.Reveal() {
+		if s, ok := field.Interface().(secret.Value); ok && strings.TrimSpace(s.Reveal()) != s.Reveal() {
 			p.addf(name, "begins or ends with white space, which would be part of the value; remove it")
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"roomgate/internal/secret"
+
 	"github.com/caarlos0/env/v11"
 )
 
@@ -132,14 +134,14 @@ func eachElement[T any](s string, parse func(string) (T, error)) ([]T, error) {
 // parseSecrets reads the list of GLORY_JWT_SECRETS. Here white space is not cut off, since it may
 // be part of a secret, and not accepted either, since it hardly ever is: who means it writes
 // base64. The same goes for a secret with a comma.
-func parseSecrets(s string) ([]Secret, error) {
-	return eachElement(s, func(part string) (Secret, error) {
+func parseSecrets(s string) ([]secret.Value, error) {
+	return eachElement(s, func(part string) (secret.Value, error) {
 		if strings.TrimSpace(part) != part {
-			return Secret{}, errors.New("begins or ends with white space, which would be part of the secret; remove it, or write the secret as base64:…")
+			return secret.Value{}, errors.New("begins or ends with white space, which would be part of the secret; remove it, or write the secret as base64:…")
 		}
 		encoded, ok := strings.CutPrefix(part, "base64:")
 		if !ok {
-			return NewSecret(part), nil
+			return secret.New(part), nil
 		}
 		// Secrets come out of many tools. Trying all forms is not guessing: a text that is valid in
 		// several of them stands for the same bytes in each.
@@ -147,10 +149,10 @@ func parseSecrets(s string) ([]Secret, error) {
 			base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
 		} {
 			if decoded, err := alphabet.DecodeString(encoded); err == nil {
-				return NewSecret(string(decoded)), nil
+				return secret.New(string(decoded)), nil
 			}
 		}
-		return Secret{}, errors.New("what follows base64: is not base64") // the decoder's error would tell a bit of it
+		return secret.Value{}, errors.New("what follows base64: is not base64") // the decoder's error would tell a bit of it
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"roomgate/internal/secret"
 )
 
 // checkRedis holds REDIS_URL against REDIS_MODE. Its errors quote nothing: with a password that
@@ -74,7 +76,7 @@ func (c *Config) checkRedisClear(p *Problems) error {
 
 // RedisURLNow is REDIS_URL with the login of the moment: where it came from a file, that file is read again. An error says why
 // what is there now can't be used, without any part of it: only user and password may change while the gateway runs.
-func (c *Config) RedisURLNow() (Secret, error) {
+func (c *Config) RedisURLNow() (secret.Value, error) {
 	path := c.Files["REDIS_URL"]
 	if path == "" {
 		return c.RedisURL, nil
@@ -85,10 +87,10 @@ func (c *Config) RedisURLNow() (Secret, error) {
 	}
 	value, err := readValue(path)
 	if err != nil {
-		return Secret{}, fmt.Errorf("REDIS_URL_FILE: %w", err)
+		return secret.Value{}, fmt.Errorf("REDIS_URL_FILE: %w", err)
 	}
 	now := *c
-	now.RedisURL = NewSecret(value)
+	now.RedisURL = secret.New(value)
 	return now.RedisURL, c.SameRedis(&now)
 }
 

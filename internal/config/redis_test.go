@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomgate/internal/sandbox"
+	"roomgate/internal/secret"
 )
 
 // newPair writes a certificate and its key, name.crt and name.key.
@@ -85,7 +86,7 @@ func TestARedisURLThatCannotBeReadAgainStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"", pipe} {
-		c := &Config{RedisURL: NewSecret("redis://h:1"), RedisMode: "single", Files: map[string]string{"REDIS_URL": path}}
+		c := &Config{RedisURL: secret.New("redis://h:1"), RedisMode: "single", Files: map[string]string{"REDIS_URL": path}}
 		if now, err := c.RedisURLNow(); err != nil || now.Reveal() != "redis://h:1" {
 			t.Errorf("%q: %v", path, err)
 		}

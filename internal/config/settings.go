@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+
+	"roomgate/internal/secret"
 )
 
 //go:generate go test . -run ^TestSettingsPage$ -update
@@ -100,12 +102,12 @@ func (c *Config) Summary() []slog.Attr {
 // show is a setting's value as text, close to how it would be set.
 func show(value any) string {
 	switch v := value.(type) {
-	case Secret:
+	case secret.Value:
 		if v.IsZero() {
 			return "not set"
 		}
 		return "set"
-	case []Secret:
+	case []secret.Value:
 		// The number shows whether a rotation is under way.
 		if len(v) == 0 {
 			return "not set"

@@ -20,7 +20,7 @@ import (
 	"roomgate/internal/upstream"
 )
 
-const secret = "SECRET dial tcp 10.0.0.1:443"
+const inside = "SECRET dial tcp 10.0.0.1:443"
 
 func TestEveryErrorOverTheWire(t *testing.T) {
 	unauthorized := "Full authentication is required to access this resource"
@@ -42,16 +42,16 @@ func TestEveryErrorOverTheWire(t *testing.T) {
 		{"no license", func(g *gateway) { g.authorize = always(bridge.ErrForbidden) }, "/v1/info", nil, 403, "Not admitted", ""},
 		{"unknown path", nil, "/v1/auth", nil, 404, "Not found", ""},
 		{"header", nil, "/v1/info", slices.Repeat([]string{"X: y"}, 101), 431, "Request header too large", ""},
-		{"panic", func(g *gateway) { g.authorize = func() error { panic(secret) } }, "/v1/info", nil, 500, "Internal error", ""},
+		{"panic", func(g *gateway) { g.authorize = func() error { panic(inside) } }, "/v1/info", nil, 500, "Internal error", ""},
 		{"license refused", func(g *gateway) {
-			g.credential = always(&bridge.NoCredential{Refused: true, RetryAfter: 30 * time.Second, Err: errors.New(secret)})
+			g.credential = always(&bridge.NoCredential{Refused: true, RetryAfter: 30 * time.Second, Err: errors.New(inside)})
 		}, "/v1/info", nil, 502, "Room service refused the gateway", "Retry-After: 30"},
 		{"no access token", func(g *gateway) {
-			g.credential = always(&bridge.NoCredential{RetryAfter: 2100 * time.Millisecond, Err: errors.New(secret)})
+			g.credential = always(&bridge.NoCredential{RetryAfter: 2100 * time.Millisecond, Err: errors.New(inside)})
 		}, "/v1/info", nil, 503, "Room service is not available right now", "Retry-After: 3"},
-		{"Glory failed", func(g *gateway) { g.authenticate = always(fmt.Errorf("x: %w: %s", upstream.ErrFailed, secret)) }, "/v1/info", nil, 502, "Upstream failed", ""},
-		{"Glory is late", func(g *gateway) { g.authenticate = always(fmt.Errorf("x: %w: %s", upstream.ErrTimeout, secret)) }, "/v1/info", nil, 504, "Upstream did not answer in time", ""},
-		{"an error that nobody foresaw", func(g *gateway) { g.authorize = always(errors.New(secret)) }, "/v1/info", nil, 502, "Upstream failed", ""},
+		{"Glory failed", func(g *gateway) { g.authenticate = always(fmt.Errorf("x: %w: %s", upstream.ErrFailed, inside)) }, "/v1/info", nil, 502, "Upstream failed", ""},
+		{"Glory is late", func(g *gateway) { g.authenticate = always(fmt.Errorf("x: %w: %s", upstream.ErrTimeout, inside)) }, "/v1/info", nil, 504, "Upstream did not answer in time", ""},
+		{"an error that nobody foresaw", func(g *gateway) { g.authorize = always(errors.New(inside)) }, "/v1/info", nil, 502, "Upstream failed", ""},
 		{"Interwater broke off", func(g *gateway) { g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindReset}) }, "/v1/info", nil, 502, "Upstream failed", ""},
 	} {
 		g := start(t)

@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"roomgate/internal/bridge"
+	"roomgate/internal/secret"
 )
 
 const (
@@ -23,13 +24,13 @@ const (
 )
 
 // sealer is sessions under a cookie's name and secrets, each as long as it must be.
-func sealer(t testing.TB, name string, secrets ...string) *bridge.Sessions {
+func sealer(t testing.TB, name string, texts ...string) *bridge.Sessions {
 	t.Helper()
-	var long []string
-	for _, secret := range secrets {
-		long = append(long, strings.Repeat(secret, 32))
+	var long []secret.Value
+	for _, text := range texts {
+		long = append(long, secret.New(strings.Repeat(text, 32)))
 	}
-	s, err := bridge.NewSessions(name, bridge.Secrets(long...), 24*time.Hour)
+	s, err := bridge.NewSessions(name, long, 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -199,7 +199,7 @@ func TestTraceTellsWhyARequestFailed(t *testing.T) {
 		server         codes.Code
 	}{
 		{func(g *gateway) { g.authenticate = always(bridge.ErrMemberToken) }, "bad_token", "authorize", codes.Unset},
-		{func(g *gateway) { g.credential = always(&bridge.NoCredential{Err: fmt.Errorf("%s", secret)}) }, "no_credential", "token", codes.Error},
+		{func(g *gateway) { g.credential = always(&bridge.NoCredential{Err: fmt.Errorf("%s", inside)}) }, "no_credential", "token", codes.Error},
 		{func(g *gateway) { g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindReset}) }, "upstream", "interwater", codes.Error},
 	} {
 		g, spans := newTraced(t)
@@ -213,7 +213,7 @@ func TestTraceTellsWhyARequestFailed(t *testing.T) {
 		if attributes(server)["roomgate.refusal"] != tt.refusal || server.Status.Code != tt.server {
 			t.Errorf("%s: the server span has %v, %+v", tt.refusal, server.Attributes, server.Status)
 		}
-		if text := fmt.Sprintf("%+v", spans.GetSpans()); strings.Contains(text, secret) {
+		if text := fmt.Sprintf("%+v", spans.GetSpans()); strings.Contains(text, inside) {
 			t.Errorf("%s: an error's text in %s", tt.refusal, text)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"time"
+
+	"roomgate/internal/secret"
 )
 
 // Key names one token and holds the cipher that seals it in Redis. Create it with NewKey. It may be copied and is safe for
@@ -22,15 +24,15 @@ type Key struct {
 	box Seal
 }
 
-// NewKey returns the key of a token that is fetched with secret. scope is everything else that changes what the token may do.
+// NewKey returns the key of a token that is fetched with a secret. scope is everything else that changes what the token may do.
 // Keys with the same secret and scope name the same token. Neither can be read back from the key's name in Redis. An empty
 // secret is an error.
-func NewKey(secret Secret, scope ...string) (Key, error) {
-	nameKey, err := derive(secret, "roomgate entry name v1")
+func NewKey(from secret.Value, scope ...string) (Key, error) {
+	nameKey, err := derive(from, "roomgate entry name v1")
 	if err != nil {
 		return Key{}, err
 	}
-	box, err := NewSeal(secret, "roomgate entry seal v1")
+	box, err := NewSeal(from, "roomgate entry seal v1")
 	if err != nil {
 		return Key{}, err
 	}

@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 func TestKeyNeedsASecret(t *testing.T) {
-	for name, secret := range map[string]Secret{"zero": {}, "empty": NewSecret("")} {
+	for name, secret := range map[string]secret.Value{"zero": {}, "empty": secret.New("")} {
 		if _, err := NewKey(secret, "scope"); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -68,7 +69,7 @@ func TestSealOpensUnderItsKeyAndNameOnly(t *testing.T) {
 // FuzzOpen feeds what a foreign hand may leave in Redis to the opener of entries. It may never panic, and of a token it
 // may know only what was sealed.
 func FuzzOpen(f *testing.F) {
-	k, err := NewKey(NewSecret("fuzz secret"), "scope")
+	k, err := NewKey(secret.New("fuzz secret"), "scope")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"roomgate/internal/secret"
+
 	"github.com/redis/go-redis/v9"
 )
 
@@ -50,7 +52,7 @@ func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n failureNote) b
 func saveOrFail(t *testing.T, c *Cache, k Key, owner, value string, generation uint64) bool {
 	t.Helper()
 	stored, err := c.store.save(t.Context(), k, owner, &Token{
-		value: NewSecret(value), life: time.Hour, expiry: time.Now().Add(time.Hour), generation: generation,
+		value: secret.New(value), life: time.Hour, expiry: time.Now().Add(time.Hour), generation: generation,
 	})
 	if err != nil {
 		t.Fatal(err)

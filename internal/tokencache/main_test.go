@@ -19,6 +19,7 @@ import (
 
 	"roomgate/internal/fleet"
 	"roomgate/internal/sandbox"
+	"roomgate/internal/secret"
 	"roomgate/tests"
 )
 
@@ -133,9 +134,9 @@ func newFleet(t *testing.T, n int, addr string, o Options, on ...fleet.Options) 
 }
 
 // newKey makes a key with two labels.
-func newKey(t testing.TB, secret string, scope ...string) Key {
+func newKey(t testing.TB, text string, scope ...string) Key {
 	t.Helper()
-	k, err := NewKey(NewSecret(secret), scope...)
+	k, err := NewKey(secret.New(text), scope...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func (i *issuer) fetch(ctx context.Context) (Issued, error) {
 	case i.until:
 		n = 1 + int(time.Since(i.times[0])/i.life)
 	}
-	return Issued{Value: NewSecret(fmt.Sprintf("access-token-%d", n)), Life: i.life}, nil
+	return Issued{Value: secret.New(fmt.Sprintf("access-token-%d", n)), Life: i.life}, nil
 }
 
 // fail makes every later fetch end with err; nil ends that.

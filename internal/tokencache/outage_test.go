@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 // slack is what a slow machine may add to a wait that is bounded.
@@ -120,7 +121,7 @@ func TestFrozenRedisCostsOneTimeoutAndThenNothing(t *testing.T) {
 	})
 	takeFrom(t, Fetched, c, newKey(t, "s", "given up"), iss.fetch)
 	reject(t, c, k, token)
-	c.Vault(NewSecret("s"), "p").Save(t.Context(), "n", []byte("v"), time.Hour)
+	c.Vault(secret.New("s"), "p").Save(t.Context(), "n", []byte("v"), time.Hour)
 	if n := asked.Load(); n != 0 {
 		t.Errorf("%d commands for a Redis that was given up", n)
 	}

@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+
+	"roomgate/internal/secret"
 )
 
 // Seal encrypts and authenticates with AES-256-GCM. Make one with NewSeal; it is safe for concurrent use.
@@ -16,8 +18,8 @@ type Seal struct{ aead cipher.AEAD }
 
 // NewSeal returns a seal whose key comes from the secret, for one purpose (HKDF, RFC 5869). What was sealed for another purpose
 // doesn't open. An empty secret is an error.
-func NewSeal(secret Secret, purpose string) (Seal, error) {
-	key, err := derive(secret, purpose)
+func NewSeal(from secret.Value, purpose string) (Seal, error) {
+	key, err := derive(from, purpose)
 	if err != nil {
 		return Seal{}, err
 	}
@@ -47,11 +49,11 @@ func (s Seal) Open(name string, box []byte) ([]byte, error) {
 }
 
 // derive returns a 32-byte key for one purpose (HKDF, RFC 5869). Keys for different purposes are independent.
-func derive(secret Secret, purpose string) ([]byte, error) {
-	if secret.Reveal() == "" {
+func derive(from secret.Value, purpose string) ([]byte, error) {
+	if from.IsZero() {
 		return nil, errors.New("a key needs a secret")
 	}
-	key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, purpose, 32)
+	key, err := hkdf.Key(sha256.New, []byte(from.Reveal()), nil, purpose, 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive key: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"roomgate/internal/secret"
 )
 
 // dump reads every name under the cache's prefix with its value and TTL.
@@ -68,13 +70,13 @@ func TestRedisHoldsNoSecretAndNothingForEver(t *testing.T) {
 	const secretKey, accessKey, issued, kept = "marker-secret-key-3141", "marker-access-key-5926", "marker-token-5358", "marker-vault-9793"
 	c := newFleet(t, 1, sharedRedis(t), Options{RefusedTTL: time.Minute})[0]
 	k := newKey(t, secretKey, "https://issuer", accessKey, "first", "60")
-	fetch := func(context.Context) (Issued, error) { return Issued{Value: NewSecret(issued), Life: time.Hour}, nil }
+	fetch := func(context.Context) (Issued, error) { return Issued{Value: secret.New(issued), Life: time.Hour}, nil }
 	token := takeFrom(t, Fetched, c, k, fetch)
 	unavailable(t, Rejected, c.refuse(t.Context(), c.entry(k), token))
 	bad := newKey(t, secretKey, "https://issuer", accessKey, "second", "60")
 	denied(t, Denied, c, bad, (&issuer{err: &FetchError{Class: Denied, RetryAfter: time.Minute, Err: context.Canceled}}).fetch)
 	lockOrFail(t, c, newKey(t, secretKey, "locked"), "somebody", time.Minute)
-	c.Vault(NewSecret(secretKey), "verdicts").Save(t.Context(), accessKey, []byte(kept), time.Hour)
+	c.Vault(secret.New(secretKey), "verdicts").Save(t.Context(), accessKey, []byte(kept), time.Hour)
 	values, ttls := dump(t, c)
 	if len(values) < 8 { // token, fence, refused; failure, fence; lock, fence; vault
 		t.Errorf("only %d names in Redis", len(values))
@@ -115,7 +117,7 @@ func TestShortestLifeLeavesNoEntryForEver(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
 	for _, left := range []time.Duration{time.Nanosecond, 100 * time.Microsecond, time.Millisecond, 20 * time.Millisecond} {
-		_, err := c.store.save(t.Context(), k, "", &Token{value: NewSecret("v"), life: left, expiry: time.Now().Add(left), generation: 1})
+		_, err := c.store.save(t.Context(), k, "", &Token{value: secret.New("v"), life: left, expiry: time.Now().Add(left), generation: 1})
 		if err != nil {
 			t.Errorf("%v: %v", left, err)
 		}

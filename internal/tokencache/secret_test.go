@@ -1,7 +1,5 @@
 package tokencache
 
-// This file tests that secrets and tokens can't be printed, however they are handed to whatever prints.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -13,48 +11,49 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 func TestSecretsAndTokensAreNeverPrinted(t *testing.T) {
 	const text = "marker-of-the-secret"
-	secret := NewSecret(text)
-	token := &Token{value: secret, expiry: time.Now(), life: time.Hour, generation: 7}
+	value := secret.New(text)
+	token := &Token{value: value, expiry: time.Now(), life: time.Hour, generation: 7}
 	key := newKey(t, text, text)
 	type outside struct {
-		Shown  Secret
-		hidden Secret
-		Behind *Secret
+		Shown  secret.Value
+		hidden secret.Value
+		Behind *secret.Value
 		Any    any
-		List   []Secret
-		Map    map[string]Secret
+		List   []secret.Value
+		Map    map[string]secret.Value
 		Token  *Token
 		token  Token
 		Key    Key
 		Issued Issued
 	}
-	whole := outside{secret, secret, &secret, secret, []Secret{secret}, map[string]Secret{"a": secret}, token, *token, key, Issued{Value: secret}}
-	for name, value := range map[string]any{
-		"secret": secret, "*secret": &secret, "token": *token, "*token": token, "key": key, "issued": Issued{Value: secret},
-		"list": []Secret{secret}, "map": map[string]*Token{"a": token}, "struct": whole, "*struct": &whole,
-		"unavailable": &Unavailable{Class: Denied, Err: failure(Denied)}, "in an error": fmt.Errorf("%v %+v", token, secret),
+	whole := outside{value, value, &value, value, []secret.Value{value}, map[string]secret.Value{"a": value}, token, *token, key, Issued{Value: value}}
+	for name, shown := range map[string]any{
+		"secret": value, "*secret": &value, "token": *token, "*token": token, "key": key, "issued": Issued{Value: value},
+		"list": []secret.Value{value}, "map": map[string]*Token{"a": token}, "struct": whole, "*struct": &whole,
+		"unavailable": &Unavailable{Class: Denied, Err: failure(Denied)}, "in an error": fmt.Errorf("%v %+v", token, value),
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%p", "%10.3v"} {
-			printed(t, name+" by "+verb, fmt.Sprintf(verb, value), text)
+			printed(t, name+" by "+verb, fmt.Sprintf(verb, shown), text)
 		}
-		printed(t, name+" by Sprint", fmt.Sprint(value), text)
-		if out, err := json.Marshal(value); err == nil {
+		printed(t, name+" by Sprint", fmt.Sprint(shown), text)
+		if out, err := json.Marshal(shown); err == nil {
 			printed(t, name+" as JSON", string(out), text)
 		}
-		if out, err := xml.Marshal(value); err == nil {
+		if out, err := xml.Marshal(shown); err == nil {
 			printed(t, name+" as XML", string(out), text)
 		}
 		var out bytes.Buffer
 		for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-			slog.New(h).With("with", value).WithGroup("group").Info("message", "value", value, slog.Group("deeper", "value", value))
+			slog.New(h).With("with", shown).WithGroup("group").Info("message", "value", shown, slog.Group("deeper", "value", shown))
 		}
 		printed(t, name+" by slog", out.String(), text)
 	}
-	if secret.Reveal() != text || token.Value() != text {
+	if value.Reveal() != text || token.Value() != text {
 		t.Error("the secret itself is lost")
 	}
 }
@@ -67,15 +66,6 @@ func printed(t *testing.T, how, out, text string) {
 			t.Errorf("%s: %s", how, out)
 			return
 		}
-	}
-}
-
-func TestZeroSecretIsEmpty(t *testing.T) {
-	if got := (Secret{}).Reveal(); got != "" {
-		t.Errorf("reveals %q", got)
-	}
-	if out, err := json.Marshal(struct{ S Secret }{}); err != nil || !strings.Contains(string(out), "[redacted]") {
-		t.Errorf("%s, %v", out, err) // nor does the print tell that there is none
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 var (
@@ -188,5 +189,5 @@ func (r *replica) fetch(ctx context.Context) (Issued, error) {
 	if err == nil && failing != "" {
 		err = failure(failing)
 	}
-	return Issued{Value: NewSecret(name), Life: simLife}, err
+	return Issued{Value: secret.New(name), Life: simLife}, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 // unreachable is a client that finds no Redis, and opens no socket either: for use in a bubble only.
@@ -75,7 +76,7 @@ func TestSlowRedisIsGivenUpAtItsTimeout(t *testing.T) {
 			takeFrom(t, Fetched, c, newKey(t, "s"), (&issuer{life: time.Hour}).fetch)
 		},
 		"reject": func(t *testing.T, c *Cache) { reject(t, c, newKey(t, "s"), &Token{generation: 1}) },
-		"vault":  func(t *testing.T, c *Cache) { c.Vault(NewSecret("s"), "p").Load(t.Context(), "n") },
+		"vault":  func(t *testing.T, c *Cache) { c.Vault(secret.New("s"), "p").Load(t.Context(), "n") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 // space begins the names of all keys in Redis, after the fleet's prefix. One key has these, as <prefix>token:v2:{<id>}:token and
@@ -117,7 +118,7 @@ func (s *store) openToken(k Key, raw string, now time.Time, ttl time.Duration) (
 	if err != nil || left <= 0 {
 		return nil, 0
 	}
-	return &Token{value: NewSecret(string(in.value)), expiry: now.Add(left), life: in.life, generation: in.generation}, 0
+	return &Token{value: secret.New(string(in.value)), expiry: now.Add(left), life: in.life, generation: in.generation}, 0
 }
 
 // openNote reads the note of a failure or a refusal. left is for how much longer it holds. It is 0 or less if there is no note, or if

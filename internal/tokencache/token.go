@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"roomgate/internal/secret"
 )
 
 // Token is a token that was valid when it was handed out. It is immutable.
 type Token struct {
-	value Secret
+	value secret.Value
 	// expiry is by the monotonic clock. The margin for issuers that round down is already taken off.
 	expiry time.Time
 	// life is the whole lifetime, margin included.
@@ -55,7 +57,7 @@ const (
 // Issued is the token that a fetch returns.
 type Issued struct {
 	// Value must not be empty.
-	Value Secret
+	Value secret.Value
 	// Life is the token's lifetime. It is counted from before the call of the fetch function. 0 or less makes the fetch fail.
 	Life time.Duration
 }

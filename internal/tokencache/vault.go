@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"roomgate/internal/secret"
 )
 
 // Vault keeps small values that expire in Redis, for the whole fleet. They are sealed like tokens and share the circuit of tokens.
@@ -12,27 +14,27 @@ import (
 type Vault struct {
 	store *store // nil: without Redis
 	// secret seals the values. nil or empty: nothing can be saved or loaded.
-	secret  atomic.Pointer[Secret]
+	secret  atomic.Pointer[secret.Value]
 	purpose string
 }
 
 // Vault returns a vault. Vaults with the same secret and purpose share their values, on all replicas.
-func (c *Cache) Vault(secret Secret, purpose string) *Vault {
+func (c *Cache) Vault(from secret.Value, purpose string) *Vault {
 	v := &Vault{store: c.store, purpose: purpose}
-	v.Reseal(secret)
+	v.Reseal(from)
 	return v
 }
 
 // Reseal replaces the secret. Values that were saved with the old one are absent from now on.
-func (v *Vault) Reseal(secret Secret) { v.secret.Store(&secret) }
+func (v *Vault) Reseal(with secret.Value) { v.secret.Store(&with) }
 
 // key returns the key of a value. An empty secret is an error.
 func (v *Vault) key(name string) (Key, error) {
-	var secret Secret
+	var from secret.Value
 	if known := v.secret.Load(); known != nil {
-		secret = *known
+		from = *known
 	}
-	return NewKey(secret, v.purpose, name)
+	return NewKey(from, v.purpose, name)
 }
 
 // Load returns the value of name and for how much longer it holds. ok is false if there is none, or Redis doesn't answer. It waits
@@ -63,6 +65,6 @@ func (v *Vault) Save(ctx context.Context, name string, value []byte, ttl time.Du
 		return
 	}
 	_, _ = v.store.save(ctx, key, "", &Token{
-		value: NewSecret(string(value)), expiry: time.Now().Add(ttl), life: ttl, generation: uint64(time.Now().UnixMicro()),
+		value: secret.New(string(value)), expiry: time.Now().Add(ttl), life: ttl, generation: uint64(time.Now().UnixMicro()),
 	})
 }

@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"roomgate/internal/fleet"
+	"roomgate/internal/secret"
 )
 
 func TestVaultGivesBackWhatAnotherReplicaSaved(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	for name, value := range map[string][]byte{"text": []byte("admitted"), "nothing": {}, "bytes": {0, 255, '\n', ':'}, "large": bytes.Repeat([]byte("x"), 1<<16)} {
-		replicas[0].Vault(NewSecret("s"), "verdicts").Save(t.Context(), name, value, time.Minute)
-		got, left, ok := replicas[1].Vault(NewSecret("s"), "verdicts").Load(t.Context(), name)
+		replicas[0].Vault(secret.New("s"), "verdicts").Save(t.Context(), name, value, time.Minute)
+		got, left, ok := replicas[1].Vault(secret.New("s"), "verdicts").Load(t.Context(), name)
 		if !ok || !bytes.Equal(got, value) {
 			t.Errorf("%s: %q, %v", name, got, ok)
 		}
@@ -29,9 +30,9 @@ func TestVaultGivesBackWhatAnotherReplicaSaved(t *testing.T) {
 func TestAResealedVaultOpensNothingOfTheOldSecret(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
-	v, behind := replicas[0].Vault(NewSecret("old"), "verdicts"), replicas[1].Vault(NewSecret("old"), "verdicts")
+	v, behind := replicas[0].Vault(secret.New("old"), "verdicts"), replicas[1].Vault(secret.New("old"), "verdicts")
 	v.Save(t.Context(), "name", []byte("admitted"), time.Minute)
-	v.Reseal(NewSecret("new"))
+	v.Reseal(secret.New("new"))
 	if _, _, ok := v.Load(t.Context(), "name"); ok {
 		t.Error("the old secret still opens a value")
 	}
@@ -39,7 +40,7 @@ func TestAResealedVaultOpensNothingOfTheOldSecret(t *testing.T) {
 	if got, _, ok := behind.Load(t.Context(), "name"); !ok || string(got) != "admitted" {
 		t.Error("a replica that has yet to rotate has lost its value")
 	}
-	behind.Reseal(NewSecret("new"))
+	behind.Reseal(secret.New("new"))
 	if got, _, ok := behind.Load(t.Context(), "name"); !ok || string(got) != "denied" {
 		t.Error("the new secret doesn't open a value")
 	}
@@ -47,7 +48,7 @@ func TestAResealedVaultOpensNothingOfTheOldSecret(t *testing.T) {
 
 func TestVaultTakesTheLaterValue(t *testing.T) {
 	t.Parallel()
-	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
+	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(secret.New("s"), "verdicts")
 	for _, value := range []string{"first", "second"} {
 		v.Save(t.Context(), "name", []byte(value), time.Minute)
 		if got, _, ok := v.Load(t.Context(), "name"); !ok || string(got) != value {
@@ -59,7 +60,7 @@ func TestVaultTakesTheLaterValue(t *testing.T) {
 func TestVaultOpensOnlyWithItsSecretPurposeAndName(t *testing.T) {
 	t.Parallel()
 	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
-	c.Vault(NewSecret("s"), "verdicts").Save(t.Context(), "name", []byte("value"), time.Minute)
+	c.Vault(secret.New("s"), "verdicts").Save(t.Context(), "name", []byte("value"), time.Minute)
 	for what, load := range map[string]struct{ secret, purpose, name string }{
 		"secret":           {"other", "verdicts", "name"},
 		"purpose":          {"s", "profiles", "name"},
@@ -68,7 +69,7 @@ func TestVaultOpensOnlyWithItsSecretPurposeAndName(t *testing.T) {
 		"no name":          {"s", "verdicts", ""},
 		"no secret at all": {"", "verdicts", "name"},
 	} {
-		if value, _, ok := c.Vault(NewSecret(load.secret), load.purpose).Load(t.Context(), load.name); ok || value != nil {
+		if value, _, ok := c.Vault(secret.New(load.secret), load.purpose).Load(t.Context(), load.name); ok || value != nil {
 			t.Errorf("another %s: %q", what, value)
 		}
 	}
@@ -76,7 +77,7 @@ func TestVaultOpensOnlyWithItsSecretPurposeAndName(t *testing.T) {
 
 func TestVaultForgetsInTime(t *testing.T) {
 	t.Parallel()
-	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(NewSecret("s"), "verdicts")
+	v := newFleet(t, 1, sharedRedis(t), Options{})[0].Vault(secret.New("s"), "verdicts")
 	v.Save(t.Context(), "name", []byte("value"), 50*time.Millisecond)
 	end := time.Now().Add(50 * time.Millisecond)
 	eventually(t, "it is forgotten", func() bool {
@@ -98,7 +99,7 @@ func TestVaultForgetsInTime(t *testing.T) {
 func TestVaultIgnoresWhatSomebodyElseWrote(t *testing.T) {
 	t.Parallel()
 	c := newFleet(t, 1, sharedRedis(t), Options{})[0]
-	v := c.Vault(NewSecret("s"), "verdicts")
+	v := c.Vault(secret.New("s"), "verdicts")
 	v.Save(t.Context(), "admitted", []byte("yes"), time.Minute)
 	from, to := newKey(t, "s", "verdicts", "admitted"), newKey(t, "s", "verdicts", "turned away")
 	if err := c.store.client.Copy(t.Context(), c.store.name(from, "token"), c.store.name(to, "token"), 0, true).Err(); err != nil {
@@ -120,11 +121,11 @@ func TestVaultIgnoresWhatSomebodyElseWrote(t *testing.T) {
 func TestVaultWithoutRedisIsEmptyAndTakesNothing(t *testing.T) {
 	t.Parallel()
 	gone := ownRedis(t)
-	lost := newFleet(t, 1, gone.Addr, Options{}, fleet.Options{Timeout: 250 * time.Millisecond})[0].Vault(NewSecret("s"), "p")
+	lost := newFleet(t, 1, gone.Addr, Options{}, fleet.Options{Timeout: 250 * time.Millisecond})[0].Vault(secret.New("s"), "p")
 	if err := gone.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]*Vault{"zero": {}, "no Redis": newCache(t, Options{}).Vault(NewSecret("s"), "p"), "Redis is gone": lost} {
+	for name, v := range map[string]*Vault{"zero": {}, "no Redis": newCache(t, Options{}).Vault(secret.New("s"), "p"), "Redis is gone": lost} {
 		for range 5 {
 			v.Save(context.Background(), "name", []byte("value"), time.Minute)
 			if value, _, ok := v.Load(context.Background(), "name"); ok {

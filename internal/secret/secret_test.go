@@ -1,6 +1,4 @@
-package config
-
-// This file tries to print secrets in every way at hand.
+package secret
 
 import (
 	"bytes"
@@ -13,25 +11,25 @@ import (
 
 // holder has secrets wherever a struct can have them. fmt asks no methods of unexported fields.
 type holder struct {
-	Open    Secret
-	hidden  Secret
-	Pointer *Secret
-	list    []Secret
-	byName  map[string]Secret
-	nested  struct{ deep Secret }
+	Open    Value
+	hidden  Value
+	Pointer *Value
+	list    []Value
+	byName  map[string]Value
+	nested  struct{ deep Value }
 	any     any
 }
 
 func newHolder() holder {
-	s := NewSecret("MARKER")
-	h := holder{Open: s, hidden: s, Pointer: &s, list: []Secret{s}, byName: map[string]Secret{"k": s}, any: s}
+	s := New("MARKER")
+	h := holder{Open: s, hidden: s, Pointer: &s, list: []Value{s}, byName: map[string]Value{"k": s}, any: s}
 	h.nested.deep = s
 	return h
 }
 
 func TestSecretPrintsNothing(t *testing.T) {
-	s, h := NewSecret("MARKER"), newHolder()
-	values := []any{s, &s, []Secret{s}, map[string]Secret{"k": s}, h, &h, License{SecretKey: s}, Config{RedisURL: s, GloryJWTSecrets: []Secret{s}}}
+	s, h := New("MARKER"), newHolder()
+	values := []any{s, &s, []Value{s}, map[string]Value{"k": s}, h, &h}
 	for _, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%08.3f", "%p", "%T", "%c", "%!"} {
 			assertClean(t, verb, fmt.Sprintf(verb, v))
@@ -58,11 +56,11 @@ func assertClean(t *testing.T, how, text string) {
 }
 
 func TestSecret(t *testing.T) {
-	var zero, s Secret
+	var zero, s Value
 	if err := s.UnmarshalText([]byte("MARKER")); err != nil || s.Reveal() != "MARKER" || s.IsZero() {
 		t.Errorf("UnmarshalText: %v", err)
 	}
-	if !zero.IsZero() || zero.Reveal() != "" || !NewSecret("").IsZero() {
+	if !zero.IsZero() || zero.Reveal() != "" || !New("").IsZero() {
 		t.Error("the zero value is not empty")
 	}
 	for _, tt := range []struct{ got, want string }{
@@ -75,7 +73,7 @@ func TestSecret(t *testing.T) {
 			t.Errorf("got %q, want %q", tt.got, tt.want)
 		}
 	}
-	if text, err := json.Marshal(map[string]Secret{"a": s, "b": zero}); string(text) != `{"a":"[redacted]","b":""}` || err != nil {
+	if text, err := json.Marshal(map[string]Value{"a": s, "b": zero}); string(text) != `{"a":"[redacted]","b":""}` || err != nil {
 		t.Errorf("json: %s %v", text, err)
 	}
 }
