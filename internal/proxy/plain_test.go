@@ -100,9 +100,10 @@ func (u *bytesUpstream) serve(conn net.Conn) {
 	}
 }
 
-var unlike = regexp.MustCompile(`X-Request-Id: [^\r\n]*|Traceparent: \["00-[^"]*"\]|Date: [^\r\n]*|dur=[0-9.]+|t=[0-9]+|127\.0\.0\.1:[0-9]+`)
+// unlike is what differs between any two requests: a Retry-After of an hour, too, when a second ends between them.
+var unlike = regexp.MustCompile(`X-Request-Id: [^\r\n]*|Traceparent: \["00-[^"]*"\]|Date: [^\r\n]*|dur=[0-9.]+|t=[0-9]+|Retry-After: 3[0-9]{3}|127\.0\.0\.1:[0-9]+`)
 
-// masked takes out what differs between any two requests.
+// masked takes out what is unlike.
 func masked(text string) string { return unlike.ReplaceAllString(text, "~") }
 
 // side is one of the two ways, with an upstream of its own.

@@ -237,8 +237,8 @@ func TestAnOperatorNeedNotWaitForTheEndOfABackoff(t *testing.T) {
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour, err: failure(Denied)}
 	for range 5 { // the fifth wait is drawn from 1 s to 32 s
 		denied(t, Denied, c, k, iss.fetch)
-		c.TryNow()
 		asked := iss.calls()
+		c.TryNow()
 		eventually(t, "a try", func() bool { return iss.calls() > asked })
 	}
 	eventually(t, "the failure is remembered", func() bool { return c.Status()[0].NextTry > 0 })
