@@ -1,5 +1,5 @@
-// Package lru is a bounded memory that many requests read at once: least recently used go first. It is cut into shards, each with
-// its own lock, so that requests seldom wait for one another. Beside key and value it takes some 45 bytes for each.
+// Package lru is a bounded cache for many concurrent readers. It evicts the least recently used entry first. It has shards, each
+// with its own lock, so requests seldom wait for one another. An entry takes about 45 bytes besides its key and value.
 package lru
 
 import (
@@ -9,21 +9,21 @@ import (
 
 const shards = 16
 
-// Cache holds what was used last. Each shard holds its share of the size: some are full a little before the whole is. It is safe
-// for concurrent use.
+// Cache keeps the entries that were used last. Each shard holds an equal part of the size, so some shards evict a little before the
+// whole cache is full. It is safe for concurrent use.
 type Cache[K comparable, V any] struct {
 	seed   maphash.Seed
-	most   int // in a shard
-	gone   func(K, V)
+	most   int        // entries in a shard
+	gone   func(K, V) // called for each removed entry, under the shard's lock; nil: nobody is told
 	shards [shards]shard[K, V]
 }
 
 type shard[K comparable, V any] struct {
-	mu sync.Mutex
-	// entries are found by the hash of their key, which is shorter. Of two keys with one hash, which hardly ever are, one is kept.
+	mu sync.Mutex // guards entries and ring
+	// entries are stored by the hash of their key, which is shorter. If two keys have the same hash, only the later one is kept.
 	entries map[uint64]*entry[K, V]
-	ring    entry[K, V] // its newer is the oldest, its older the newest
-	_       [64]byte    // another shard's lock is on another cache line
+	ring    entry[K, V] // sentinel: ring.newer is the oldest entry, ring.older the newest
+	_       [64]byte    // keeps the locks of two shards on different cache lines
 }
 
 type entry[K comparable, V any] struct {
@@ -32,8 +32,8 @@ type entry[K comparable, V any] struct {
 	value        V
 }
 
-// New returns a cache of size values, rounded up to a multiple of 16. gone is told of each value that leaves, under a lock: it must
-// not block, nor use the cache. Nil: nobody is told.
+// New returns a cache for size entries, rounded up to a multiple of 16. The cache calls gone for each entry that is evicted, replaced
+// or removed. It holds a lock then: gone must not block or use the cache. A nil gone is not called.
 func New[K comparable, V any](size int, gone func(K, V)) *Cache[K, V] {
 	c := &Cache[K, V]{seed: maphash.MakeSeed(), most: max(1, (size+shards-1)/shards), gone: gone}
 	for i := range c.shards {
@@ -44,7 +44,7 @@ func New[K comparable, V any](size int, gone func(K, V)) *Cache[K, V] {
 	return c
 }
 
-// of returns the shard of a key, locked, and the key's hash.
+// of returns the shard of a key and the key's hash. It locks the shard.
 func (c *Cache[K, V]) of(key K) (*shard[K, V], uint64) {
 	hash := maphash.Comparable(c.seed, key)
 	s := &c.shards[hash%shards]
@@ -52,7 +52,7 @@ func (c *Cache[K, V]) of(key K) (*shard[K, V], uint64) {
 	return s, hash
 }
 
-// Get returns the value of key, which is used herewith.
+// Get returns the value of key and marks it as just used.
 func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	s, hash := c.of(key)
 	defer s.mu.Unlock()
@@ -64,7 +64,7 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	return e.value, true
 }
 
-// GetOrAdd returns the value of key, and added if there was none.
+// GetOrAdd returns the value of key. If there is none, it adds and returns added.
 func (c *Cache[K, V]) GetOrAdd(key K, added V) V {
 	s, hash := c.of(key)
 	defer s.mu.Unlock()
@@ -76,14 +76,14 @@ func (c *Cache[K, V]) GetOrAdd(key K, added V) V {
 	return added
 }
 
-// Add keeps a value. The one that key had is gone.
+// Add stores a value. It replaces the one that key had.
 func (c *Cache[K, V]) Add(key K, value V) {
 	s, hash := c.of(key)
 	defer s.mu.Unlock()
 	c.add(s, hash, key, value)
 }
 
-// Remove takes the value of key out: it is gone.
+// Remove deletes the value of key, if there is one.
 func (c *Cache[K, V]) Remove(key K) {
 	s, hash := c.of(key)
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (c *Cache[K, V]) Remove(key K) {
 	}
 }
 
-// Len is how many values there are.
+// Len returns the number of entries.
 func (c *Cache[K, V]) Len() int {
 	n := 0
 	for i := range c.shards {
@@ -104,7 +104,7 @@ func (c *Cache[K, V]) Len() int {
 	return n
 }
 
-// add makes room for a new entry and puts it in.
+// add stores a new entry. It drops the entry with the same hash or, in a full shard, the oldest one. The caller holds s.mu.
 func (c *Cache[K, V]) add(s *shard[K, V], hash uint64, key K, value V) {
 	if same := s.entries[hash]; same != nil {
 		c.drop(s, hash, same)
@@ -125,7 +125,7 @@ func (c *Cache[K, V]) drop(s *shard[K, V], hash uint64, e *entry[K, V]) {
 	}
 }
 
-// use makes e the newest.
+// use makes e the newest entry.
 func (s *shard[K, V]) use(e *entry[K, V]) {
 	if s.ring.older != e {
 		e.unlink()

@@ -1,7 +1,5 @@
 package lru
 
-// This file holds the bound, who leaves first, and that many may use a cache at once.
-
 import (
 	"sync"
 	"sync/atomic"
@@ -12,7 +10,7 @@ func TestLeastRecentlyUsedLeavesFirst(t *testing.T) {
 	var left atomic.Int64
 	c := New(1600, func(key, value int) {
 		if key != value {
-			t.Errorf("%d left as %d", key, value)
+			t.Errorf("key %d was evicted with value %d", key, value)
 		}
 		left.Add(1)
 	})
@@ -20,18 +18,18 @@ func TestLeastRecentlyUsedLeavesFirst(t *testing.T) {
 	for i := 1; i < 100_000; i++ {
 		c.Add(i, i)
 		if v, ok := c.Get(0); !ok || v != 0 {
-			t.Fatalf("what is in use was gone after %d", i)
+			t.Fatalf("the entry in use was evicted after adding %d", i)
 		}
 	}
 	if n := c.Len(); n != 1600 || left.Load() != 100_000-1600 {
-		t.Errorf("%d are kept, %d have left", n, left.Load())
+		t.Errorf("%d entries are kept, %d were evicted", n, left.Load())
 	}
 	if _, ok := c.Get(99_999); !ok {
-		t.Error("the last one is gone")
+		t.Error("the newest entry is gone")
 	}
 	c.Remove(99_999)
 	if _, ok := c.Get(99_999); ok || c.Len() != 1599 {
-		t.Error("it wasn't removed")
+		t.Error("the entry wasn't removed")
 	}
 }
 
@@ -41,10 +39,10 @@ func TestNewValueTakesThePlaceOfTheOldOne(t *testing.T) {
 	c.Add("a", 1)
 	c.Add("a", 2)
 	if v, ok := c.Get("a"); !ok || v != 2 || c.Len() != 1 || len(left) != 1 || left[0] != 1 {
-		t.Errorf("%d, %t; %d are kept, %v have left", v, ok, c.Len(), left)
+		t.Errorf("Get: %d, %t; %d entries are kept, %v were replaced", v, ok, c.Len(), left)
 	}
 	if v := c.GetOrAdd("a", 3); v != 2 {
-		t.Errorf("%d", v)
+		t.Errorf("GetOrAdd: %d", v)
 	}
 }
 
@@ -58,7 +56,7 @@ func TestAllWhoComeAtOnceGetOneValue(t *testing.T) {
 	all.Wait()
 	for i := range got {
 		if got[i] != got[0] {
-			t.Fatal("two values of one key")
+			t.Fatal("two values for one key")
 		}
 	}
 }
