@@ -1,7 +1,5 @@
 package proxy
 
-// This file admits members to rooms: who asks, how often, and whether they may.
-
 import (
 	"context"
 
@@ -9,7 +7,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// authorizer is who decides about members. *bridge.Bridge is one.
+// authorizer decides about members. *bridge.Bridge is one.
 type authorizer interface {
 	Authenticate(ctx context.Context, authorization []string) (bridge.Member, error)
 	Authorize(ctx context.Context, member bridge.Member, request bridge.Request) (bridge.Grant, error)
@@ -21,8 +19,8 @@ type admission struct {
 	limit      *fleet.LocalLimiter
 }
 
-// admit authenticates, holds the member to the limit, and authorizes. It fills the call's subject and grant. authorization is
-// the request's Authorization headers. The error is package bridge's or a *fleet.LimitError.
+// admit authenticates the member, applies the rate limit and authorizes the request. It fills the call's subject and grant.
+// authorization is the request's Authorization headers. The error comes from package bridge or is a *fleet.LimitError.
 func (a *admission) admit(ctx context.Context, c *call, authorization []string) error {
 	member, err := a.authorizer.Authenticate(ctx, authorization)
 	if err != nil {

@@ -1,7 +1,7 @@
 package proxy
 
-// This file answers with the description of the public routes, for programs (/openapi.json) and for people (/docs). The
-// viewer is Swagger UI, whole from the binary: the page asks no other host for anything.
+// The description of the public routes, for programs (/openapi.json) and for people (/docs). The viewer is Swagger UI. All of it comes
+// from the binary, so the page loads nothing from other hosts.
 
 import (
 	"bytes"
@@ -32,12 +32,12 @@ var docsJS []byte
 //go:embed docs.dark.css
 var docsDark []byte
 
-// docsPolicy lets the page load what is served here, and send requests here. The pictures of Swagger UI's style sheet are
-// data: URLs.
+// docsPolicy lets the page load files from the gateway and send requests to it, and to no other host. The pictures in Swagger UI's style
+// sheet are data: URLs.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// newAPIDocs returns the pages by their ServeMux patterns; none where they are off.
+// newAPIDocs returns the pages by their ServeMux patterns. It returns an empty map if on is false.
 func newAPIDocs(on bool) (map[string]*endpoint, error) {
 	own := make(map[string]*endpoint)
 	if !on {
@@ -71,13 +71,13 @@ func newAPIDocs(on bool) (map[string]*endpoint, error) {
 		own[pattern] = &endpoint{serve: func(w *writer, r *http.Request) { w.serve(page, r) }}
 	}
 	toDocs := http.RedirectHandler("/docs", http.StatusFound)
-	for _, pattern := range []string{"GET /{$}", "GET /docs/{$}"} { // where people look who were given no more than the host
+	for _, pattern := range []string{"GET /{$}", "GET /docs/{$}"} { // for people who know only the host
 		own[pattern] = &endpoint{redirect: true, serve: func(w *writer, r *http.Request) { w.serve(toDocs, r) }}
 	}
 	return own, nil
 }
 
-// toJSON writes a YAML node as JSON, with the names of an object in their order: the page shows routes as the file lists them.
+// toJSON returns a YAML node as JSON. It keeps the order of an object's names, so the page shows routes in the order of the file.
 func toJSON(node *yaml.Node) ([]byte, error) {
 	switch node.Kind {
 	case yaml.AliasNode:
@@ -118,7 +118,7 @@ func pack(content []byte) []byte {
 	return packed.Bytes()
 }
 
-// serve answers with a page. It panics with http.ErrAbortHandler where too many clients don't take such answers.
+// serve answers with a page. It panics with http.ErrAbortHandler if too many such answers wait for their clients.
 func (w *writer) serve(page http.Handler, r *http.Request) {
 	if !w.mayAnswer() {
 		w.call.failure, w.call.refusal = errOverloaded, explain(errOverloaded).reason
@@ -131,7 +131,7 @@ func (w *writer) serve(page http.Handler, r *http.Request) {
 type page struct {
 	contentType, tag string
 	packed           []byte // by gzip
-	// plain unpacks it, once for all requests: each would need memory for as long as its client takes.
+	// plain returns the unpacked page. It unpacks once, so slow clients don't each keep a copy in memory.
 	plain func() []byte
 }
 
@@ -140,13 +140,13 @@ func newPage(contentType string, packed []byte) *page {
 	return &page{contentType, fmt.Sprintf(`W/"%x"`, sum[:12]), packed, sync.OnceValue(func() []byte { return unpack(packed) })}
 }
 
-// unpack undoes pack. It panics where what it is given comes from elsewhere.
+// unpack undoes pack. It panics if packed isn't valid gzip.
 func unpack(packed []byte) []byte {
 	zip, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		panic(fmt.Errorf("packed page: %w", err))
 	}
-	plain, err := io.ReadAll(zip) // no bomb: it was packed by us, or by the viewer's release
+	plain, err := io.ReadAll(zip) // no zip bomb: it comes from pack or the viewer's release
 	if err != nil {
 		panic(fmt.Errorf("packed page: %w", err))
 	}
@@ -176,11 +176,11 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // nothing in it is from a request; a client that has gone is noticed by the server
+		_, _ = w.Write(body) //nolint:gosec // nothing in it is from a request; the server notices a client that has gone
 	}
 }
 
-// takesGzip reports whether the client names gzip, and not with a weight of zero.
+// takesGzip reports whether the client accepts gzip: Accept-Encoding names it, and not with q=0.
 func takesGzip(h http.Header) bool {
 	for coding := range strings.SplitSeq(strings.Join(h["Accept-Encoding"], ","), ",") {
 		name, weight, _ := strings.Cut(coding, ";")

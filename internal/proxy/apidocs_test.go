@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds how the gateway's own pages are served. That they are true is shown by cmd/gateway.
+// How the gateway serves its own pages. Tests of cmd/gateway show that the pages are true.
 
 import (
 	"bytes"
@@ -42,14 +42,14 @@ func TestPagesAreForEverybody(t *testing.T) {
 	g.wantNoCalls(t)
 }
 
-// The page works because everything that it needs is here, and for that alone there is permission.
+// The gateway serves everything that the page needs. The page's policy allows nothing else.
 func TestDocsMayLoadNothingFromElsewhere(t *testing.T) {
 	g := start(t, withDocs)
 	policy := g.do(t, "GET", "/docs").header.Get("Content-Security-Policy")
 	for directive := range strings.SplitSeq(policy, ";") {
 		for _, source := range strings.Fields(directive)[1:] {
 			if !slices.Contains([]string{"'none'", "'self'", "data:"}, source) {
-				t.Errorf("%s admits %s", directive, source)
+				t.Errorf("%s allows %s", directive, source)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func TestPagesKeepTheRulesOfAllRoutes(t *testing.T) {
 	}
 }
 
-// Whoever has no more than the host, and whoever adds a slash, gets to the page.
+// The bare host, and /docs with a slash at the end, lead to the page.
 func TestTheHostLeadsToThePage(t *testing.T) {
 	g := start(t, withDocs)
 	for _, path := range []string{"/", "/docs/", "/?a=b"} {
@@ -134,14 +134,14 @@ func TestTheHostLeadsToThePage(t *testing.T) {
 	g.wantNoCalls(t)
 }
 
-// The page lists routes in the order of the description: first of all one logs in.
+// The page lists routes in the order of the description, which begins with the login.
 func TestTheDescriptionKeepsItsOrder(t *testing.T) {
 	body := start(t, withDocs).do(t, "GET", "/openapi.json").body
 	last := -1
 	for _, name := range []string{"openapi", "info", "paths", "/public-api/v1/login", "/public-api/v1/join", "/api/v1/check_login", "/v1/info", "/v1/sessions", "components"} {
 		at := strings.Index(body, `"`+name+`":`)
 		if at <= last {
-			t.Errorf("%s is not where it should be", name)
+			t.Errorf("%s is in the wrong place", name)
 		}
 		last = at
 	}

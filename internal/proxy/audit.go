@@ -1,7 +1,5 @@
 package proxy
 
-// This file writes the audit events: what somebody would look for who asks who tried what, beside the access event.
-
 import (
 	"context"
 	"log/slog"
@@ -11,7 +9,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// auditEvents says which refusals are audited, by their reason, and as what.
+// auditEvents returns the audit events by the reasons of refusals. Other refusals aren't audited.
 func auditEvents() map[string]string {
 	return map[string]string{
 		"bad_token": "verification_failure", "logged_out": "verification_failure", "bad_session": "verification_failure",
@@ -21,7 +19,8 @@ func auditEvents() map[string]string {
 	}
 }
 
-// audit writes one event of the request. The reason is "" where the request was let through.
+// audit writes one audit event of the request, beside its access event. Audit events answer the question who tried what. reason is "" if
+// the event has none.
 func audit(log *slog.Logger, event, reason string, c *call) {
 	log.LogAttrs(context.Background(), slog.LevelInfo, "audit",
 		slog.Int("schema_version", fleet.AuditVersion),
@@ -37,14 +36,14 @@ func audit(log *slog.Logger, event, reason string, c *call) {
 	)
 }
 
-// probes reports whether the path is the token endpoint's in some spelling.
+// probes reports whether the path is that of the token endpoint (v1/auth), in any spelling, or is below it.
 func probes(path string) bool {
 	first, rest, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	second, _, _ := strings.Cut(rest, "/")
 	return ok && folds(first, "v1") && folds(second, "auth")
 }
 
-// forged reports whether the client sent what only the gateway may.
+// forged reports whether the client sent a credential header, which only the gateway may set.
 func forged(h http.Header) bool {
 	for name := range h {
 		if foldsToCredential(name) {

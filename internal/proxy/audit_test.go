@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the audit events: which requests leave one, what it tells of whom, and what it never holds.
+// Audit events: which requests have one, what it contains, and what it never contains.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// audited are the audit events so far. They stand before the access event of their request.
+// audited returns the audit events so far. A request's audit events come before its access event.
 func (g *gateway) audited(t *testing.T) []map[string]any {
 	t.Helper()
 	var events []map[string]any
@@ -68,7 +68,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 				o.AccountLimit = one
 			}
 		})
-		if tt.event == "limit_hit" { // the first is let through
+		if tt.event == "limit_hit" { // the first request passes
 			g.do(t, tt.method, tt.target, tt.lines...)
 			g.event(t)
 		}
@@ -92,7 +92,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 				t.Errorf("%s, %s: %s is %v, want %v", tt.event, tt.reason, key, got[key], want)
 			}
 		}
-		if len(got) != 13 { // these, with time, msg and schema_version
+		if len(got) != 13 { // the fields above, and time, msg and schema_version
 			t.Errorf("%s: fields %q", tt.event, slices.Sorted(maps.Keys(got)))
 		}
 		for _, never := range []string{"QUERY", "SECRET", "Bearer", g.token()} {
@@ -103,7 +103,7 @@ func TestAuditEventsTellWhoTriedWhat(t *testing.T) {
 	}
 }
 
-// token is the access token in use.
+// token returns the access token in use.
 func (g *fakeBridge) token() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

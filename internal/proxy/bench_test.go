@@ -1,7 +1,5 @@
 package proxy
 
-// This file measures the whole handler, without sockets on the client's side.
-
 import (
 	"bufio"
 	"bytes"
@@ -18,7 +16,7 @@ import (
 	"roomgate/internal/lane"
 )
 
-// BenchmarkRoomRequest is a room request through everything but a listener: authorised, forwarded over loopback, relayed.
+// BenchmarkRoomRequest measures a room request through the whole handler. Interwater is on loopback, and the client has no socket.
 func BenchmarkRoomRequest(b *testing.B) {
 	const body = `{"status":true,"data":{"room":"room1"}}`
 	upstream := answeringAll(b, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
@@ -39,7 +37,7 @@ func BenchmarkRoomRequest(b *testing.B) {
 	}
 }
 
-// answeringAll is an upstream that answers the same to every request, and costs next to nothing itself.
+// answeringAll is an upstream that gives every request the same answer and takes almost no time itself.
 func answeringAll(b *testing.B, answer []byte) *url.URL {
 	b.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,7 +72,7 @@ func answeringAll(b *testing.B, answer []byte) *url.URL {
 	return mustParse("http://" + listener.Addr().String())
 }
 
-// cpuTime is what the process has used.
+// cpuTime returns the CPU time that the process has used.
 func cpuTime(b *testing.B) time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -83,7 +81,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// BenchmarkPlainRequest is a room request through a socket, answered by the lane.
+// BenchmarkPlainRequest measures a room request over a socket that the lane answers.
 func BenchmarkPlainRequest(b *testing.B) {
 	const body = `{"status":true,"data":{"room":"room1"}}`
 	interwater := answeringAll(b, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))

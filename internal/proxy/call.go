@@ -1,7 +1,5 @@
 package proxy
 
-// This file is the record of one request: what its steps find out, for the steps after them and for the access event.
-
 import (
 	"context"
 	"encoding/base32"
@@ -23,37 +21,38 @@ const (
 	upstreamInterwater = "interwater"
 )
 
-// call is the record of one request. One goroutine at a time uses it: the handler's.
+// call is the record of one request: what each step finds out, for later steps and for the access event. Only one goroutine at a
+// time uses it, the handler's.
 type call struct {
 	began     time.Time
 	method    string
 	requestID string
-	client    string // address of the client, as far as it can be believed
+	client    string // the client's address: the peer's, or what a trusted proxy says
 	forwarded forwarding
 	span      trace.SpanContext
 	forged    bool // the client sent a credential header
 
 	target  target
-	route   string // the pattern; "" where none matched
-	room    string // its {room_name}, decoded once; "" where it has none
+	route   string // the pattern; "" if none matched
+	room    string // the {room_name} of the path, decoded once; "" if the route has none
 	subject string
 	grant   bridge.Grant
-	asked   asked           // by a room request, once it is admitted
-	borrows bool            // the answer's memory may be lent: whoever writes the answer gives it back then
-	session *bridge.Session // whose token the request bears by a cookie, open or not; nil: none
+	asked   asked           // what an admitted room request asks
+	borrows bool            // the answer may be in lent memory; whoever writes the answer gives the memory back
+	session *bridge.Session // of the cookie that counts as the member token, even if it can't be opened; nil: none
 
-	answered    fields // of a room's answer. It may be shared, so nobody changes it
-	upstream    string // "" where none was called
+	answered    fields // the header of a room's answer; it may be shared, so nobody changes it
+	upstream    string // "" if none was called
 	tokenSource string
 	preflight   bool   // answered by the CORS rules
-	failure     error  // what the gateway answered with, or what cut its answer off; nil where all went well
-	refusal     string // the reason of an error answer, one of a fixed set; "" where an upstream answered
-	// took is what the phases of a room request took; 0: not begun, or nobody asks.
-	timed bool
-	took  struct{ authenticate, token, upstream time.Duration }
+	failure     error  // the error that the gateway answered with, or that cut off the answer; nil if all went well
+	refusal     string // the reason of an error answer, one of a fixed set; "" if an upstream answered
+	timed       bool   // fill took
+	// took is how long each phase of a room request took. 0: the phase hasn't begun, or timed is false.
+	took struct{ authenticate, token, upstream time.Duration }
 }
 
-// timer begins to time a phase, where somebody asks. What it returns adds the time to phase.
+// timer starts the clock of a phase, if calls are timed. stop adds the time since then to phase.
 func (c *call) timer(phase *time.Duration) (stop func()) {
 	if !c.timed {
 		return untimed
@@ -66,7 +65,7 @@ func untimed() {}
 
 type callKey struct{}
 
-// withCall returns r with its call in the context, to cross ReverseProxy.
+// withCall returns r with its call in the context. So the call crosses ReverseProxy.
 func withCall(r *http.Request, c *call) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 }
@@ -74,7 +73,8 @@ func withCall(r *http.Request, c *call) *http.Request {
 // callOf returns the call of a request that has crossed ReverseProxy.
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// serverTiming tells what the phases of a room request took, and where its access token came from (W3C Server Timing).
+// serverTiming returns a Server-Timing value: how long the phases of a room request took, and where its access token came from.
+// It is "" for other requests.
 func (c *call) serverTiming() (value string) {
 	if c.took.authenticate == 0 {
 		return ""
@@ -96,7 +96,7 @@ func milliseconds(d time.Duration) string {
 	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
-// requestID keeps the client's id if it is one that can stand in any log, and makes one otherwise.
+// requestID returns the client's id if it is valid, and a new one otherwise.
 func requestID(given []string) string {
 	if len(given) == 1 && isRequestID(given[0]) {
 		return given[0]
@@ -104,7 +104,7 @@ func requestID(given []string) string {
 	return newRequestID()
 }
 
-// newRequestID returns 26 letters and digits that hold 128 random bits. They needn't be a secret.
+// newRequestID returns 128 random bits as 26 letters and digits. They aren't for secrets.
 func newRequestID() string {
 	var random [16]byte
 	binary.LittleEndian.PutUint64(random[:8], rand.Uint64())
@@ -130,8 +130,8 @@ func isRequestID(s string) bool {
 	return true
 }
 
-// spanContext is the server span's where tracing is on. Else it continues the client's trace (W3C Trace Context) or begins
-// one; the span is the gateway's own.
+// spanContext returns the server span's context if tracing is on. Otherwise it makes a span of the gateway's own, which continues
+// the client's trace (W3C Trace Context) or begins one.
 func spanContext(ctx context.Context, traceparent, tracestate []string) trace.SpanContext {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		return span

@@ -1,7 +1,5 @@
 package proxy
 
-// This file holds a request to its bounds before it is looked at.
-
 import (
 	"errors"
 	"fmt"
@@ -11,21 +9,21 @@ import (
 	"strings"
 )
 
-// maxHeaderLines is Envoy's default: many tiny lines cost more memory than their bytes tell.
+// maxHeaderLines is Envoy's default. Many tiny lines take more memory than their bytes suggest.
 const maxHeaderLines = 100
 
-// bounds are what clients may send and how many may at once.
+// bounds limit the size and number of requests.
 type bounds struct {
 	body     int64 // bytes
 	header   int   // bytes
-	inFlight int64
+	inFlight int64 // requests
 }
 
-// own is how many answers of the gateway itself may wait for their clients to take them, in sum over HTTP/2: usually none does. A
-// browser asks for the few parts of a page at once.
+// own is how many of the gateway's own answers over HTTP/2 may wait for their clients to take them. Usually none waits. But a browser
+// asks for all parts of a page at once.
 func (b bounds) own() int64 { return max(b.inFlight/8, min(b.inFlight, 8)) }
 
-// check refuses what is too large or too much at once, and bounds the body.
+// check refuses a request that is too large, or that is one too many in flight. It limits the body, which is yet to be read.
 func (p *Proxy) check(w *writer, r *http.Request) error {
 	if p.inFlight.Load() > p.bounds.inFlight {
 		return errOverloaded
@@ -33,7 +31,7 @@ func (p *Proxy) check(w *writer, r *http.Request) error {
 	if lines, bytes := headerSize(r); lines > maxHeaderLines || bytes > p.bounds.header {
 		return errHeaderSize
 	}
-	if len(r.Header["Origin"]) > 1 { // in HTTP/1 the lane sees to that
+	if len(r.Header["Origin"]) > 1 { // HTTP/2 only: the lane refuses it in HTTP/1
 		return errOrigins
 	}
 	if err := checkTwice(r); err != nil {
@@ -43,35 +41,35 @@ func (p *Proxy) check(w *writer, r *http.Request) error {
 		return errBodySize
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		// The limiter is given the server's own writer: it tells that one to close the connection.
+		// MaxBytesReader needs the server's own writer, to close the connection.
 		r.Body = &clientBody{http.MaxBytesReader(w.ResponseWriter, r.Body, p.bounds.body)}
 	}
 	return nil
 }
 
-// checkTwice refuses an HTTP/2 request that says something twice and differently: its host (RFC 9113 §8.3.1), or the length of
-// its body (§8.1.1). net/http goes by one of the two, and another server could go by the other. Where they agree, r keeps one
-// host. With HTTP/1 such a request doesn't come this far.
+// checkTwice refuses an HTTP/2 request that gives two different hosts (RFC 9113 §8.3.1) or body lengths (§8.1.1). net/http uses one of
+// the two, and an upstream could use the other. If the hosts agree, checkTwice removes the second one. In HTTP/1, the lane refuses such
+// a request.
 func checkTwice(r *http.Request) error {
 	if r.ProtoMajor != 2 {
 		return nil
 	}
 	if hosts, ok := r.Header["Host"]; ok {
 		if len(hosts) > 1 || !strings.EqualFold(hosts[0], r.Host) {
-			return fmt.Errorf("%w: other than :authority", errHost)
+			return fmt.Errorf("%w: it differs from :authority", errHost)
 		}
-		delete(r.Header, "Host") // that of a request to an upstream is another's
+		delete(r.Header, "Host") // an upstream gets its own host
 	}
 	if lengths, ok := r.Header["Content-Length"]; ok {
 		// Without a body r.ContentLength is 0, whatever the header says.
 		if n, err := strconv.ParseUint(lengths[0], 10, 63); len(lengths) > 1 || err != nil || int64(n) != r.ContentLength {
-			return fmt.Errorf("%w: it is not as long as it is said to be", errBody)
+			return fmt.Errorf("%w: wrong Content-Length", errBody)
 		}
 	}
 	return nil
 }
 
-// headerSize counts lines and bytes as they were on the wire, about; Host is one of them.
+// headerSize returns about how many lines and bytes the header had on the wire, including Host.
 func headerSize(r *http.Request) (lines, bytes int) {
 	lines, bytes = 1, len("Host: \r\n")+len(r.Host)
 	for name, values := range r.Header {
@@ -83,7 +81,7 @@ func headerSize(r *http.Request) (lines, bytes int) {
 	return lines, bytes
 }
 
-// clientBody fails with errors of the table: errBodySize, or one that wraps errBody.
+// clientBody turns the errors of Read into those of the table: errBodySize, or one that wraps errBody.
 type clientBody struct{ io.ReadCloser }
 
 // Read implements io.Reader.

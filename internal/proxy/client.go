@@ -1,6 +1,6 @@
 package proxy
 
-// This file finds out who the client is, as far as that can be believed, and what to tell upstreams of it.
+// Who the client is, and what the gateway tells upstreams about it.
 
 import (
 	"net/http"
@@ -14,7 +14,7 @@ type forwarding struct {
 	chain, host, proto string
 }
 
-// arrival is where a request came from: the connection's side of it, and what the header claims.
+// arrival is where a request came from: what the connection says, and what the header claims.
 type arrival struct {
 	peer                                  netip.Addr
 	host                                  string
@@ -22,7 +22,7 @@ type arrival struct {
 	claimedFor, claimedHost, claimedProto []string
 }
 
-// arrivalOf is that of a request through net/http.
+// arrivalOf returns the arrival of a request that came through net/http.
 func arrivalOf(r *http.Request) arrival {
 	return arrival{
 		peer: peerAddress(r.RemoteAddr), host: r.Host, encrypted: r.TLS != nil,
@@ -30,9 +30,9 @@ func arrivalOf(r *http.Request) arrival {
 	}
 }
 
-// believe returns the client's address and the forwarding headers. A peer outside trusted is the client. From a trusted
-// one, X-Forwarded-For is followed from the right to the first address that isn't trusted: everything left of it is
-// anybody's claim and is dropped.
+// believe returns the client's address and the forwarding headers. A peer outside trusted is the client. Behind a trusted peer, the
+// client is the first address in X-Forwarded-For, from the right, that isn't trusted. The addresses left of it are dropped: anybody
+// can claim them.
 func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) {
 	client = a.peer.String()
 	f = forwarding{chain: client, host: a.host, proto: "http"}
@@ -45,7 +45,7 @@ func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) 
 	if host := singular(a.claimedHost); host != "" {
 		f.host = host
 	}
-	// Of a list the first counts: it is what the client spoke, the others are hops between proxies.
+	// The first of a list is the client's protocol. The others are those between proxies.
 	first, _, _ := strings.Cut(strings.Join(a.claimedProto, ","), ",")
 	if proto := strings.ToLower(strings.TrimSpace(first)); proto == "http" || proto == "https" {
 		f.proto = proto
@@ -65,8 +65,8 @@ func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) 
 	return client, f
 }
 
-// hopAddress is the address of one element of X-Forwarded-For, without the port and brackets that some proxies write; the zero
-// Addr where it has none.
+// hopAddress returns the address in one element of X-Forwarded-For, without the port and brackets that some proxies write. It returns
+// the zero Addr if there is none.
 func hopAddress(hop string) netip.Addr {
 	if at := peerAddress(hop); at.IsValid() {
 		return at
@@ -83,7 +83,7 @@ func hopAddress(hop string) netip.Addr {
 	return plainAddress(address)
 }
 
-// peerAddress is the address of a RemoteAddr; the zero Addr where it has none.
+// peerAddress returns the address in a RemoteAddr, or the zero Addr if there is none.
 func peerAddress(remote string) netip.Addr {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -92,7 +92,7 @@ func peerAddress(remote string) netip.Addr {
 	return plainAddress(at.Addr())
 }
 
-// plainAddress is the address without its zone, and as IPv4 where it is one.
+// plainAddress returns the address without its zone. It turns an IPv4-mapped IPv6 address into IPv4.
 func plainAddress(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what upstreams are told of the client: addresses that can be believed, one request id, one trace.
+// What upstreams learn about the client: addresses that can be trusted, one request id and one trace.
 
 import (
 	"net/http"
@@ -94,7 +94,7 @@ func TestRequestIDIsKeptIfItIsOne(t *testing.T) {
 	longest := strings.Repeat("a", 128)
 	for _, tt := range []struct {
 		lines []string
-		kept  string // "": made
+		kept  string // "": the gateway makes a new one
 	}{
 		{[]string{"X-Request-Id: 0af-1_B.c"}, "0af-1_B.c"},
 		{[]string{"x-request-id: a"}, "a"},
@@ -115,7 +115,7 @@ func TestRequestIDIsKeptIfItIsOne(t *testing.T) {
 		case tt.kept != "" && id != tt.kept:
 			t.Errorf("%q: %q", tt.lines, id)
 		case tt.kept == "" && (!isRequestID(id) || len(id) < 20 || slices.ContainsFunc(tt.lines, func(l string) bool { return strings.HasSuffix(l, id) })):
-			t.Errorf("%q: %q is not one that was made", tt.lines, id)
+			t.Errorf("%q: %q isn't an id of the gateway's form", tt.lines, id)
 		}
 		if got := g.Interwater.LastRoomRequest().Header["X-Request-Id"]; !slices.Equal(got, []string{id}) {
 			t.Errorf("%q: Interwater got %q, the client %q", tt.lines, got, id)

@@ -1,7 +1,6 @@
 package proxy
 
-// The lane takes what real clients send, directly and through the balancers that stand before gateways, and answers it as net/http
-// does.
+// The lane takes what real clients send, directly and through balancers. It answers as net/http does.
 
 import (
 	"maps"
@@ -15,13 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// notTaken are the heads among the clients' that net/http reads, and the reason that the metric gives.
+// notTaken are the clients' heads that the lane hands over, with the reason in the metric.
 func notTaken() map[string]string {
 	return map[string]string{
 		"nginx-http10":    "target",     // proxy_pass without proxy_http_version speaks HTTP/1.0, and closes each connection
-		"java-httpclient": "connection", // offers h2c with each connection's first request
-		"curl-proxy":      "field",      // by a client that takes the gateway for a proxy
-		"cloudflare-city": "field",      // the name of a city in UTF-8
+		"java-httpclient": "connection", // offers h2c in the first request of each connection
+		"curl-proxy":      "field",      // from a client that uses the gateway as a proxy
+		"cloudflare-city": "field",      // has a city's name in UTF-8
 	}
 }
 
@@ -72,6 +71,6 @@ func TestRealClientsRequestsAreTaken(t *testing.T) {
 		})
 	}
 	if a, b := strings.Join(sides[0].heads, "\n"), strings.Join(sides[1].heads, "\n"); a != b {
-		t.Errorf("Interwater is asked otherwise:\n%q\n%q", a, b)
+		t.Errorf("Interwater gets different requests:\n%q\n%q", a, b)
 	}
 }

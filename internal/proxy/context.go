@@ -1,8 +1,5 @@
 package proxy
 
-// This file is a context for one call. It costs one allocation where nobody watches it, which is the usual case; those of package
-// context cost ten.
-
 import (
 	"context"
 	"slices"
@@ -10,8 +7,8 @@ import (
 	"time"
 )
 
-// callContext is a context that ends by cancel alone. It has the values of the embedded one, and neither its end nor its deadline.
-// Its error is context.Canceled. It must not be copied.
+// callContext is a context that only cancel ends, with context.Canceled. It has the values of the embedded context, but not its end or
+// deadline. It must not be copied. Usually nobody watches it. Then it costs one allocation; one of package context costs ten.
 type callContext struct {
 	context.Context
 
@@ -19,17 +16,17 @@ type callContext struct {
 	done  chan struct{} // nil until somebody asks; guarded by mu
 	err   error         // nil until the end; guarded by mu
 	after []*afterEnd   // guarded by mu
-	one   afterEnd      // the first of after
-	first [1]*afterEnd  // holds after
+	one   afterEnd      // the first element of after, without an allocation
+	first [1]*afterEnd  // the memory of after, while one element is enough
 }
 
-// afterEnd is a function to be called after the end.
+// afterEnd is a function to be called after the end of a context.
 type afterEnd struct {
 	of *callContext
 	f  func() // guarded by of.mu
 }
 
-// detach returns a context with the values of ctx alone.
+// detach returns a context that has the values of ctx and never ends.
 func detach(ctx context.Context) context.Context {
 	if c, ok := ctx.(*callContext); ok {
 		return c.Context
@@ -37,7 +34,7 @@ func detach(ctx context.Context) context.Context {
 	return context.WithoutCancel(ctx)
 }
 
-// cancel ends the context. It doesn't wait for the functions that are to be called.
+// cancel ends the context. It doesn't wait for the functions of AfterFunc.
 func (c *callContext) cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,7 +51,7 @@ func (c *callContext) cancel() {
 	c.after = nil
 }
 
-// isHeld reports whether the context has ended, or somebody is waiting for that.
+// isHeld reports whether the context has ended, or whether somebody may be waiting for that.
 func (c *callContext) isHeld() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +81,8 @@ func (c *callContext) Err() error {
 	return c.err
 }
 
-// AfterFunc is context.AfterFunc, which calls it: f runs in its own goroutine after the end, unless stop comes before it.
+// AfterFunc is called by context.AfterFunc and does what that promises: f runs in its own goroutine after the end of the context, unless
+// stop is called before.
 func (c *callContext) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +113,7 @@ func (a *afterEnd) stop() bool {
 	return true
 }
 
-// afterFunc is context.AfterFunc, without its cost where ctx has a way of its own.
+// afterFunc is context.AfterFunc, but cheaper for a *callContext.
 func afterFunc(ctx context.Context, f func()) (stop func() bool) {
 	if own, ok := ctx.(*callContext); ok {
 		return own.AfterFunc(f)

@@ -1,7 +1,5 @@
 package proxy
 
-// This file reads the cookie of a browser session, and keeps it from going any further.
-
 import (
 	"errors"
 	"net/http"
@@ -11,14 +9,15 @@ import (
 	"roomgate/internal/bridge"
 )
 
-// secureCookie begins the names that browsers take from an encrypted origin alone, for that host alone (RFC 6265bis §4.1.3.2).
+// secureCookie is the prefix of cookie names that a browser accepts only over TLS, and sends only to the same host (RFC 6265bis §4.1.3.2).
 const secureCookie = "__Host-"
 
 // cookie is one pair of a Cookie header.
 type cookie struct{ name, value string }
 
-// splitCookies takes the cookies of a name out of Cookie headers, in any case of letters: who is that lax must not find one. rest are the
-// headers without them, otherwise as they were; others are the cookies in there.
+// splitCookies removes the cookies of a name from Cookie headers. own are the cookies with exactly that name. Those with the name in
+// another case are dropped, because a lax upstream could read them. rest are the headers without both, otherwise unchanged. others are
+// the cookies in rest.
 func splitCookies(headers []string, name string) (own, others []cookie, rest []string) {
 	for _, header := range headers {
 		var kept []string
@@ -45,8 +44,8 @@ func splitCookies(headers []string, name string) (own, others []cookie, rest []s
 	return own, others, rest
 }
 
-// open returns the session that the cookies hold. The error is bridge.ErrNoMemberToken where there is none, and else that of
-// bridge.Sessions. A session under another name was copied by hand: it doesn't count, and is no accident.
+// open returns the session in the cookies. The error is bridge.ErrNoMemberToken if there is none, or an error of bridge.Sessions. A
+// session under another name was copied by hand, so it is refused with bridge.ErrSession.
 func (s *sessions) open(own, others []cookie) (bridge.Session, error) {
 	switch len(own) {
 	case 1:
@@ -59,17 +58,17 @@ func (s *sessions) open(own, others []cookie) (bridge.Session, error) {
 		}
 		return bridge.Session{}, bridge.ErrNoMemberToken
 	}
-	return bridge.Session{}, bridge.ErrSession // which of them a browser meant, nobody knows
+	return bridge.Session{}, bridge.ErrSession // nobody knows which of them the browser meant
 }
 
-// cookie is the line that sets the session's cookie.
+// cookie returns the Set-Cookie value that sets the session's cookie.
 func (s *sessions) cookie(text string, ends time.Time) string {
 	return s.line(text, max(1, int(time.Until(ends).Seconds())))
 }
 
-// line is a Set-Cookie. With an age below 0 it deletes the cookie.
+// line returns a Set-Cookie value. age is in seconds. A negative age deletes the cookie.
 func (s *sessions) line(text string, age int) string {
-	c := http.Cookie{ //nolint:gosec // without Secure in a sandbox alone: browsers take no other from http://localhost
+	c := http.Cookie{ //nolint:gosec // only a sandbox leaves Secure out: it serves http://localhost
 		Name: s.seals.Name(), Value: text, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: strings.HasPrefix(s.seals.Name(), secureCookie),
 	}

@@ -1,7 +1,7 @@
 package proxy
 
-// This file answers browsers of other origins (the Fetch standard's CORS): preflights by the gateway itself, for the
-// declared routes and their methods; and the same permission on every answer, errors among them.
+// CORS (the Fetch standard). The gateway itself answers preflights, for the declared routes and their methods. It adds the CORS headers
+// to every answer, errors too.
 
 import (
 	"fmt"
@@ -17,22 +17,22 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// crossOrigin is who may read answers from where. A nil *crossOrigin is off.
+// crossOrigin says which origins' pages may read answers. A nil *crossOrigin is off.
 type crossOrigin struct {
 	rules *cors.Cors
-	known map[string]fields // what the rules say to the origins in the settings, and to none
+	known map[string]fields // the header lines for each origin in the settings, and for "", a request without Origin
 }
 
-// newCrossOrigin returns nil without origins. "*" admits all. With credentials, pages of the origins may have their browser send its
-// cookies; these origins are listed one by one.
+// newCrossOrigin returns nil without origins. "*" admits all. With credentials, browsers may send cookies in requests from pages of the
+// origins. Then origins must not contain "*".
 func newCrossOrigin(origins []string, credentials bool) *crossOrigin {
 	if len(origins) == 0 {
 		return nil
 	}
 	c := &crossOrigin{known: make(map[string]fields), rules: cors.New(cors.Options{
 		AllowedOrigins:   origins,
-		AllowedMethods:   gloryMethods(), // of all routes; the route table knows each one's
-		AllowedHeaders:   []string{"*"},  // whatever is asked for is named in the answer; what goes upstream is decided in headers.go
+		AllowedMethods:   gloryMethods(), // for all routes; the route table checks the method of each
+		AllowedHeaders:   []string{"*"},  // repeats what the preflight asks for; headers.go decides what goes upstream
 		ExposedHeaders:   []string{"X-Request-Id", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy"},
 		AllowCredentials: credentials,
 		MaxAge:           int((10 * time.Minute).Seconds()),
@@ -44,13 +44,13 @@ func newCrossOrigin(origins []string, credentials bool) *crossOrigin {
 	return c
 }
 
-// isPreflight reports whether r is a question and no request.
+// isPreflight reports whether r is a CORS preflight that the gateway answers.
 func (c *crossOrigin) isPreflight(r *http.Request) bool {
 	return c != nil && r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// preflight answers one whose route is known. What is refused has no permission in its answer, and its reason in the call: a
-// browser tells its page nothing, so log and metrics must.
+// preflight answers a preflight whose route is known. If the origin isn't allowed, the answer has no CORS permission. preflight records
+// the reason in the call, because the browser doesn't tell its page.
 func (c *crossOrigin) preflight(w *writer, r *http.Request) {
 	if !areFieldNames(r.Header["Access-Control-Request-Headers"]) {
 		w.fail(fmt.Errorf("preflight: %w", errFieldNames))
@@ -72,8 +72,8 @@ func areFieldNames(values []string) bool {
 	return true
 }
 
-// permit sets on an answer's header what lets the page that asked read it, in place of whatever an upstream has set. origin is
-// the request's Origin.
+// permit sets the CORS headers of an answer, so the page that asked can read it. They replace an upstream's. origin is the request's
+// Origin.
 func (c *crossOrigin) permit(h http.Header, origin []string) {
 	if c == nil {
 		return
@@ -86,7 +86,7 @@ func (c *crossOrigin) permit(h http.Header, origin []string) {
 	c.lines(origin).addTo(h)
 }
 
-// lines are what permit adds. They must not be changed.
+// lines returns the header lines that permit adds. The caller must not change them.
 func (c *crossOrigin) lines(origin []string) fields {
 	if c == nil {
 		return nil
@@ -97,7 +97,7 @@ func (c *crossOrigin) lines(origin []string) fields {
 	return c.ask(origin)
 }
 
-// Permission is lane.Options.Permission: what permit says, for an answer of the lane's own.
+// Permission is lane.Options.Permission: it returns the lines of permit for the lane's own answers.
 func (p *Proxy) Permission(origin string) string {
 	var from []string
 	if origin != "" {
@@ -110,7 +110,7 @@ func (p *Proxy) Permission(origin string) string {
 	return text.String()
 }
 
-// ask gets the lines from the rules.
+// ask asks the rules for the header lines of an answer.
 func (c *crossOrigin) ask(origin []string) (lines fields) {
 	h, r := http.Header{}, &http.Request{Method: http.MethodGet, Header: http.Header{}}
 	if len(origin) > 0 {
@@ -125,7 +125,7 @@ func (c *crossOrigin) ask(origin []string) (lines fields) {
 	return lines
 }
 
-// headerOnly takes headers and nothing else.
+// headerOnly is a ResponseWriter that keeps the header and drops the rest.
 type headerOnly struct{ header http.Header }
 
 // Header implements http.ResponseWriter.

@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds what browsers of other origins are told (the Fetch standard's CORS): preflights by the gateway for exactly
-// the declared routes, the same permission on errors, and nothing of an upstream's in its place.
+// CORS (the Fetch standard). The gateway answers preflights for exactly the declared routes. Errors have the same CORS headers as other
+// answers, and an upstream's CORS headers don't pass.
 
 import (
 	"io"
@@ -20,10 +20,10 @@ import (
 
 const app = "https://app.example"
 
-// withCORS lets two origins in.
+// withCORS allows two origins.
 func withCORS(o *setup) { o.CORSOrigins = []string{app, "http://localhost:3000"} }
 
-// preflight asks whether a page of origin may send a request.
+// preflight sends a preflight for a page of origin.
 func (g *gateway) preflight(t *testing.T, origin, method, target string, headers ...string) reply {
 	t.Helper()
 	lines := []string{"Origin: " + origin, "Access-Control-Request-Method: " + method}
@@ -33,7 +33,7 @@ func (g *gateway) preflight(t *testing.T, origin, method, target string, headers
 	return g.do(t, "OPTIONS", target, lines...)
 }
 
-// allowed is the origin that an answer gives permission to; "" for nobody.
+// allowed returns the origin that an answer allows, or "".
 func (r reply) allowed(t *testing.T) string {
 	t.Helper()
 	if got := r.header["Access-Control-Allow-Credentials"]; got != nil {
@@ -48,7 +48,7 @@ func (r reply) allowed(t *testing.T) string {
 	return r.header.Get("Access-Control-Allow-Origin")
 }
 
-// wantUntouched fails if anybody behind the gateway was asked.
+// wantUntouched checks that neither the upstreams nor the bridge were asked.
 func (g *gateway) wantUntouched(t *testing.T) {
 	t.Helper()
 	if n, asked := len(g.Glory.Requests())+g.Interwater.RoomCalls(), g.asked(""); n != 0 || len(asked) != 0 {
@@ -120,7 +120,7 @@ func TestOriginsThatAreNotDeclaredGetNoPermission(t *testing.T) {
 	}
 }
 
-// What reaches an upstream is decided elsewhere, so whatever a page wants to send it may send to the gateway.
+// A page may send any headers to the gateway. The header rules decide what reaches an upstream.
 func TestPreflightsPermitWhateverHeadersAreAskedFor(t *testing.T) {
 	g := start(t, withCORS)
 	for _, names := range []string{
@@ -139,7 +139,7 @@ func TestPreflightsPermitWhateverHeadersAreAskedFor(t *testing.T) {
 	for _, names := range []string{"a b", "가", "a(", "<script>", "a:b", `"a"`} {
 		answer := g.preflight(t, app, "GET", "/v1/info", "x", names)
 		answer.wantError(t, 400)
-		if e := g.event(t); answer.header["Access-Control-Allow-Headers"] != nil || e["error"] != "preflight: no names of headers" {
+		if e := g.event(t); answer.header["Access-Control-Allow-Headers"] != nil || e["error"] != "preflight: invalid header names" {
 			t.Errorf("%s: %q, %v", names, answer.raw, e["error"])
 		}
 	}
@@ -196,7 +196,7 @@ func TestEveryAnswerCanBeReadByItsPage(t *testing.T) {
 	}{
 		{get("/v1/info", asMember), 200, nil},
 		{get("/public-api/v1/health"), 200, nil},
-		{get("/public-api/v1/nowhere"), 404, nil}, // Glory's own
+		{get("/public-api/v1/nowhere"), 404, nil}, // Glory's own 404
 		{get("/v1/..", asMember), 400, nil},
 		{get("/v1/info"), 401, nil},
 		{get("/v1/info", "Authorization: Bearer forged"), 401, nil},
@@ -333,7 +333,7 @@ func TestOptionsWithoutCORSIsARequest(t *testing.T) {
 	}
 }
 
-// With CORS, an OPTIONS that is no preflight is still a request.
+// With CORS, an OPTIONS that isn't a preflight is an ordinary request.
 func TestOptionsThatIsNoPreflightIsARequest(t *testing.T) {
 	var seen []string
 	upstream := scripted(t, func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.Method) })

@@ -1,9 +1,9 @@
-// This file starts the viewer. It is a file of its own because the page's policy admits no script within the page.
+// Starts the viewer. The page's policy doesn't allow scripts inside the page.
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#docs",
   deepLinking: true,
   tryItOutEnabled: true,
   displayRequestDuration: true,
-  validatorUrl: null, // the default is a host of others
+  validatorUrl: null, // the default is another host
 });

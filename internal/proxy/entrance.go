@@ -1,6 +1,7 @@
 package proxy
 
-// This file recognises the two Glory routes through which accounts are tried, and whose account it is.
+// Login and join, the two Glory routes where attackers guess accounts: how the gateway recognises them, and the keys and limiters of
+// their rate limits.
 
 import (
 	"net/http"
@@ -15,7 +16,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// entrance is what a Glory request tries.
+// entrance says whether a Glory request is a login, a join or neither.
 type entrance int
 
 const (
@@ -24,8 +25,8 @@ const (
 	loginEntrance
 )
 
-// entranceOf also takes the spellings that a lax server could read as the route: they pass to Glory as they are, so a
-// limit must not be got round by them.
+// entranceOf also recognises spellings that a lax server could read as the route. The gateway forwards them to Glory as they are, so
+// they must not get round a limit.
 func entranceOf(method, path string) entrance {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -33,7 +34,7 @@ func entranceOf(method, path string) entrance {
 	}
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
-		return noEntrance // not a clean target; it doesn't come this far
+		return noEntrance // can't happen: the target is clean
 	}
 	switch strings.ToLower(strings.TrimRight(decoded, "/ ")) {
 	case "/public-api/v1/join":
@@ -44,12 +45,12 @@ func entranceOf(method, path string) entrance {
 	return noEntrance
 }
 
-// maxAccountBody is the longest login body whose account is looked for: an id and a password are far shorter, and a
-// megabyte of brackets would take a quarter of a gigabyte of stack to read.
+// maxAccountBody is the longest login body, in bytes, in which accountKey looks for the account. An id and a password are far
+// shorter. Parsing a megabyte of brackets would take a quarter of a gigabyte of stack.
 const maxAccountBody = 4 << 10
 
-// accountKey is the account that a login body names, in a form that is the same for spellings that databases take for
-// the same. Bodies whose account another reader could see differently share one key: they are no client's of ours.
+// accountKey returns the account that a login body names. Spellings that databases treat as equal give the same key. Bodies in which
+// another parser could find another account share one key: none of our clients sends them.
 func accountKey(body []byte) string {
 	const unreadable = "\x00"
 	if len(body) > maxAccountBody {
@@ -66,8 +67,8 @@ func accountKey(body []byte) string {
 	return strings.TrimSpace(strings.Map(foldAccount, norm.NFKD.String(id)))
 }
 
-// foldAccount drops what MySQL's usual collation (utf8mb4_0900_ai_ci) doesn't compare: case, accents and what can't be
-// seen. Each spelling with a count of its own would be another burst against one account.
+// foldAccount drops what MySQL's usual collation (utf8mb4_0900_ai_ci) ignores: case, accents and invisible characters. Otherwise
+// each spelling would have its own rate limit, and an attacker another burst against the same account.
 func foldAccount(r rune) rune {
 	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Cc) {
 		return -1
@@ -75,7 +76,7 @@ func foldAccount(r rune) rune {
 	return unicode.ToLower(unicode.ToUpper(r))
 }
 
-// addressKey is the client's address; of IPv6 the network that one customer has.
+// addressKey returns an IPv4 client's address. Of an IPv6 client it returns the /64 network, which one customer usually has.
 func addressKey(client string) string {
 	address, err := netip.ParseAddr(client)
 	if err != nil || address.Is4() {

@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds the two ways by which accounts are tried: what counts as one, whose account it is, that its body reaches
-// Glory byte for byte and only when it is whole, and that those who try too often get no further.
+// Login and join: which requests count as one, and for which account. Their bodies reach Glory byte for byte, and only when they are
+// complete. Clients that try too often are refused.
 
 import (
 	"encoding/json"
@@ -84,7 +84,7 @@ func utf16le(text string) string {
 	return b.String()
 }
 
-// unreadableLogins are bodies in which another reader could find an account, or another one.
+// unreadableLogins are bodies without a clear account. Another parser could find one in them, or a different one.
 func unreadableLogins() map[string]string {
 	const demo = `{"id":"demo","password":"x"}`
 	return map[string]string{
@@ -105,11 +105,11 @@ func TestBodiesThatAreReadDifferentlyShareOneCount(t *testing.T) {
 		}
 	}
 	if named := accountKey([]byte(`{"id":"\u0000"}`)); named == want {
-		t.Errorf("an id spells the count of all others: %q", named)
+		t.Errorf("an id has the key of unreadable bodies: %q", named)
 	}
 }
 
-// A body as long as MAX_BODY_BYTES allows comes from anybody.
+// Anybody may send a body as long as MAX_BODY_BYTES allows.
 func TestDeepBodyTakesNoStack(t *testing.T) {
 	for _, body := range []string{strings.Repeat("[", 1<<20), strings.Repeat(`{"a":`, 1<<18), `{"id":` + strings.Repeat("[", 1<<20)} {
 		var before, after runtime.MemStats
@@ -127,7 +127,7 @@ func TestDeepBodyTakesNoStack(t *testing.T) {
 	}
 }
 
-// post is a request as bytes, its body declared or in chunks.
+// post returns the bytes of a request, with Content-Length or in chunks.
 func post(path, body string, chunked bool, lines ...string) string {
 	head := "POST " + path + " HTTP/1.1\r\nHost: g\r\n" + strings.Join(append(lines, ""), "\r\n")
 	if !chunked {
@@ -200,16 +200,16 @@ func TestSlowBodyOfAnEntranceTakesNoConnection(t *testing.T) {
 		conn := g.dial(t)
 		defer conn.Close()
 		io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
-		goAhead := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")) // so the body is being read
+		goAhead := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n")) // says that the gateway reads the body
 		if _, err := io.ReadFull(conn, goAhead); err != nil || !strings.HasPrefix(string(goAhead), "HTTP/1.1 100") {
 			t.Fatalf("%q, %v", goAhead, err)
 		}
 		io.WriteString(conn, "{}")
-		g.do(t, "GET", "/api/x") // another one goes through meanwhile, and is the only one
+		g.do(t, "GET", "/api/x") // meanwhile, another request passes, the only one
 		await(t, connected)
 		await(t, arrived)
 		if len(connected) != 0 {
-			t.Fatalf("%s: half a body is on its way", path)
+			t.Fatalf("%s: half a body was forwarded", path)
 		}
 		io.WriteString(conn, "\r\n")
 		await(t, connected)
@@ -233,7 +233,7 @@ func TestEntrancesBodyIsBoundedApart(t *testing.T) {
 	}
 }
 
-// Clients that stall in the middle of a body hold memory. In sum it is bounded, and others get in again when they have gone.
+// Clients that stall in the middle of a body hold memory. The sum is limited. When these clients have gone, others can send bodies again.
 func TestWaitingBodiesAreBoundedInSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, gone := &gloryHandler{}, make(chan struct{})
@@ -259,7 +259,7 @@ func TestWaitingBodiesAreBoundedInSum(t *testing.T) {
 	})
 }
 
-// waits is a reader that ends when the channel is closed.
+// waits is a reader that blocks until the channel is closed.
 type waits chan struct{}
 
 // Read implements io.Reader.
@@ -356,7 +356,7 @@ func TestAccountHasOneCountFromEverywhere(t *testing.T) {
 	if answer := g.raw(t, post(loginPath, `{"id":"other","password":"x"}`, false)); answer.status != 400 {
 		t.Errorf("another account has status %d", answer.status)
 	}
-	for range 3 { // joining tries no account
+	for range 3 { // a join doesn't count for an account
 		if answer := g.raw(t, post(joinPath, `{"id":"demo"}`, false)); answer.status != 400 {
 			t.Errorf("join has status %d", answer.status)
 		}
@@ -367,7 +367,7 @@ func TestMemberHasOneCountByItsVerifiedSub(t *testing.T) {
 	g := start(t, func(o *setup) { o.MemberLimit = fleet.Limit{Burst: 2, Per: time.Hour} })
 	for i := range 5 {
 		if answer := g.do(t, "GET", "/v1/info", "Authorization: Bearer forged"); answer.status != 401 {
-			t.Errorf("a forged token has status %d: it counts", answer.status)
+			t.Errorf("a forged token counts: status %d", answer.status)
 		}
 		answer := g.get(t, []string{"/v1/info", "/v1/sessions", "/v1/sessions/a"}[i%3], fmt.Sprintf("X-Forwarded-For: 1.2.3.%d", i))
 		if i >= 2 {
@@ -379,7 +379,7 @@ func TestMemberHasOneCountByItsVerifiedSub(t *testing.T) {
 	if calls, asked := g.Interwater.RoomCalls(), len(g.asked("authorize")); calls != 2 || asked != 2 {
 		t.Errorf("%d calls of Interwater, %d authorizations, want 2", calls, asked)
 	}
-	// Nobody is told about another: what the limit knows is the member.
+	// The limit is per member and says nothing about others.
 	g.authenticate = func() error { return bridge.ErrMemberToken }
 	g.get(t, "/v1/info").wantError(t, http.StatusUnauthorized)
 }

@@ -1,7 +1,5 @@
 package proxy
 
-// This file is the one place that turns an error into an HTTP answer.
-
 import (
 	"context"
 	"encoding/json"
@@ -19,38 +17,38 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// Errors of the edge itself.
+// Errors of this package. Their texts go to the access event, and not to clients.
 var (
 	errTarget      = errors.New("malformed request target")
 	errOrigins     = errors.New("more than one Origin")
 	errOrigin      = errors.New("preflight: the origin is not in CORS_ALLOWED_ORIGINS")
-	errFieldNames  = errors.New("no names of headers")
+	errFieldNames  = errors.New("invalid header names")
 	errHost        = errors.New("malformed host")
 	errBody        = errors.New("request body can't be read")
-	errRoomBody    = errors.New("a GET or HEAD of a room has no body")
-	errParameter   = errors.New("a parameter has a value that it can't have")
+	errRoomBody    = errors.New("GET or HEAD of a room with a body")
+	errParameter   = errors.New("invalid query parameter")
 	errNotFound    = errors.New("no such route")
 	errBodySize    = errors.New("request body too large")
 	errHeaderSize  = errors.New("request header too large")
 	errOverloaded  = errors.New("too many requests in flight")
-	errCrossOrigin = errors.New("the page of another origin has sent a session's cookie")
+	errCrossOrigin = errors.New("request from a page of another origin")
 	errPanic       = errors.New("handler panicked")
 	errRedirect    = errors.New("upstream redirected a room request")
-	errRejectedTwo = errors.New("access token rejected on a request that can't be sent again")
-	errAnswerSize  = errors.New("upstream's answer too large")
+	errRejectedTwo = errors.New("access token rejected, and the request can't be sent again")
+	errAnswerSize  = errors.New("upstream's answer is too large")
 	errEchoed      = errors.New("upstream's answer contains the access token")
 )
 
-// methodError is a known path with another method.
+// methodError means that the path is known, but not with this method. allow is the value of Allow.
 type methodError struct{ allow string }
 
 // Error implements error.
 func (*methodError) Error() string { return "method not allowed" }
 
-// statusClientGone is what logs and metrics say of a client that left before its answer (nginx's 499).
+// statusClientGone is the status in logs and metrics if the client left before its answer (499, as in nginx).
 const statusClientGone = 499
 
-// refusal is what the client sees of an error. No field repeats anything of the error itself.
+// refusal is the answer to a client for an error. No field contains text of the error itself.
 type refusal struct {
 	status     int
 	reason     string        // in metrics and audit events; one of a fixed set
@@ -60,7 +58,7 @@ type refusal struct {
 	challenge  string        // WWW-Authenticate
 }
 
-// message is what the client is told, in both languages.
+// message is a text for clients, in both languages.
 type message struct{ english, korean string }
 
 // refuse makes a line of the table.
@@ -68,50 +66,50 @@ func refuse(status int, reason string, m message) *refusal {
 	return &refusal{status: status, reason: reason, body: envelope(status, m.english), korean: envelope(status, m.korean)}
 }
 
-// envelope is Glory's form of an error.
+// envelope returns an error body in Glory's form.
 func envelope(status int, message string) []byte {
 	body, _ := json.Marshal(struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
-	}{strconv.Itoa(status), message}) // two strings: can't fail
+	}{strconv.Itoa(status), message}) // can't fail: two strings
 	return body
 }
 
-// languages are those of the messages; the first is for who prefers neither.
+// languages are those of the messages. The first is the default.
 var languages = language.NewMatcher([]language.Tag{language.English, language.Korean})
 
 // prefersKorean reports whether Accept-Language puts Korean before English.
 func prefersKorean(accepted []string) bool {
 	list := strings.Join(accepted, ",")
 	if !strings.Contains(strings.ToLower(list), "ko") {
-		return false // most requests; the rest is slower
+		return false // most requests; the code below is slower
 	}
 	_, i := language.MatchStrings(languages, list)
 	return i == 1
 }
 
-// after sets when asking again may help.
+// after returns a copy with Retry-After.
 func (r *refusal) after(d time.Duration) *refusal {
 	with := *r
 	with.retryAfter = d
 	return &with
 }
 
-// challenging sets WWW-Authenticate.
+// challenging returns a copy with WWW-Authenticate.
 func (r *refusal) challenging(challenge string) *refusal {
 	with := *r
 	with.challenge = challenge
 	return &with
 }
 
-// inKorean is the same with the other body.
+// inKorean returns a copy with the Korean body.
 func (r *refusal) inKorean() *refusal {
 	with := *r
 	with.body = r.korean
 	return &with
 }
 
-// The messages that several lines share.
+// Messages of more than one refusal.
 var (
 	unauthorized   = message{"Full authentication is required to access this resource", "이 리소스에 접근하려면 인증이 필요합니다"}
 	notAdmitted    = message{"Not admitted", "접근 권한이 없습니다"}
@@ -124,7 +122,7 @@ var (
 	tooLate        = message{"Upstream did not answer in time", "업스트림이 제시간에 응답하지 않았습니다"}
 )
 
-// The lines that no sentinel names. The others are in refusals.
+// Refusals for errors that aren't sentinels. The others are in the table refusals.
 var (
 	refuseMethod      = refuse(405, "method", message{"Method not allowed", "허용되지 않는 메서드입니다"})
 	refuseUpstream    = refuse(502, "upstream", message{"Upstream failed", "업스트림 요청이 실패했습니다"})
@@ -136,7 +134,7 @@ var (
 	refuseLogoutRate  = refuse(429, "logout_limit", tooMany)
 )
 
-// refusals is the table. The first line that fits counts.
+// refusals is the table from errors to answers. The first line that matches counts.
 var refusals = []struct {
 	err error
 	*refusal
@@ -144,7 +142,7 @@ var refusals = []struct {
 	{errTarget, refuse(400, "malformed", message{"Malformed request path or query", "요청 경로 또는 쿼리의 형식이 잘못되었습니다"})},
 	{errHost, refuse(400, "malformed", message{"Malformed host", "호스트의 형식이 잘못되었습니다"})},
 	{errOrigins, refuse(400, "malformed", malformed)},
-	{errOrigin, refuse(204, "origin", message{})}, // without permission, which is all that a browser looks at
+	{errOrigin, refuse(204, "origin", message{})}, // a browser looks only at the CORS headers, which are missing
 	{errFieldNames, refuse(400, "malformed", malformed)},
 	{errRoomBody, refuse(400, "malformed", message{"A room request has no body", "회의실 요청에는 본문을 넣을 수 없습니다"})},
 	{errBodySize, refuse(413, "body", message{"Request body too large", "요청 본문이 너무 큽니다"})},
@@ -175,7 +173,7 @@ var refusals = []struct {
 	{context.DeadlineExceeded, refuse(504, "timeout", tooLate)},
 }
 
-// explain finds an error's line, with what only the error itself knows: when to ask again.
+// explain returns the refusal for an error. Retry-After comes from the error if it has one.
 func explain(err error) *refusal {
 	if _, ok := errors.AsType[*methodError](err); ok {
 		return refuseMethod
@@ -197,7 +195,7 @@ func explain(err error) *refusal {
 	return refuseUpstream
 }
 
-// rateRefusal is the line of a rate limit.
+// rateRefusal returns the refusal for a rate limit.
 func rateRefusal(e *fleet.LimitError) *refusal {
 	switch e.Name {
 	case "login":
@@ -210,7 +208,7 @@ func rateRefusal(e *fleet.LimitError) *refusal {
 	return refuseMemberRate
 }
 
-// refuse notes in the call that it is answered with err, and returns the answer, in the language that the client prefers.
+// refuse records err in the call. It returns the answer and its header lines, in the language that the client prefers.
 func (c *call) refuse(err error, acceptLanguage []string) (*refusal, fields) {
 	refusal := explain(err)
 	c.failure, c.refusal = err, refusal.reason
@@ -236,22 +234,22 @@ func (c *call) refuse(err error, acceptLanguage []string) (*refusal, fields) {
 	return refusal, lines
 }
 
-// fail answers with err. The cause goes to the access event. It panics with http.ErrAbortHandler where the client has left, or
-// too many clients don't take such answers.
+// fail answers with err, and the access event tells the cause. It panics with http.ErrAbortHandler if the client has left, or if too
+// many such answers wait for their clients.
 func (w *writer) fail(err error) {
 	refusal, lines := w.call.refuse(err, w.request.Header["Accept-Language"])
 	if refusal.status == statusClientGone || !w.mayAnswer() {
-		panic(http.ErrAbortHandler) // nobody is there to read an answer
+		panic(http.ErrAbortHandler) // nobody reads the answer
 	}
 	h := w.Header()
-	clear(h) // whatever an upstream or a step before has left
+	clear(h) // drop what an upstream or an earlier step has set
 	lines.addTo(h)
 	if w.call.session != nil && refusal.status == http.StatusUnauthorized {
 		h["Set-Cookie"] = []string{w.proxy.sessions.end(endedBy(err))}
 	}
 	w.WriteHeader(refusal.status)
 	if w.request.Method == http.MethodHead {
-		return // net/http would drop the body, and the access event count it
+		return // net/http would drop the body, but the access event would count it
 	}
 	_, _ = w.Write(refusal.body) // the server notices a client that has gone
 }

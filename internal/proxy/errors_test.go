@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds the gateway's own errors: Glory's envelope to the byte, the right headers with it, and
-// nothing in it that tells of the inside.
+// The gateway's own errors: Glory's envelope, byte for byte, with the right headers. They reveal nothing about the inside.
 
 import (
 	"bytes"
@@ -63,7 +62,7 @@ func TestEveryErrorOverTheWire(t *testing.T) {
 			lines = append([]string{asMember}, lines...)
 		}
 		get := g.do(t, "GET", tt.target, lines...)
-		events := []map[string]any{g.event(t)} // of a refused head it comes after the answer
+		events := []map[string]any{g.event(t)} // for a refused head, the event comes after the answer
 		head := g.do(t, "HEAD", tt.target, lines...)
 		events = append(events, g.event(t))
 		get.wantError(t, tt.status)
@@ -83,7 +82,7 @@ func TestEveryErrorOverTheWire(t *testing.T) {
 			}
 		}
 		if strings.Contains(get.raw+head.raw, "SECRET") || strings.Contains(get.raw+head.raw, "10.0.0.1") {
-			t.Errorf("%s: the answer tells of the inside: %q", tt.rule, get.raw)
+			t.Errorf("%s: the answer reveals something about the inside: %q", tt.rule, get.raw)
 		}
 		for i, method := range []string{"GET", "HEAD"} {
 			e := events[i]
@@ -91,7 +90,7 @@ func TestEveryErrorOverTheWire(t *testing.T) {
 				t.Errorf("%s: event %v", tt.rule, e)
 			}
 			if sent := len(get.body); method == "HEAD" && e["bytes"] != 0.0 || method == "GET" && e["bytes"] != float64(sent) {
-				t.Errorf("%s %s: the event tells of %v bytes", tt.rule, method, e["bytes"])
+				t.Errorf("%s %s: the event has %v bytes", tt.rule, method, e["bytes"])
 			}
 		}
 	}
@@ -165,11 +164,11 @@ func TestAllCausesOfA401HaveOneBody(t *testing.T) {
 	}
 	g.wantNoCalls(t)
 	if got := g.asked("credential"); len(got) > 0 {
-		t.Error("a token was fetched for nobody")
+		t.Error("an access token was fetched for a refused request")
 	}
 }
 
-// Glory's own messages are Korean.
+// The gateway's messages are Korean if the client prefers that. Glory's own are always Korean.
 func TestErrorsAreKoreanForWhoPrefersIt(t *testing.T) {
 	const english, korean = "Not admitted", "접근 권한이 없습니다"
 	g := start(t)

@@ -1,19 +1,18 @@
 package proxy
 
-// This file tells an operator where a request would go.
-
 import "net/http"
 
-// Destination is where a request goes.
+// Destination is where a request would go.
 type Destination struct {
-	Route    string `json:"route"`    // the pattern; "" where none matches
-	Upstream string `json:"upstream"` // glory, interwater, or "" where the gateway answers itself
-	Status   int    `json:"status"`   // of the gateway's own answer; 0 where an upstream's
+	Route    string `json:"route"`    // the pattern; "" if none matches
+	Upstream string `json:"upstream"` // glory or interwater; "" if the gateway answers itself
+	Status   int    `json:"status"`   // of the gateway's own answer; 0 if an upstream answers
 	Path     string `json:"path"`     // as sent
 	Room     string `json:"room"`
 }
 
-// Explain applies the route table to a method and a request target. apiDocs is Options.APIDocs; browsers: there are Options.Sessions.
+// Explain finds the route for a method and a request target. It forwards nothing. patterns is Options.RoomRoutes, and apiDocs is
+// Options.APIDocs. browsers says that Options.Sessions is set. The error is about the patterns.
 func Explain(patterns []string, apiDocs, browsers bool, method, requestTarget string) (Destination, error) {
 	own, err := newAPIDocs(apiDocs)
 	if err != nil {

@@ -1,7 +1,7 @@
 package proxy
 
-// This file is the only place that asks Interwater about rooms: with an access token, which it replaces once where Interwater
-// rejects it.
+// The fetcher is the only code that asks Interwater about rooms. If Interwater rejects the access token, the fetcher sends the request
+// again with another one.
 
 import (
 	"bytes"
@@ -23,14 +23,14 @@ import (
 )
 
 const (
-	// maxRoomAnswer is the longest answer of a room route that is passed on.
+	// maxRoomAnswer is the longest answer, in bytes, that a room route passes on.
 	maxRoomAnswer = 8 << 20
-	// smallAnswer is up to what length an answer is read whole before any of it is passed on: one that breaks off is then a
-	// 502 and not a broken connection.
+	// smallAnswer is the longest answer, in bytes, that is read whole before any of it is passed on. If the upstream breaks off such
+	// an answer, the client gets a 502 and not a broken connection.
 	smallAnswer = 64 << 10
 )
 
-// credentials is who supplies access tokens. *bridge.Bridge is one.
+// credentials supplies access tokens. *bridge.Bridge is one.
 type credentials interface {
 	Credential(context.Context, bridge.Grant) (bridge.Credential, error)
 	Reject(ctx context.Context, c, before bridge.Credential) error
@@ -47,12 +47,12 @@ type fetcher struct {
 	guard       *guard
 	credentials credentials
 	reject      []int      // statuses that mean "access token rejected"
-	redaction   *redaction // nil: nothing is taken out
+	redaction   *redaction // nil: answers aren't redacted
 	sharing     *sharing   // nil: each request makes its own call
 	tracing     tracing
-	calls       prometheus.Counter // answers that came by a call of their own
-	share       int64              // how many may wait for an answer at once; 0: all
-	waiting     atomic.Int64       // those who do
+	calls       prometheus.Counter // answers to calls, neither shared nor kept
+	share       int64              // how many requests may wait for an answer at once; 0: all
+	waiting     atomic.Int64       // how many requests wait
 	texts       lentTexts
 }
 
@@ -63,8 +63,8 @@ func newFetcher(o Options, t tracing, m *metrics) *fetcher {
 		tracing: t, calls: m.answers.WithLabelValues("upstream"), share: int64(o.InterwaterShare),
 	}
 	if f.sharing != nil {
-		// While the circuit isn't closed, the few calls that are made try whether Interwater answers again. Who joined one that hangs
-		// would wait for its timeout, where a call of one's own fails at once.
+		// While the circuit isn't closed, the only calls are probes. A member who joined a hanging probe would wait for its timeout.
+		// The member's own call fails at once.
 		f.sharing.failing = func() bool { return o.Interwater.Circuit() != "closed" }
 	}
 	return f
@@ -73,7 +73,8 @@ func newFetcher(o Options, t tracing, m *metrics) *fetcher {
 // RoundTrip implements http.RoundTripper for ReverseProxy.
 func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := callOf(r.Context())
-	c.asked.request.Body, c.asked.request.Length = r.Body, r.ContentLength // ReverseProxy's: it closes without waiting for the client
+	// ReverseProxy's body can be closed without waiting for the client.
+	c.asked.request.Body, c.asked.request.Length = r.Body, r.ContentLength
 	got, err := f.fetch(r.Context(), c)
 	if err != nil {
 		return nil, err
@@ -86,8 +87,9 @@ func (f *fetcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// fetch returns the answer to what the call asks: a kept or shared one, or that of a call of its own. The error is for the
-// table of errors. Slots bound calls alone; who waits for another's counts here, or they would fill the gateway while it hangs.
+// fetch returns the answer to the call's question. It is a kept or shared answer, or that of a new call to Interwater. The table of
+// errors knows the error. The slots of package upstream limit only the calls. fetch also limits the requests that wait for another's
+// call. If that call hangs, they would otherwise fill the gateway.
 func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
 	defer f.waiting.Add(-1)
 	if f.waiting.Add(1) > f.share && f.share > 0 {
@@ -99,19 +101,19 @@ func (f *fetcher) fetch(ctx context.Context, c *call) (*answer, error) {
 	case c.asked.method == http.MethodGet:
 		return f.sharing.get(ctx, &c.asked.question, own)
 	case c.asked.method != http.MethodHead:
-		// Nobody who asks after a request that may change something gets an answer from before it.
+		// The request may change something. Whoever asks after it must not get an answer from before it.
 		f.sharing.forget()
 		defer f.sharing.forget()
 	}
 	return own(ctx)
 }
 
-// mostSent is how often a request is sent at most: with a token from memory, with one that the fleet had already, and with one
-// that was fetched for it.
+// mostSent is how often a request is sent at most: with a token from memory, with one from the fleet's Redis, and with a newly
+// fetched one.
 const mostSent = 3
 
-// ask makes the call, and again with another access token where Interwater rejects it. A rejection is never returned as an
-// answer: the client would take it for its own and log the member out.
+// ask makes the call. If Interwater rejects the access token, it calls again with another one. It never returns a rejection as an
+// answer: the client would think that its own token was rejected, and log the member out.
 func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
 	var rejected bridge.Credential // the last one
 	for sent := 1; ; sent++ {
@@ -137,7 +139,7 @@ func (f *fetcher) ask(ctx context.Context, c *call) (*answer, error) {
 	}
 }
 
-// credential looks the access token up.
+// credential returns the access token for the member's grant.
 func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, error) {
 	defer c.timer(&c.took.token)()
 	ctx, end := f.tracing.phase(ctx, "token")
@@ -147,7 +149,7 @@ func (f *fetcher) credential(ctx context.Context, c *call) (bridge.Credential, e
 	return credential, err
 }
 
-// send makes one attempt.
+// send sends the request once.
 func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credential) (*upstream.Answer, error) {
 	r := &c.asked.request
 	if path, _, _ := strings.Cut(r.Target, "?"); !f.guard.admits(r.Method, path) {
@@ -161,8 +163,9 @@ func (f *fetcher) send(ctx context.Context, c *call, credential bridge.Credentia
 	return f.interwater.Ask(ctx, r)
 }
 
-// read makes an answer of what Interwater has answered: by the allow-list, redacted where the role asks for it. A small one
-// is read whole and looked into: no answer shows the access token.
+// read turns Interwater's answer into the one for members. It keeps the headers of the allow-list, and redacts the body unless the
+// member is an owner. It reads a small answer whole and refuses one that contains the access token. It doesn't search the rest of a
+// longer answer.
 func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Credential) (_ *answer, err error) {
 	defer func() {
 		if err != nil {
@@ -196,8 +199,8 @@ func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Cre
 	return got, nil
 }
 
-// contains reports whether text has the token in it. It looks for the dots of a JWT, which are rare in JSON: bytes.Contains, which
-// looks for the first letter, takes twice as long.
+// contains reports whether text contains the token. It searches for the dots of a JWT, which are rare in JSON. bytes.Contains searches
+// for the first letter and takes twice as long.
 func contains(text []byte, token string) bool {
 	dot := strings.IndexByte(token, '.')
 	if dot < 0 {
@@ -216,7 +219,7 @@ func contains(text []byte, token string) bool {
 	return false
 }
 
-// measure sets Content-Length where the body is there and its length isn't what the upstream has said.
+// measure corrects Content-Length if the whole body is in memory and has another length. It leaves answers without a body alone.
 func (a *answer) measure(method string) {
 	bodiless := method == http.MethodHead || a.status == http.StatusNoContent || a.status == http.StatusNotModified
 	if a.rest != nil || bodiless {
@@ -228,7 +231,7 @@ func (a *answer) measure(method string) {
 	}
 }
 
-// fill reads the body, or as much of it as a small answer has.
+// fill reads a small body whole. If the body is longer, a.rest has what is left of it.
 func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 	switch {
 	case response.Text != nil:
@@ -260,7 +263,7 @@ func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 	return nil
 }
 
-// brokenOff is the error of a body that an upstream didn't send whole.
+// brokenOff returns the error for a body that an upstream didn't send whole. err is the error of reading it.
 func brokenOff(err error) error {
 	if errors.Is(err, upstream.ErrFailed) || errors.Is(err, upstream.ErrTimeout) || errors.Is(err, context.Canceled) {
 		return err
@@ -268,7 +271,7 @@ func brokenOff(err error) error {
 	return fmt.Errorf("%w: answer broken off: %w", upstream.ErrFailed, err)
 }
 
-// redact takes fields out of an answer that nobody has yet.
+// redact removes fields from an answer that nobody else has yet.
 func (f *fetcher) redact(got *answer, method string) (err error) {
 	empty := got.rest == nil && len(got.text) == 0
 	skip, err := f.redaction.check(got.status, &got.header, method == http.MethodHead || empty)
@@ -286,13 +289,13 @@ func (f *fetcher) redact(got *answer, method string) (err error) {
 	return nil
 }
 
-// discard gives the connection back where little is left to read, and closes it otherwise.
+// discard drops an answer. If little is left to read, its connection can be used again.
 func discard(response *upstream.Answer) {
 	_, _ = io.CopyN(io.Discard, response.Body, 4<<10)
 	_ = response.Body.Close()
 }
 
-// boundedBody fails where an answer goes on beyond its bound: the client's then breaks off, and never looks complete.
+// boundedBody fails when an answer is longer than its limit. The client's answer then breaks off, and never looks complete.
 type boundedBody struct {
 	io.ReadCloser
 	left int64
@@ -307,7 +310,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// notedBody notes in the call what breaks an answer off that has begun.
+// notedBody records in the call the error that breaks off its answer.
 type notedBody struct {
 	io.ReadCloser
 	call *call
@@ -325,7 +328,7 @@ func (b *notedBody) Read(p []byte) (int, error) {
 // copyBuffer is what ReverseProxy copies an answer through.
 type copyBuffer [16 << 10]byte
 
-// bufferPool lends ReverseProxy its copy buffers; allocating them was its largest single cost.
+// bufferPool lends ReverseProxy its copy buffers. Allocating them was its largest single cost.
 type bufferPool struct{ pool sync.Pool }
 
 func newBufferPool() *bufferPool {

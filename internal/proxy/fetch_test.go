@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what a member sees of Interwater's answers, whole, broken off or shared.
+// What a member sees of Interwater's answers: whole, broken off or shared.
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// answering is an upstream that answers raw bytes to every request, and counts them. %s in the bytes is the access token.
+// answering is an upstream that answers every request with raw bytes, and counts the requests. %s in the bytes stands for the access token.
 func answering(t *testing.T, raw string) (at func(*setup), calls *atomic.Int64) {
 	t.Helper()
 	calls = new(atomic.Int64)
@@ -32,7 +32,7 @@ func answering(t *testing.T, raw string) (at func(*setup), calls *atomic.Int64) 
 
 const chunkedHead = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-// A small answer is read whole before any of it is passed on, with a length or without.
+// A small answer is read whole before any of it is passed on, with or without Content-Length.
 func TestSmallAnswerThatBreaksOffIs502(t *testing.T) {
 	for _, raw := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", chunkedHead + "4\r\nhalf\r\n", chunkedHead + "4\r\nhalf\r\n8\r\nand", chunkedHead + "zz\r\n",
@@ -55,7 +55,7 @@ func TestAnswerThatShowsTheAccessTokenIs502(t *testing.T) {
 	}
 }
 
-// An answer that has begun can't become a 502. The log and the metrics tell what happened to it.
+// An answer that has begun can't become a 502. Its error is in the log and in the metrics.
 func TestAnswerThatBreaksOffLateIsLoggedWithItsError(t *testing.T) {
 	long := strings.Repeat("x", 2*smallAnswer)
 	for target, change := range map[string]func(*setup, *setup){
@@ -74,7 +74,7 @@ func TestAnswerThatBreaksOffLateIsLoggedWithItsError(t *testing.T) {
 	}
 }
 
-// together asks twice at the same time, with different headers, and returns both answers and how many calls were made.
+// together sends two requests at the same time, with different headers. It returns both answers and the number of calls.
 func together(t *testing.T, answerHeader string, one, other []string) (a, b reply, calls int) {
 	t.Helper()
 	arrived, let := make(chan struct{}, 2), make(chan struct{})
@@ -100,7 +100,7 @@ func together(t *testing.T, answerHeader string, one, other []string) (a, b repl
 
 func TestAnswersAreSharedOnlyWhereTheyAreTheSame(t *testing.T) {
 	agents := func(name string) []string { return []string{"User-Agent: " + name} }
-	// The second may be admitted and yet come too late to share; not every time.
+	// The second request may come too late to share, but not every time.
 	sharing := func(answerHeader string) (a, b reply, calls int) {
 		for range 10 {
 			if a, b, calls = together(t, answerHeader, agents("a"), agents("b")); calls == 1 {
@@ -111,7 +111,7 @@ func TestAnswersAreSharedOnlyWhereTheyAreTheSame(t *testing.T) {
 	}
 	a, b, calls := sharing("Set-Cookie: stick=1")
 	if calls != 1 || a.body != b.body || len(a.header["Set-Cookie"])+len(b.header["Set-Cookie"]) > 0 {
-		t.Errorf("a cookie, which nobody gets: %d calls, %q and %q", calls, a.body, b.body)
+		t.Errorf("an answer with a cookie, which the gateway drops: %d calls, %q and %q", calls, a.body, b.body)
 	}
 	if a, b, calls = together(t, "Vary: User-Agent", agents("a"), agents("b")); calls != 2 || a.body == b.body {
 		t.Errorf("Vary names what is not in the question: %d calls, %q and %q", calls, a.body, b.body)
@@ -134,7 +134,7 @@ func TestContentHeadersGoUpWithABodyAlone(t *testing.T) {
 	}
 }
 
-// Members who ask for the same room while Interwater hangs all get their 504, and Interwater few requests.
+// If Interwater hangs, all members who ask for the same room get a 504 after one timeout. Interwater gets few requests.
 func TestAHangingUpstreamCostsEachMemberOneTimeout(t *testing.T) {
 	g := start(t, func(o *setup) { o.InterwaterTimeout, o.RoomCoalesce = joinTime/2, true })
 	g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Kind: sandbox.KindHang})
@@ -167,7 +167,7 @@ func TestTheTokenIsFoundWhereverItStands(t *testing.T) {
 	}
 }
 
-// BenchmarkContains looks for a JWT that isn't there in 64 KiB of JSON.
+// BenchmarkContains searches 64 KiB of JSON for a JWT that isn't there.
 func BenchmarkContains(b *testing.B) {
 	text, token := roomList(64<<10), "eyJhbGciOiJIUzM4NCJ9."+strings.Repeat("eyJzdWIiOiIx", 12)+"."+strings.Repeat("k", 64)
 	b.SetBytes(int64(len(text)))

@@ -1,6 +1,6 @@
 package proxy
 
-// This file forwards member requests to Glory, which decides by itself.
+// Member requests go to Glory, which decides about them itself.
 
 import (
 	"context"
@@ -13,27 +13,28 @@ import (
 )
 
 const (
-	// maxEntranceBody is the longest body of login and join: an account's fields are far shorter.
+	// maxEntranceBody is the longest body of a login or join, in bytes. An account's fields are far shorter.
 	maxEntranceBody = 64 << 10
-	// maxWaitingBodies bounds the bodies of login and join that are being read, in sum.
+	// maxWaitingBodies is the most bytes that all bodies of logins and joins in flight may take together.
 	maxWaitingBodies = 16 << 20
 )
 
-// denier knows who is on the deny list. *bridge.Bridge is one.
+// denier checks the deny list. *bridge.Bridge is one.
 type denier interface {
 	CheckBearer(ctx context.Context, authorization []string) error
 }
 
-// gloryHandler holds back who tries too often, and everything else passes.
+// gloryHandler forwards requests to Glory. It applies the rate limits of login and join, and the deny list.
 type gloryHandler struct {
 	limiters *limiters
 	denier   denier
-	bodies   atomic.Int64 // bytes of bodies that are being read or held
+	bodies   atomic.Int64 // bytes of login and join bodies in memory
 	base     *url.URL
 	reverse  *httputil.ReverseProxy
 }
 
-// newGloryHandler passes requests on as they came, but for what belongs to this connection or to the other upstream.
+// newGloryHandler returns a handler that passes requests on as they came, except for some headers. It drops hop-by-hop headers and any
+// credential for Interwater, and sets those of call.identity.
 func newGloryHandler(o Options, limiters *limiters) *gloryHandler {
 	h := &gloryHandler{limiters: limiters, denier: o.Bridge, base: o.Glory.Base()}
 	h.reverse = &httputil.ReverseProxy{
@@ -68,8 +69,8 @@ func (h *gloryHandler) serve(w *writer, r *http.Request) {
 	h.reverse.ServeHTTP(w, withCall(r, c))
 }
 
-// enter holds a login or join to its limits, and its body to its bound. The body is read whole before an upstream connection
-// is taken: a slow sender holds nothing but its own. held is how much of bodies the request keeps, with an error too.
+// enter applies the limits of a login or join. It reads the body whole before the request takes an upstream connection, so a slow
+// client occupies only its own. The caller subtracts held from h.bodies when the request ends, after an error, too.
 func (h *gloryHandler) enter(r *http.Request, c *call, kind entrance) (held int64, err error) {
 	if err := h.limiters.login.Take(r.Context(), addressKey(c.client)); err != nil {
 		return 0, err
@@ -87,7 +88,7 @@ func (h *gloryHandler) enter(r *http.Request, c *call, kind entrance) (held int6
 	return held, nil
 }
 
-// hold reads a body. What all of them hold together is bounded.
+// hold reads a body of at most maxEntranceBody bytes. All bodies together take at most maxWaitingBodies. held is as for enter.
 func (h *gloryHandler) hold(from io.Reader) (body []byte, held int64, err error) {
 	const step = 4 << 10
 	for {
@@ -108,7 +109,7 @@ func (h *gloryHandler) hold(from io.Reader) (body []byte, held int64, err error)
 	}
 }
 
-// rewrite makes Glory's request of the client's.
+// rewrite turns the client's request into the one for Glory.
 func (h *gloryHandler) rewrite(r *httputil.ProxyRequest) {
 	c := callOf(r.In.Context())
 	*r.Out.URL = c.target.at(h.base)
@@ -119,7 +120,7 @@ func (h *gloryHandler) rewrite(r *httputil.ProxyRequest) {
 	identify(r.Out.Header, c)
 }
 
-// modifyGloryAnswer reads a short answer whole, so that one that breaks off is a 502, and marks answers to one member.
+// modifyGloryAnswer reads a short answer whole, so a broken one becomes a 502. It marks answers to one member as private.
 func modifyGloryAnswer(answer *http.Response) error {
 	c := callOf(answer.Request.Context())
 	keepPrivate(answer, c)
@@ -142,8 +143,8 @@ func readWhole(answer *http.Response) error {
 	return nil
 }
 
-// keepPrivate marks what Glory answers to one member, where Glory says nothing about it: there are shared caches (nginx for
-// one) that give an answer to whoever asks next, though the request had an Authorization (RFC 9111 §3.5).
+// keepPrivate marks Glory's answer to one member as private, if Glory hasn't set Cache-Control. Some shared caches (nginx is one) reuse an
+// answer for others though its request had an Authorization (RFC 9111 §3.5).
 func keepPrivate(answer *http.Response, c *call) {
 	personal := c.route == apiPrefix || len(answer.Request.Header["Authorization"]) > 0
 	if personal && len(answer.Header["Cache-Control"]) == 0 {

@@ -1,7 +1,7 @@
 package proxy
 
-// This file is the second look at where a room request goes, by other means than the route table: a mistake there alone
-// must not reach v1/auth, which would hand out access tokens.
+// The guard checks a second time where a room request goes, by other code than the route table. So a mistake in the route table alone
+// can't send a request to v1/auth, which would return an access token.
 
 import (
 	"errors"
@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// errGuard is a bug of ours: the route table let something through that the guard doesn't know.
+// errGuard means a bug in the gateway: the route table let a request through that the guard refuses.
 var errGuard = errors.New("room request to an undeclared path")
 
-// guard knows the declared routes of Interwater. That a request goes to Interwater's host alone, package upstream makes sure.
+// guard knows the declared routes of Interwater. Package upstream makes sure that a request goes only to Interwater's host.
 type guard struct{ routes []guardRoute }
 
-// guardRoute is a pattern taken apart: a method, and segments of which nil is a wildcard.
+// guardRoute is a parsed pattern.
 type guardRoute struct {
-	method   string
-	segments []*string
-	open     bool // anything may follow
+	method   string    // "": any
+	segments []*string // nil: a wildcard
+	open     bool      // any further segments may follow
 }
 
-// newGuard reads the patterns by itself. They have the form METHOD /path that package config demands.
+// newGuard parses the patterns itself. Each is METHOD /path, as package config demands, or a path alone.
 func newGuard(patterns []string) *guard {
 	g := &guard{}
 	for _, pattern := range patterns {
@@ -32,7 +32,7 @@ func newGuard(patterns []string) *guard {
 	return g
 }
 
-// readRoute takes a pattern apart.
+// readRoute parses a pattern.
 func readRoute(pattern string) guardRoute {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
@@ -44,7 +44,7 @@ func readRoute(pattern string) guardRoute {
 		case segment == "{$}":
 			segment = ""
 			route.segments = append(route.segments, &segment)
-		case segment == "" || strings.HasSuffix(segment, "...}"): // a slash at the end takes any rest too
+		case segment == "" || strings.HasSuffix(segment, "...}"): // a slash at the end matches any rest, too
 			route.open = true
 		case strings.HasPrefix(segment, "{"):
 			route.segments = append(route.segments, nil)
@@ -55,11 +55,11 @@ func readRoute(pattern string) guardRoute {
 	return route
 }
 
-// admits reports whether the path, as it goes on the wire, is a declared route's. It compares segment by segment.
+// admits reports whether a declared route takes the path, as it goes on the wire. It compares segment by segment.
 func (g *guard) admits(method, path string) bool {
 	path, ok := strings.CutPrefix(path, "/")
 	if !ok || probes(path) {
-		return false // whatever a pattern says
+		return false // even if a pattern takes it
 	}
 	var few [8]string // so that most need no allocation
 	segments := few[:0]
@@ -94,13 +94,13 @@ func (r guardRoute) takes(method string, segments []string) bool {
 	return true
 }
 
-// folds reports whether some reader could take the segment for the word.
+// folds reports whether a lax reader could take the segment for the word.
 func folds(segment, word string) bool {
 	decoded, err := url.PathUnescape(segment)
 	return err != nil || strings.EqualFold(strings.TrimSpace(decoded), word)
 }
 
-// isPlainWord reports whether a segment has letters, digits, "-" and "_" alone.
+// isPlainWord reports whether a segment has only letters, digits, "-" and "_".
 func isPlainWord(segment string) bool {
 	for i := range len(segment) {
 		if !isSimple(segment[i]) {
@@ -110,7 +110,7 @@ func isPlainWord(segment string) bool {
 	return true
 }
 
-// hidden reports whether some reader could see more than one segment, or none, in it.
+// hidden reports whether a lax reader could find several segments in this one, or none.
 func hidden(segment string) bool {
 	if isPlainWord(segment) {
 		return false

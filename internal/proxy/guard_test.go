@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds the second look at what passes to and from Interwater, without the first: the guard refuses everything but
-// the declared routes, even when the table in front of it is wrong in every way, and an answer has an end, read or not.
+// The second line of defence: the guard refuses all but the declared routes, even if the route table is wrong. Answers are limited in
+// length, and in the time that a client may take to read them.
 
 import (
 	"errors"
@@ -52,7 +52,7 @@ func TestGuardSendsTheDeclaredRoutes(t *testing.T) {
 				"POST /v1/rooms/../close", "POST /v1/rooms//close", "POST /v1/rooms/a%2fb/close", "GET /v1/rooms/a/close", "HEAD /v1/rooms/a/close", "POST /v1/rooms/a/close/", "GET /any/x",
 			},
 		},
-		{ // patterns that the settings refuse: whatever they say, not v1/auth
+		{ // patterns that the settings refuse: even with them, v1/auth isn't admitted
 			[]string{"GET /v1/{x}", "POST /v1/auth", "/{path...}", "GET /V1/AUTH/"},
 			[]string{"GET /v1/x", "POST /a/b"},
 			[]string{
@@ -74,7 +74,7 @@ func TestGuardSendsTheDeclaredRoutes(t *testing.T) {
 	}
 }
 
-// The whole way of a room request, but with a route table that takes anything for a room and a method for any.
+// A room request takes its whole way, but the route table is wrong: it accepts every path and method as those of a room.
 func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 	g := start(t)
 	p := setup{Glory: mustParse(g.GloryURL), Interwater: mustParse(g.InterwaterURL), Options: Options{
@@ -85,14 +85,14 @@ func TestWrongRouteTableReachesNothingUndeclared(t *testing.T) {
 	wrong.addr = scripted(t, func(rw http.ResponseWriter, r *http.Request) {
 		w := p.begin(rw, r)
 		defer p.finish(w, r)
-		path, query, hasQuery := strings.Cut(r.RequestURI, "?") // judged by nobody
+		path, query, hasQuery := strings.Cut(r.RequestURI, "?") // unchecked
 		w.call.target, w.call.route = target{raw: r.RequestURI, path: path, query: query, hasQuery: hasQuery}, "GET /v1/info"
 		room(w, r)
 	}).Host
 	if answer := wrong.get(t, "/v1/info"); answer.status != 200 {
 		t.Fatalf("a declared route has status %d", answer.status)
 	}
-	auths, rooms := g.Interwater.AuthCalls(), g.Interwater.RoomCalls() // the token of the request above was issued
+	auths, rooms := g.Interwater.AuthCalls(), g.Interwater.RoomCalls() // the request above has fetched a token
 	for _, request := range []string{
 		"POST /v1/auth", "GET /v1/auth", "POST /v1/AUTH", "POST /v1/auth/", "POST //v1/auth", "POST /v1/./auth", "GET /v1/sessions/../auth", "GET /v1/sessions/..%2fauth",
 		"GET /v1/sessions/%2e%2e", "POST /v1/%61uth", "POST /v1/info", "DELETE /v1/sessions/a", "GET /v1/secret", "GET /_sandbox/stats", "GET /", "GET /public-api/v1/health",
@@ -118,7 +118,7 @@ func TestAnswerOfARoomIsBounded(t *testing.T) {
 	}
 }
 
-// zeros never ends.
+// zeros is a reader without an end.
 type zeros struct{}
 
 // Read implements io.Reader.
@@ -133,13 +133,13 @@ func TestLongAnswerOfARoomIs502OrBreaksOff(t *testing.T) {
 	if answer := g.get(t, "/v1/info"); answer.status != 200 || !answer.broken || len(answer.body) > maxRoomAnswer {
 		t.Errorf("status %d, broken %v, %d bytes", answer.status, answer.broken, len(answer.body))
 	}
-	g = start(t, func(o *setup) { o.Glory = streamed }) // members' own answers are Glory's affair
+	g = start(t, func(o *setup) { o.Glory = streamed }) // Glory's answers have no limit
 	if answer := g.get(t, "/api/x"); answer.status != 200 || answer.broken || len(answer.body) != maxRoomAnswer+1 {
 		t.Errorf("Glory: status %d, broken %v, %d bytes", answer.status, answer.broken, len(answer.body))
 	}
 }
 
-// pipes is a listener whose connections hold nothing back: what isn't read isn't written.
+// pipes is a listener whose connections have no buffers: a write waits until it is read.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -164,7 +164,7 @@ func (p *pipes) Close() error { p.once.Do(func() { close(p.closed) }); return ni
 // Addr implements net.Listener.
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
-// serveInBubble runs h behind a gateway's writer in a synctest bubble and gives the client's end of a connection to it.
+// serveInBubble runs h behind a gateway's writer in a synctest bubble. It calls client with the client's end of a connection.
 func serveInBubble(t *testing.T, h http.HandlerFunc, client func(conn net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		gateway := serving(t, quietLog(), func(w *writer, r *http.Request) { h(w, r) })
@@ -228,13 +228,13 @@ func TestKernelKeepsLittleForAClientThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer served.Close()
-	served.SetWriteDeadline(time.Now().Add(500 * time.Millisecond)) // long enough for it to take all it ever takes
+	served.SetWriteDeadline(time.Now().Add(500 * time.Millisecond)) // long enough for the kernel to take as much as it wants
 	if n, _ := served.Write(make([]byte, 16<<20)); n > 1<<20 {
-		t.Errorf("it took %d bytes", n)
+		t.Errorf("the kernel took %d bytes", n)
 	}
 }
 
-// A client that takes its time, but takes all of it, is served.
+// A slow client gets its whole answer.
 func TestAnswerThatIsReadSlowlyArrives(t *testing.T) {
 	const size = 40 << 10
 	serveInBubble(t, func(w http.ResponseWriter, _ *http.Request) {

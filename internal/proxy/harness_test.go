@@ -1,7 +1,7 @@
 package proxy
 
-// This file is what the tests of the package stand on: a gateway on a real socket between hand-written bytes on one
-// side and the stand-ins of both upstreams on the other.
+// The tests of this package run a gateway on a real socket. They write a client's bytes by hand. The upstreams are the sandbox's
+// stand-ins, or handlers of the test.
 
 import (
 	"bufio"
@@ -32,26 +32,26 @@ import (
 )
 
 const (
-	// patience is for what must happen; it is only ever used up by a test that fails.
+	// patience is how long a test waits for what must happen. Only a failing test waits that long.
 	patience = 20 * time.Second
 	asMember = "Authorization: Bearer good"
 )
 
-var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, where a test doesn't say otherwise")
+var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, unless a test sets it itself")
 
-// fakeBridge is a bridge without cryptography: it knows one member, and takes access tokens from issue, each until it is
-// rejected. What is set before a request is what that step answers.
+// fakeBridge is a bridge without cryptography. It knows one member. It gets access tokens from issue, and uses each until it is rejected.
+// A test can set the functions below, each to answer the step of its name.
 type fakeBridge struct {
 	issue func() string
 
 	authenticate, authorize, credential, reject, refuse, logout func() error
 	role                                                        string   // "": member
-	bearer                                                      string   // a member token that is as good as "good"
+	bearer                                                      string   // another member token that counts, beside "good"
 	stale                                                       []string // access tokens that were fetched before any rejection
 
-	mu      sync.Mutex
-	current string
-	steps   []string // what was asked of it, in order
+	mu      sync.Mutex // guards current and steps
+	current string     // the access token in use; "": none
+	steps   []string   // the calls so far, in order
 }
 
 func (g *fakeBridge) step(format string, args ...any) {
@@ -147,17 +147,18 @@ func (g *fakeBridge) Reject(_ context.Context, c, before bridge.Credential) erro
 	return nil
 }
 
-// setup is Options with upstreams that are yet to be made.
+// setup is Options with the addresses of upstreams in place of the upstreams.
 type setup struct {
 	Options
 	Glory, Interwater *url.URL
-	lane              bool // plain requests are answered by the lane; -fast-lane unless the test says otherwise
+	lane              bool // put the lane before net/http; the default is -fast-lane
 }
 
-// unread has net/http read requests that the lane would refuse, for rules of which it knows nothing or which hold in HTTP/2 too.
+// unread turns the lane off, so net/http reads requests that the lane would refuse. It is for rules that the lane doesn't know, or that
+// hold for HTTP/2, too.
 func unread(s *setup) { s.lane = false }
 
-// connected is the setup's Options with the upstreams made. The test closes their connections.
+// connected returns the setup's Options with new upstreams. Their connections are closed at the end of the test.
 func (s setup) connected(t testing.TB) Options {
 	t.Helper()
 	metrics, err := upstream.NewMetrics(s.Metrics)
@@ -181,7 +182,7 @@ func (s setup) connected(t testing.TB) Options {
 	return o
 }
 
-// handler makes the upstreams and the handler.
+// handler returns a new handler with new upstreams.
 func (s setup) handler(t testing.TB) *Proxy {
 	t.Helper()
 	p, err := New(s.connected(t))
@@ -191,7 +192,7 @@ func (s setup) handler(t testing.TB) *Proxy {
 	return p
 }
 
-// asking asks through a RoundTripper.
+// asking is an asker that uses a RoundTripper.
 type asking struct {
 	http.RoundTripper
 	base *url.URL
@@ -235,17 +236,17 @@ func (s setup) wired(t testing.TB, rt http.RoundTripper) *Proxy {
 	return p
 }
 
-// gateway is one that runs. Its upstreams are stand-ins unless the test has put others in their place.
+// gateway is a running gateway. Its upstreams are the stand-ins, unless the test has replaced them.
 type gateway struct {
 	*fakeBridge
 	*sandbox.Sandbox
 	addr    string
 	handler *Proxy
 	logs    *logs
-	lane    *sync.Map // a channel for each client's address, closed when the lane is through with its request
+	lane    *sync.Map // from a client's address to a channel, which is closed when the lane has finished the client's request
 }
 
-// answerPlain is Proxy.AnswerPlain for the lane.
+// answerPlain is Proxy.AnswerPlain. It records in g.lane when it has finished.
 func (g *gateway) answerPlain(w *lane.Writer, r *lane.Request) string {
 	over := make(chan struct{})
 	defer close(over)
@@ -253,7 +254,7 @@ func (g *gateway) answerPlain(w *lane.Writer, r *lane.Request) string {
 	return g.handler.AnswerPlain(w, r)
 }
 
-// logged waits until the request of a client that has its answer is logged: the lane writes the one before the other.
+// logged waits until the request of a client is logged. The lane logs after it has written the answer.
 func (g *gateway) logged(conn net.Conn) {
 	if over, ok := g.lane.Load(conn.LocalAddr().String()); ok {
 		<-over.(chan struct{})
@@ -303,7 +304,7 @@ func start(t *testing.T, change ...func(*setup)) *gateway {
 	return g
 }
 
-// serving puts serve in the place of the Glory routes of a gateway, and returns its handler.
+// serving returns the handler of a gateway whose Glory routes are answered by serve.
 func serving(t *testing.T, log *slog.Logger, serve func(*writer, *http.Request)) http.Handler {
 	t.Helper()
 	nowhere := mustParse("http://127.0.0.1:1")
@@ -314,7 +315,7 @@ func serving(t *testing.T, log *slog.Logger, serve func(*writer, *http.Request))
 	return p
 }
 
-// nowhere is an upstream that nothing is sent to.
+// nowhere returns an upstream for tests that send nothing to it.
 func nowhere(t testing.TB) *upstream.Upstream {
 	t.Helper()
 	u, err := upstream.New(upstream.Options{Name: "nowhere", Base: mustParse("http://127.0.0.1:1"), Timeout: patience, Slots: 1})
@@ -332,7 +333,7 @@ func mustParse(raw string) *url.URL {
 	return u
 }
 
-// issueToken gets an access token that the stand-in will take.
+// issueToken gets an access token from the stand-in of Interwater.
 func issueToken(t *testing.T, s *sandbox.Sandbox) string {
 	license := s.Interwater.Licenses()[0]
 	body, _ := json.Marshal(map[string]any{"accessKey": license.AccessKey, "secretKey": license.SecretKey, "expires": 60})
@@ -360,18 +361,18 @@ func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
 	return mustParse(server.URL)
 }
 
-// reply is an answer as it came over the wire.
+// reply is an answer as the client got it.
 type reply struct {
 	status  int // 0: the connection was closed without an answer
 	header  http.Header
 	trailer http.Header
 	body    string
-	broken  bool // the body broke off
-	interim []int
+	broken  bool  // the body broke off
+	interim []int // statuses of the informational answers before it
 	raw     string
 }
 
-// do sends a request without a body. A Host is added unless there is one among the header lines.
+// do sends a request without a body. It adds a Host unless lines has one.
 func (g *gateway) do(t *testing.T, method, target string, lines ...string) reply {
 	t.Helper()
 	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Host:") }) {
@@ -380,7 +381,7 @@ func (g *gateway) do(t *testing.T, method, target string, lines ...string) reply
 	return g.raw(t, method+" "+target+" HTTP/1.1\r\n"+strings.Join(lines, "\r\n")+"\r\n\r\n")
 }
 
-// get is do for a member's GET.
+// get sends a member's GET.
 func (g *gateway) get(t *testing.T, target string, lines ...string) reply {
 	t.Helper()
 	return g.do(t, http.MethodGet, target, append([]string{asMember}, lines...)...)
@@ -391,7 +392,7 @@ func (g *gateway) raw(t *testing.T, request string) reply {
 	t.Helper()
 	conn := g.dial(t)
 	defer conn.Close()
-	// Not all of it need be taken: some requests are refused by their first lines.
+	// The gateway refuses some requests by their first lines, and doesn't read the rest.
 	_, _ = io.WriteString(conn, request)
 	method, _, _ := strings.Cut(request, " ")
 	got := read(t, conn, method)
@@ -409,7 +410,7 @@ func (g *gateway) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// read reads one final answer and any informational ones before it.
+// read reads the final answer and any informational ones before it.
 func read(t *testing.T, conn net.Conn, method string) reply {
 	t.Helper()
 	var raw bytes.Buffer
@@ -433,7 +434,7 @@ func read(t *testing.T, conn net.Conn, method string) reply {
 	}
 }
 
-// wantError checks everything that all the gateway's own errors have in common.
+// wantError checks what all of the gateway's own errors have in common.
 func (r reply) wantError(t *testing.T, status int) {
 	t.Helper()
 	if r.status != status {
@@ -456,7 +457,7 @@ func (r reply) wantError(t *testing.T, status int) {
 	}
 }
 
-// roomsSeen are the targets of the room requests that reached the stand-in.
+// roomsSeen returns method and target of each room request that reached the stand-in.
 func (g *gateway) roomsSeen() []string {
 	var seen []string
 	for _, r := range g.Interwater.RoomRequests() {
@@ -465,7 +466,7 @@ func (g *gateway) roomsSeen() []string {
 	return seen
 }
 
-// await receives what must come.
+// await receives a value, and fails the test if none comes.
 func await[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the header rules of both upstreams: what goes up, what comes back.
+// The header rules of both upstreams. A header goes up to an upstream, or down to the client.
 
 import (
 	"encoding/hex"
@@ -13,17 +13,17 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// headerRule says where a header of a room request or answer may go. Names are in canonical form.
+// headerRule says where a header of a room request or answer may go.
 type headerRule struct {
-	name     string
-	up       bool // from the client to Interwater
-	question bool // the answer may depend on it: requests that differ in it share nothing
-	content  bool // describes a body: goes up with methods that have one
-	down     bool // from Interwater to the client
+	name     string // in canonical form
+	up       bool   // passes from the client to Interwater
+	question bool   // the answer may depend on it: requests that differ in it share no answer
+	content  bool   // describes a body: passes up only with methods that have one
+	down     bool   // passes from Interwater to the client
 }
 
-// roomHeaders is the table for Interwater. What isn't in it ends at the gateway, in both directions. What the gateway sets
-// itself is in identify.
+// roomHeaders is the table for Interwater. The gateway drops all other headers, in both directions. The headers that it sets itself are
+// in call.identity.
 var roomHeaders = [...]headerRule{
 	{name: "Accept", up: true, question: true},
 	{name: "Accept-Encoding", up: true, question: true},
@@ -45,7 +45,7 @@ var roomHeaders = [...]headerRule{
 // roomValues are a request's values of the headers in the table, row by row.
 type roomValues [len(roomHeaders)][]string
 
-// rowOf is a header's row in the table, or -1.
+// rowOf returns a header's row in the table, or -1.
 func rowOf(name string) int {
 	for i := range roomHeaders {
 		if roomHeaders[i].name == name {
@@ -55,7 +55,7 @@ func rowOf(name string) int {
 	return -1
 }
 
-// valuesOf looks the table's headers up. The values are h's own.
+// valuesOf returns the values of the table's headers. They share memory with h.
 func valuesOf(h http.Header) (values roomValues) {
 	for i := range roomHeaders {
 		values[i] = h[roomHeaders[i].name]
@@ -63,10 +63,10 @@ func valuesOf(h http.Header) (values roomValues) {
 	return values
 }
 
-// fields are the lines of a header. Names are in canonical form.
+// fields are header lines. Names are in canonical form.
 type fields []upstream.Field
 
-// get is the first value of a name; "" where there is none.
+// get returns the first value of a name, or "".
 func (f fields) get(name string) string {
 	for i := range f {
 		if f[i].Name == name {
@@ -76,7 +76,7 @@ func (f fields) get(name string) string {
 	return ""
 }
 
-// set puts one value in the place of all of a name. The lines stay sorted if they are.
+// set replaces all lines of a name with one. Sorted lines stay sorted.
 func (f *fields) set(name, value string) {
 	f.del(name)
 	at := 0
@@ -93,13 +93,13 @@ func (f *fields) del(name string) {
 // sort sorts the lines by name. Lines of one name keep their order.
 func (f fields) sort() {
 	for i := range f {
-		for at := i; at > 0 && f[at-1].Name > f[at].Name; at-- { // they are few, and most are in their places
+		for at := i; at > 0 && f[at-1].Name > f[at].Name; at-- { // insertion sort: the lines are few and mostly sorted
 			f[at-1], f[at] = f[at], f[at-1]
 		}
 	}
 }
 
-// setIn puts the lines into h, each in the place of what has its name.
+// setIn puts the lines into h. They replace those of the same names.
 func (f fields) setIn(h http.Header) {
 	for i := range f {
 		delete(h, f[i].Name)
@@ -120,7 +120,8 @@ func (f fields) addTo(h http.Header) {
 	}
 }
 
-// falling puts the lines of Interwater's answer that reach the client into fallen, sorted by name as net/http sends them.
+// falling returns the header lines of Interwater's answer that the client gets, and Cache-Control. It sorts them by name, as net/http
+// does. It reuses the memory of fallen.
 func falling(fallen fields, from []upstream.Field) fields {
 	fallen = append(fallen[:0], upstream.Field{Name: "Cache-Control", Value: "private, no-store"})
 	for i := range from {
@@ -132,7 +133,7 @@ func falling(fallen fields, from []upstream.Field) fields {
 	return fallen
 }
 
-// inQuestion reports whether a name in an answer's Vary is part of the question, or never reaches Interwater.
+// inQuestion reports whether an answer whose Vary names the header may be shared. That is so if the header is part of the question.
 func inQuestion(name string) bool {
 	name = http.CanonicalHeaderKey(name)
 	if row := rowOf(name); row >= 0 {
@@ -141,14 +142,14 @@ func inQuestion(name string) bool {
 	switch name {
 	case "X-Forwarded-Host", "X-Forwarded-Proto":
 		return true
-	case "Origin": // browsers' answers name it; the gateway answers CORS itself
+	case "Origin": // common in Vary, but it never reaches Interwater: the gateway does CORS itself
 		return true
 	}
 	return false
 }
 
-// dropCredentials removes every header that some upstream could take for the credential header: frameworks fold case,
-// and some of them all punctuation.
+// dropCredentials removes every header that an upstream could take for the credential header. Frameworks ignore case, and some ignore
+// punctuation.
 func dropCredentials(h http.Header) {
 	for name := range h {
 		if foldsToCredential(name) {
@@ -157,12 +158,12 @@ func dropCredentials(h http.Header) {
 	}
 }
 
-// foldsToCredential compares letters and digits only.
+// foldsToCredential reports whether a name equals the credential header's, if only letters and digits count.
 func foldsToCredential(name string) bool {
 	const folded = "sconnectorjwt"
 	at := 0
 	for i := range len(name) {
-		c := name[i] | 0x20 // lower case, and digits stay digits
+		c := name[i] | 0x20 // makes letters lower case and leaves digits alone
 		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
 			continue
 		}
@@ -174,14 +175,15 @@ func foldsToCredential(name string) bool {
 	return at == len(folded)
 }
 
-// dropHopByHop removes what ReverseProxy leaves for upgrades and trailers, and what the gateway answers itself.
+// dropHopByHop removes the headers that ReverseProxy leaves in for upgrades and trailers. It also removes Expect, which the gateway
+// answers itself.
 func dropHopByHop(h http.Header) {
 	for _, name := range []string{"Connection", "Upgrade", "Te", "Trailer", "Expect", "Http2-Settings"} {
 		h.Del(name)
 	}
 }
 
-// identity adds what the gateway says of the request to either upstream.
+// identity adds the headers that the gateway sets on requests to both upstreams.
 func (c *call) identity(to fields) fields {
 	to = append(to,
 		upstream.Field{Name: "Traceparent", Value: traceparent(c.span)},
@@ -199,7 +201,7 @@ func (c *call) identity(to fields) fields {
 	return to
 }
 
-// identify puts it in the place of what the client said.
+// identify sets the headers of call.identity in h. They replace the client's.
 func identify(h http.Header, c *call) {
 	delete(h, "Tracestate")
 	delete(h, "X-Forwarded-Host")
@@ -208,7 +210,7 @@ func identify(h http.Header, c *call) {
 	}
 }
 
-// traceparent is the W3C form (Trace Context §3.2).
+// traceparent returns the value of the header of that name (W3C Trace Context §3.2).
 func traceparent(s trace.SpanContext) string {
 	id, span := s.TraceID(), s.SpanID()
 	text := make([]byte, 0, 55)
@@ -221,10 +223,10 @@ func traceparent(s trace.SpanContext) string {
 	return string(text)
 }
 
-// credentialHeader is bridge.CredentialHeader in the form that http.Header keys have.
+// credentialHeader is bridge.CredentialHeader in canonical form.
 const credentialHeader = "S-Connector-Jwt"
 
-// singular is the one value of a header, or "" where there is none or more than one.
+// singular returns the value of a header that has exactly one, and otherwise "".
 func singular(values []string) string {
 	if len(values) == 1 {
 		return strings.TrimSpace(values[0])

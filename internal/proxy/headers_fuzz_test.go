@@ -1,7 +1,7 @@
 package proxy
 
-// This file looks for headers that slip through, in either direction. What goes out is read from the bytes on the wire
-// by rules of its own: it shares neither a list nor a parser with the code under test.
+// Fuzzing for headers that slip through, in both directions. The oracle reads the bytes on the wire by its own rules. It shares no list
+// or parser with the code under test.
 
 import (
 	"bufio"
@@ -24,7 +24,7 @@ const (
 	fuzzMemberToken = "the-members-own-token"
 )
 
-// steadyBridge admits one member and always has the same credential. It keeps nothing, as fakeBridge would.
+// steadyBridge admits one member and always returns the same credential. It records no steps, unlike fakeBridge.
 type steadyBridge struct{}
 
 func (steadyBridge) Authenticate(_ context.Context, authorization []string) (bridge.Member, error) {
@@ -57,7 +57,7 @@ func (steadyBridge) Reject(_ context.Context, _, before bridge.Credential) error
 	return &bridge.NoCredential{Refused: true, RetryAfter: time.Minute, Err: errNotFound}
 }
 
-// wire is an upstream without a socket: it takes down what would be sent, and answers with given bytes.
+// wire is an upstream without a socket. It records the bytes of each request, and answers with given bytes.
 type wire struct {
 	sent   []string
 	answer string
@@ -73,7 +73,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.ReadResponse(bufio.NewReader(strings.NewReader(w.answer)), r)
 }
 
-// fuzzGateway is the whole handler with both upstreams in place of sockets.
+// fuzzGateway returns the whole handler, with a wire in place of both upstreams.
 func fuzzGateway(f *testing.F, upstream http.RoundTripper) http.Handler {
 	p := setup{Glory: mustParse("http://glory.test"), Interwater: mustParse("http://interwater.test"), Options: Options{
 		RoomRoutes: []string{"GET /v1/info"}, RejectStatuses: []int{401, 403}, Bridge: steadyBridge{},
@@ -94,7 +94,7 @@ func headerLines(message string) (names, values []string) {
 }
 
 var (
-	// upRoom is what is let out to Interwater, with the headers of a body, which an operator's route may have.
+	// upRoom are the headers that may reach Interwater. Those of a body are among them, for an operator's own routes.
 	upRoom = " accept accept-encoding accept-language user-agent if-none-match if-modified-since traceparent tracestate" +
 		" content-type content-encoding content-language" +
 		" host s-connector-jwt x-forwarded-for x-forwarded-host x-forwarded-proto x-request-id via "
@@ -102,7 +102,7 @@ var (
 		" cache-control x-request-id x-content-type-options "
 	hopByHop = " connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings expect" +
 		" proxy-authenticate proxy-authorization forwarded "
-	// exact are headers of which each upstream gets one, and what it must be.
+	// exact are headers that each upstream gets exactly once, with their values.
 	exact = map[string]*regexp.Regexp{
 		"x-forwarded-for":   regexp.MustCompile(`^192\.0\.2\.1$`),
 		"x-forwarded-host":  regexp.MustCompile(`^gateway\.test$`),
@@ -113,7 +113,7 @@ var (
 	notAlphanumeric = regexp.MustCompile(`[^a-z0-9]`)
 )
 
-// judge reports what must not be in a message to the upstream.
+// judge returns what is wrong in a request to the upstream.
 func judge(sent, host string, toRoom bool) (faults []string) {
 	names, values := headerLines(sent)
 	count := map[string]int{}
@@ -191,7 +191,7 @@ func FuzzHeadersThatNobodyDeclared(f *testing.F) {
 	})
 }
 
-// judgeAnswer looks at what the client gets.
+// judgeAnswer checks the answer to the client.
 func judgeAnswer(t *testing.T, w *httptest.ResponseRecorder, ofRoom bool) {
 	t.Helper()
 	result := w.Result()
@@ -213,7 +213,7 @@ func judgeAnswer(t *testing.T, w *httptest.ResponseRecorder, ofRoom bool) {
 	}
 }
 
-// aborted runs f and reports whether it broke the answer off, as for a body that doesn't end as it should.
+// aborted runs f and reports whether it broke the answer off, as it does if the upstream's body is broken.
 func aborted(f func()) (broken bool) {
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
@@ -226,7 +226,7 @@ func aborted(f func()) (broken bool) {
 	return false
 }
 
-// TestTheHeaderOracleCanFail keeps the fuzz test honest.
+// TestTheHeaderOracleCanFail shows that the oracle of the fuzz test finds faults.
 func TestTheHeaderOracleCanFail(t *testing.T) {
 	const good = "GET /v1/info HTTP/1.1\r\nHost: interwater.test\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: gateway.test\r\n" +
 		"X-Forwarded-Proto: http\r\nX-Request-Id: a\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"

@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds the header rules on the way up: what a client can get through to which upstream, and
-// what it can't keep the gateway from sending.
+// The header rules on the way up: what a client can send to which upstream. It can't keep the gateway from sending its own headers.
 
 import (
 	"io"
@@ -14,7 +13,7 @@ import (
 	"roomgate/internal/bridge"
 )
 
-// credentialSpellings all fold to s-connector-jwt for some framework.
+// credentialSpellings are names that some framework reads as s-connector-jwt.
 var credentialSpellings = []string{
 	"s-connector-jwt", "S-Connector-Jwt", "S-CONNECTOR-JWT", "S_Connector_Jwt", "S-Connector_Jwt", "s_connector-jwt",
 	"s.connector.jwt", "s-connector.jwt", "sconnectorjwt", "SConnectorJWT", "s--connector--jwt", "_s-connector-jwt_",
@@ -62,7 +61,7 @@ func TestClientsCredentialNeverGetsThrough(t *testing.T) {
 	}
 }
 
-// folding are the names that fold to the credential's, found without the code under test.
+// folding returns the names that fold to the credential's. It doesn't use the code under test.
 func folding(h http.Header) []string {
 	var found []string
 	for name := range h {
@@ -228,7 +227,7 @@ func TestUpgradeIsNotForwarded(t *testing.T) {
 		for _, lines := range [][]string{
 			{"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"},
 			{"Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x"},
-			{"Connection: upgrade", "Upgrade: \x80\xff"}, // not even a protocol: no reason to blame an upstream
+			{"Connection: upgrade", "Upgrade: \x80\xff"}, // malformed: must not become the upstream's error
 			{"Upgrade: h2c"},
 		} {
 			answer := g.get(t, target, lines...)
@@ -256,7 +255,7 @@ func TestExpectIsAnsweredByTheGateway(t *testing.T) {
 	io.WriteString(conn, "POST /public-api/v1/login HTTP/1.1\r\nHost: g\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
 	interim := make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))
 	if _, err := io.ReadFull(conn, interim); err != nil || string(interim) != "HTTP/1.1 100 Continue\r\n\r\n" {
-		t.Fatalf("%q, %v: a client that waits would wait for ever", interim, err)
+		t.Fatalf("%q, %v: the client would wait for ever", interim, err)
 	}
 	io.WriteString(conn, "body")
 	if answer := read(t, conn, "POST"); answer.status != 200 || !slices.Equal(seen, []string{"body"}) {

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the rule for hosts, in HTTP/2 too: what is told to upstreams as X-Forwarded-Host is at least one by its form.
+// The rule for hosts, in HTTP/2 too: X-Forwarded-Host always has the form of a host.
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func TestHostHasTheFormOfOne(t *testing.T) {
 	}
 }
 
-// hostError is parseTarget's, of a request in HTTP/major.0 with that host.
+// hostError returns parseTarget's error for a request in HTTP/major.0 with that host.
 func hostError(host string, major int) error {
 	_, err := parseTarget(&http.Request{RequestURI: "/", Host: host, ProtoMajor: major})
 	return err
@@ -46,7 +46,7 @@ func TestMalformedHostIs400(t *testing.T) {
 		g.get(t, target, "Host: [::1").wantError(t, 400)
 	}
 	if len(g.Interwater.RoomRequests())+len(g.Glory.Requests()) > 0 {
-		t.Error("it was forwarded")
+		t.Error("the request was forwarded")
 	}
 }
 

@@ -1,6 +1,6 @@
 package proxy
 
-// This file keeps answers to room GETs for those who ask the same a little later (ROOM_CACHE_TTL).
+// Answers to room GETs are kept for those who ask the same a little later (ROOM_CACHE_TTL).
 
 import (
 	"net/http"
@@ -8,21 +8,21 @@ import (
 )
 
 const (
-	maxKept      = 32 << 20 // of all answers that are kept, in bytes
-	maxKeptCount = 4096
-	refreshShare = 5 // an answer is renewed in the last fifth of its time
+	maxKept      = 32 << 20 // bodies of all kept answers together, in bytes
+	maxKeptCount = 4096     // kept answers
+	refreshShare = 5        // an answer is refreshed in the last fifth of its TTL
 )
 
-// keptAnswer is an answer and when it came.
+// keptAnswer is an answer with its question and the time when it came.
 type keptAnswer struct {
 	*answer
 	question   question
 	at         time.Time
-	refreshing bool
+	refreshing bool // somebody has begun to refresh it
 }
 
-// fresh is the kept answer to a question, if one is young enough. Of those who find an old one the first renews it; until it
-// has, the others get that one as long as its time isn't over. The caller holds s.mu.
+// fresh returns the kept answer to a question, or nil. In the last fifth of the TTL, it returns nil to the first who asks, to refresh
+// the answer. The others get the kept answer until the TTL is over. The caller holds s.mu.
 func (s *shard) fresh(q *question, hash uint64, now time.Time) *answer {
 	k, ok := s.kept.Get(hash)
 	if !ok || k.question != *q {
@@ -36,7 +36,7 @@ func (s *shard) fresh(q *question, hash uint64, now time.Time) *answer {
 	return nil
 }
 
-// keep takes a flight's answer, if it is one to be kept. The caller holds s.mu.
+// keep stores a flight's answer if it has one with status 200, and no write has come since the flight began. The caller holds s.mu.
 func (s *shard) keep(f *flight) {
 	if k, ok := s.kept.Peek(f.hash); ok {
 		k.refreshing = false
@@ -51,7 +51,7 @@ func (s *shard) keep(f *flight) {
 	}
 }
 
-// forget makes sure that no answer from before is given to anybody who asks from now on.
+// forget makes sure that nobody who asks from now on gets an earlier answer.
 func (s *sharing) forget() {
 	for i := range s.shards {
 		s.shards[i].forget()

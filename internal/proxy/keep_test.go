@@ -1,7 +1,5 @@
 package proxy
 
-// What is kept of answers for those who ask a little later.
-
 import (
 	"fmt"
 	"strings"
@@ -31,7 +29,7 @@ func TestKeptAnswerIsRenewedByOneWhileOthersGetTheOld(t *testing.T) {
 		time.Sleep(200*time.Millisecond - time.Nanosecond)
 		expect("answer 1")
 		time.Sleep(time.Nanosecond)
-		late := o.ask(t.Context(), usual) // the old one's time is over: waits with the one who renews
+		late := o.ask(t.Context(), usual) // the TTL is over: waits for the refresh
 		synctest.Wait()
 		o.let <- struct{}{}
 		if a, b := <-renewing, <-late; a.body != "answer 2" || b.body != "answer 2" {
@@ -46,7 +44,7 @@ func TestKeptAnswerIsRenewedByOneWhileOthersGetTheOld(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		again := o.ask(t.Context(), usual)
-		o.let <- struct{}{} // an error isn't kept: there is another call
+		o.let <- struct{}{} // the error wasn't kept, so there is another call
 		<-again
 	})
 }

@@ -1,6 +1,6 @@
 package proxy
 
-// What is lent for an answer of up to 64 KiB is one request's at a time.
+// The memory lent for an answer of up to 64 KiB belongs to one request at a time.
 
 import (
 	"bufio"
@@ -16,12 +16,12 @@ import (
 	"testing"
 )
 
-// longText is the answer to a room: its name, over and over.
+// longText returns the answer to a room: its name, repeated.
 func longText(room string, length int) string {
 	return strings.Repeat(room, length/len(room)+1)[:length]
 }
 
-// longTexts runs a gateway with the lane before an upstream that answers so, in the length that the query tells.
+// longTexts starts a gateway with the lane. Its upstream answers with longText, in the length that the query gives.
 func longTexts(t *testing.T) *gateway {
 	t.Helper()
 	texts := make(map[string]string)
@@ -36,7 +36,7 @@ func longTexts(t *testing.T) *gateway {
 	return start(t, func(o *setup) { o.lane, o.Interwater, o.RoomCoalesce = true, interwater, true })
 }
 
-// askLong asks for a text as long as what it is read into.
+// askLong asks for an answer as long as text, and reads it into text.
 func askLong(conn net.Conn, in *bufio.Reader, room string, text []byte) error {
 	fmt.Fprintf(conn, "GET /v1/sessions/%s?%d HTTP/1.1\r\nHost: g\r\n%s\r\n\r\n", room, len(text), asMember)
 	answer, err := http.ReadResponse(in, nil)
@@ -58,7 +58,7 @@ func TestLentMemoryIsOneAnswers(t *testing.T) {
 			defer conn.Close()
 			in, text := bufio.NewReader(conn), make([]byte, smallAnswer)
 			for i := range 60 {
-				room, length := fmt.Sprint("room", (i+client/4)%3), 5000+i*1000 // several ask the same at a time
+				room, length := fmt.Sprint("room", (i+client/4)%3), 5000+i*1000 // several clients ask the same at the same time
 				if err := askLong(conn, in, room, text[:length]); err != nil || string(text[:length]) != longText(room, length) {
 					t.Errorf("%s in %d bytes: %v, begins with %.20q", room, length, err, text)
 					return

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what a client may send and how much of it, and that nothing a handler does ends the process.
+// What a client may send, and how much. A panic in a handler doesn't end the process.
 
 import (
 	"io"
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// bodies is an upstream that notes every body that came to its end, and counts those that broke off.
+// bodies is an upstream that records complete bodies and counts broken ones.
 type bodies struct {
 	whole  chan string
 	broken atomic.Int64
@@ -28,7 +28,7 @@ func (b *bodies) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	b.whole <- string(got)
 }
 
-// withBodies puts a bodies in the place of both upstreams, and opens a room route with a body.
+// withBodies starts a gateway with a bodies in place of both upstreams, and with a room route that takes a body.
 func withBodies(t *testing.T) (*bodies, *gateway) {
 	b := &bodies{whole: make(chan string, 100)}
 	upstream := scripted(t, b.ServeHTTP)
@@ -62,7 +62,7 @@ func TestBodyOverTheLimitIs413(t *testing.T) {
 		}
 	}
 	if len(b.whole) > 0 {
-		t.Errorf("a body that was cut off arrived as if it were whole: %q", <-b.whole)
+		t.Errorf("a truncated body arrived as if it were complete: %q", <-b.whole)
 	}
 }
 
@@ -106,19 +106,20 @@ func TestBrokenBodyIsTheClientsFault(t *testing.T) {
 		}
 	}
 	if len(b.whole) > 0 {
-		t.Errorf("a broken body arrived as if it were whole: %q", <-b.whole)
+		t.Errorf("a broken body arrived as if it were complete: %q", <-b.whole)
 	}
 }
 
 func closeWrite(conn any) { _ = conn.(interface{ CloseWrite() error }).CloseWrite() }
 
-// An upstream may answer before it has read the body; whose fault it is must then be known all the same, and safely.
+// An upstream may answer before it has read the body. If the client then breaks the body off, the gateway must still record the client's
+// fault, without a data race.
 func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
 	t.Parallel()
 	rejected := make(chan struct{}, 10)
 	upstream := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		early := http.NewResponseController(w)
-		_ = early.EnableFullDuplex() // or net/http would read the body first
+		_ = early.EnableFullDuplex() // otherwise net/http would read the body first
 		w.WriteHeader(http.StatusUnauthorized)
 		_ = early.Flush()
 	})
@@ -127,7 +128,7 @@ func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
 	for range 10 {
 		conn := g.dial(t)
 		io.WriteString(conn, "POST /v1/rooms HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n"+
-			strings.Repeat("a", 16<<10)+"\r\n") // more than net/http holds back
+			strings.Repeat("a", 16<<10)+"\r\n") // more than net/http buffers
 		await(t, rejected)
 		io.WriteString(conn, "zz\r\n")
 		if answer := read(t, conn, "POST"); answer.status != 502 && answer.status != 400 {
@@ -150,7 +151,7 @@ func TestGetWithABodyIs400OnARoomRoute(t *testing.T) {
 	if asked := g.asked(""); len(asked)+len(b.whole) > 0 {
 		t.Errorf("the bridge was asked %q, %d requests arrived", asked, len(b.whole))
 	}
-	// Where the head doesn't tell, the first read decides.
+	// If the length is unknown, the first read decides.
 	for _, empty := range []string{"Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"} {
 		if answer := g.raw(t, "GET /v1/sessions HTTP/1.1\r\nHost: g\r\n"+asMember+"\r\n"+empty); answer.status != 200 {
 			t.Errorf("an empty body gives %d", answer.status)
@@ -202,7 +203,7 @@ func TestTooManyRequestsAtOnceAre503(t *testing.T) {
 	defer free() // before the upstream is closed, whatever fails here
 	g := start(t, func(o *setup) { o.Glory, o.Interwater, o.MaxInFlight = upstream, upstream, 2 })
 	done := make(chan reply, 2)
-	for _, target := range []string{"/api/x", "/v1/info"} { // one to each, so that neither has its own share full
+	for _, target := range []string{"/api/x", "/v1/info"} { // one to each upstream, so neither reaches its own limit
 		go func() { done <- g.get(t, target) }()
 		await(t, arrived)
 	}
@@ -219,10 +220,10 @@ func TestTooManyRequestsAtOnceAre503(t *testing.T) {
 			t.Errorf("status %d", answer.status)
 		}
 	}
-	// A client has its answer before the handler has quite returned.
+	// The client gets its answer shortly before the handler returns.
 	for end := time.Now().Add(patience); g.get(t, "/v1/info").status != 200; {
 		if time.Now().After(end) {
-			t.Fatal("the place of a request that has ended is not free again")
+			t.Fatal("a request that has ended still counts as in flight")
 		}
 	}
 }
@@ -241,7 +242,7 @@ func TestPanicIs500AndTheProcessLives(t *testing.T) {
 		}
 	}
 	if log := g.logs.String(); strings.Count(log, `"msg":"panic"`) != 3 || !strings.Contains(log, `"panic":"boom"`) || !strings.Contains(log, "limits_test.go") {
-		t.Error("the log does not tell where it was")
+		t.Error("the log has no stack of the panic")
 	}
 	g.authorize = nil
 	if answer := g.get(t, "/v1/info"); answer.status != 200 {

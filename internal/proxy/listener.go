@@ -1,20 +1,18 @@
 package proxy
 
-// This file prepares the connections of the public listener and bounds how many are open.
-
 import (
 	"net"
 	"sync"
 )
 
-// writeBuffer bounds what the kernel keeps, in bytes, for a client that doesn't read. Left to itself it keeps megabytes for
-// each connection, and a thousand of those use up the TCP memory of the whole machine: then everybody waits. It is enough for
-// 1 MB/s over a round trip of 100 ms.
+// writeBuffer is the most that the kernel keeps for a client that doesn't read, in bytes. By default the kernel keeps megabytes per
+// connection. A thousand such connections use up the machine's TCP memory, and all clients wait. This size is enough for 1 MB/s over
+// a round trip of 100 ms.
 const writeBuffer = 128 << 10
 
-// Listener wraps the public TCP listener. At most limit of its connections are open at once; more clients wait in the
-// kernel's queue until one is closed. Closing it ends an Accept that waits, too. netutil.LimitListener does the same, but
-// its connections can't be closed for writing alone, as a refused request's has to be.
+// Listener wraps the public TCP listener. At most limit of its connections are open at once. Further clients wait in the kernel's
+// queue until a connection closes. Close also ends a waiting Accept. netutil.LimitListener does the same, but its connections have no
+// CloseWrite, which the connection of a refused request needs.
 func Listener(public net.Listener, limit int) net.Listener {
 	return &boundedListener{Listener: public, places: make(chan struct{}, limit), closed: make(chan struct{})}
 }
@@ -36,11 +34,11 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 	conn, err := l.Listener.Accept()
 	tcp, ok := conn.(*net.TCPConn)
-	if !ok { // an error, or a listener of a test: those aren't counted
+	if !ok { // an error, or a test's listener, whose connections aren't counted
 		<-l.places
 		return conn, err
 	}
-	_ = tcp.SetWriteBuffer(writeBuffer) // where that fails the kernel's own bound holds
+	_ = tcp.SetWriteBuffer(writeBuffer) // if it fails, the kernel's default applies
 	return &placedConn{TCPConn: tcp, leave: sync.OnceFunc(func() { <-l.places })}, nil
 }
 

@@ -1,7 +1,5 @@
 package proxy
 
-// This file logs members out.
-
 import (
 	"context"
 	"encoding/json"
@@ -17,7 +15,7 @@ import (
 
 const logoutRoute = "POST /session/logout"
 
-// logoutLimit bounds what one member can add to the deny list: some 30,000 entries in the 60 days that Glory's tokens live.
+// logoutLimit limits what one member can add to the deny list: about 30,000 entries in the 60 days that Glory's tokens live.
 func logoutLimit() fleet.Limit { return fleet.Limit{Burst: 20, Per: time.Hour} }
 
 // sessionEnder logs members out. *bridge.Bridge is one.
@@ -26,10 +24,10 @@ type sessionEnder interface {
 	Logout(ctx context.Context, member bridge.Member, all bool) error
 }
 
-// logoutHandler takes member tokens out of use.
+// logoutHandler answers logouts.
 type logoutHandler struct {
 	ender    sessionEnder
-	limit    *fleet.Limiter // by member
+	limit    *fleet.Limiter // per member
 	sessions *sessions      // nil: there are none
 	log      *slog.Logger
 	metrics  *metrics
@@ -55,7 +53,7 @@ func (h *logoutHandler) serve(w *writer, r *http.Request) {
 	w.answer(map[string]string{"result": "ok"})
 }
 
-// logOut tells what was logged out: token or member.
+// logOut logs out what the request names. scope is token or member.
 func (h *logoutHandler) logOut(r *http.Request, c *call) (scope string, err error) {
 	scope, err = logoutScope(c.target.query)
 	if err != nil {
@@ -72,9 +70,9 @@ func (h *logoutHandler) logOut(r *http.Request, c *call) (scope string, err erro
 	return scope, h.ender.Logout(r.Context(), member, scope == "member")
 }
 
-// logoutScope reads ?all=true.
+// logoutScope returns member for ?all=true, and otherwise token. The error is errParameter.
 func logoutScope(query string) (string, error) {
-	values, _ := url.ParseQuery(query) // of a clean target: can't fail
+	values, _ := url.ParseQuery(query) // can't fail: the target is clean
 	switch all := values["all"]; {
 	case len(all) == 0 || len(all) == 1 && all[0] == "false":
 		return "token", nil
@@ -84,9 +82,9 @@ func logoutScope(query string) (string, error) {
 	return "", errParameter
 }
 
-// answer answers with data in Glory's envelope. It panics with http.ErrAbortHandler where too many clients don't take such answers.
+// answer answers with data in Glory's envelope. It panics with http.ErrAbortHandler if too many such answers wait for their clients.
 func (w *writer) answer(data any) {
-	body, _ := json.Marshal(map[string]any{"data": data}) // of strings: can't fail
+	body, _ := json.Marshal(map[string]any{"data": data}) // can't fail: strings and booleans
 	w.serve(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		h := rw.Header()
 		h.Set("Cache-Control", "no-store")

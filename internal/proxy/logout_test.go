@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds how a logout is answered, and what bounds it. Which tokens it turns away is held in package bridge.
+// How a logout is answered, and its rate limit. Package bridge tests which tokens it takes out of use.
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ func TestRefusedLogouts(t *testing.T) {
 		method, target string
 		lines          []string
 		status         int
-		audited        string // the reason; "": not at all
+		audited        string // the reason; "": not audited
 	}{
 		"no token":         {nil, "POST", "/session/logout", nil, 401, ""},
 		"forged":           {nil, "POST", "/session/logout", []string{"Authorization: Bearer forged"}, 401, "bad_token"},
@@ -70,7 +70,7 @@ func TestRefusedLogouts(t *testing.T) {
 	}
 }
 
-// Each logout may add to a list that every replica keeps.
+// Logouts are limited because each may add to the deny list, which every replica keeps.
 func TestAMembersLogoutsAreLimited(t *testing.T) {
 	g := start(t)
 	for i := range logoutLimit().Burst + 1 {

@@ -1,7 +1,5 @@
 package proxy
 
-// The gateway's log, as tests read it.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -11,15 +9,15 @@ import (
 	"time"
 )
 
-// logs is the gateway's log, read while it is written.
+// logs is the gateway's log. Tests read it while the gateway writes.
 type logs struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
-	taken int // bytes of text that event has looked at
+	taken int // the bytes of text that next has read
 	news  chan struct{}
 }
 
-// Write implements io.Writer. slog writes one record a call.
+// Write implements io.Writer. slog calls it once for each record.
 func (l *logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,12 +35,12 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// log is one that g.event reads.
+// log returns a logger whose events g.event reads.
 func (g *gateway) log() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(g.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// event waits for the next access event: it is written when the client may have its answer already.
+// event waits for the next access event, which may come after the client's answer.
 func (g *gateway) event(t *testing.T) map[string]any {
 	t.Helper()
 	late := time.After(patience)
@@ -59,7 +57,7 @@ func (g *gateway) event(t *testing.T) map[string]any {
 	}
 }
 
-// next returns the first access event that it has not returned before, or nil.
+// next returns the next access event, or nil if there is none yet.
 func (l *logs) next(t *testing.T) map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()

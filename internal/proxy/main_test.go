@@ -1,7 +1,6 @@
 package proxy
 
-// This file ends the package's tests with a look for goroutines that were left behind: a proxy that loses one a request
-// dies slowly.
+// After the tests, goleak looks for goroutines that are left. A proxy that leaks one per request dies slowly.
 
 import (
 	"testing"

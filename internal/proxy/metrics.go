@@ -1,7 +1,7 @@
 package proxy
 
-// This file counts and times requests. Every label is bounded: routes come from the settings, methods from a list, statuses
-// from HTTP, reasons from the table of errors.
+// Every label has a bounded number of values. Routes come from the settings, methods from a list, statuses from HTTP, and reasons from
+// the table of errors.
 
 import (
 	"cmp"
@@ -26,13 +26,13 @@ type metrics struct {
 	lane      *prometheus.CounterVec
 	logouts   *prometheus.CounterVec
 	sessions  sessionMetrics
-	taken     prometheus.Counter // of lane
-	exemplars bool               // there are traces to point to
-	handles   sync.Map           // from handle to its collectors, which take long to look up
+	taken     prometheus.Counter // lane's counter for the result "taken"
+	exemplars bool               // tracing is on: exemplars can point to traces
+	handles   sync.Map           // from handle to *handled; saves the slow lookup of collectors by labels
 	latest    atomic.Pointer[handled]
 }
 
-// handle is what a request's collectors are looked up by.
+// handle is the key of a request's collectors.
 type handle struct {
 	route, method string
 	status        int
@@ -50,41 +50,41 @@ func newMetrics(exemplars bool) *metrics {
 		exemplars: exemplars, sessions: newSessionMetrics(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_requests_total",
-			Help: "Requests of the public listener by route (a pattern, or none), method (one of HTTP's, or other) and status code (499: the " +
+			Help: "Requests to the public listener, by route (a pattern, or none), method (an HTTP method, or other) and status code (499: the " +
 				"client left).",
 		}, []string{"route", "method", "code"}),
 		durations: prometheus.NewHistogramVec(histogram("roomgate_request_duration_seconds",
-			"How long requests took, from their header to the end of the answer, by route (a pattern, or none)."), []string{"route"}),
+			"Time from a request's header to the end of its answer, by route (a pattern, or none)."), []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "roomgate_requests_in_flight",
-			Help: "Requests that are being answered.",
+			Help: "Requests that are being answered now.",
 		}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_refusals_total",
-			Help: "Requests that the gateway answered with an error of its own, or a preflight without permission, by reason (malformed, body, header, origin: a preflight's, no_route, method, no_token, " +
-				"bad_token, logged_out, bad_session, cross_origin, forbidden, denied, login_limit, account_limit, member_limit, logout_limit, logout: it can't be told to the fleet, parameter, overload, circuit, no_credential, " +
+			Help: "Requests that the gateway answered with an error of its own, and refused preflights, by reason (malformed, body, header, origin: a preflight from an origin that isn't allowed, no_route, method, no_token, " +
+				"bad_token, logged_out, bad_session, cross_origin, forbidden, denied, login_limit, account_limit, member_limit, logout_limit, logout: the fleet can't be told, parameter, overload, circuit, no_credential, " +
 				"refused_credential, upstream, timeout, client_gone, internal).",
 		}, []string{"reason"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_room_answers_total",
-			Help: "Answers of Interwater to room requests, by source (upstream: a call, shared: another request's call at the same time, kept: " +
+			Help: "Answers to room requests, by source (upstream: a call to Interwater, shared: a concurrent request's call, kept: " +
 				"an earlier call, see ROOM_CACHE_TTL).",
 		}, []string{"source"}),
 		lane: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_lane_requests_total",
 			Help: "HTTP/1 requests that the lane has read, by result (taken: answered on their connection, handed_over: given to net/http) and " +
-				"reason of a hand-over (" + strings.Join(append(lane.Reasons(), handOverReasons()...), ", ") + "). With FAST_LANE=false there are none.",
+				"reason for handing over (" + strings.Join(append(lane.Reasons(), handOverReasons()...), ", ") + "). With FAST_LANE=false there are none.",
 		}, []string{"result", "reason"}),
 	}
 	m.logouts = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_logouts_total",
-		Help: "Logouts by scope (token: the one that was presented, member: all that the member was issued until then).",
+		Help: "Logouts, by scope (token: only the token that was sent, member: all tokens issued to the member until then).",
 	}, []string{"scope"})
 	m.taken = m.lane.WithLabelValues("taken", "")
 	return m
 }
 
-// histogram is a classic one, and a native one for those who scrape such.
+// histogram returns options for a histogram that is both classic and native.
 func histogram(name, help string) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
 		Name: name, Help: help,
@@ -94,7 +94,7 @@ func histogram(name, help string) prometheus.HistogramOpts {
 	}
 }
 
-// register adds the collectors to r, where it isn't nil.
+// register adds the collectors to r, which may be nil.
 func (m *metrics) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
@@ -107,7 +107,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 	return nil
 }
 
-// request counts one that has ended.
+// request counts a request that has ended.
 func (m *metrics) request(c *call, status int, took time.Duration) {
 	of := m.of(handle{cmp.Or(c.route, "none"), boundedMethod(c.method), status})
 	of.requests.Inc()
@@ -121,7 +121,7 @@ func (m *metrics) request(c *call, status int, took time.Duration) {
 	}
 }
 
-// of looks a handle's collectors up.
+// of returns a handle's collectors.
 func (m *metrics) of(h handle) *handled {
 	if latest := m.latest.Load(); latest != nil && latest.handle == h { // most requests are like the one before
 		return latest
@@ -131,11 +131,11 @@ func (m *metrics) of(h handle) *handled {
 		return known.(*handled)
 	}
 	found := &handled{h, m.requests.WithLabelValues(h.route, h.method, strconv.Itoa(h.status)), m.durations.WithLabelValues(h.route)}
-	m.handles.Store(h, found) // as bounded as the labels are
+	m.handles.Store(h, found) // bounded, since the labels are
 	return found
 }
 
-// boundedMethod keeps a client from inventing label values.
+// boundedMethod returns the method, or "other". So clients can't make up label values.
 func boundedMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,

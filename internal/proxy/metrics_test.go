@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the counts: a reason and a result for each way a request can go, and no label that isn't declared.
+// Each outcome of a request is counted with its reason or result. The help text lists all values of these labels.
 
 import (
 	"context"
@@ -25,7 +25,7 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// family returns the metrics of the name; none where nothing has been counted.
+// family returns the metrics of the name. It returns none if nothing has been counted.
 func family(t *testing.T, registry *prometheus.Registry, name string) []*dto.Metric {
 	t.Helper()
 	families, err := registry.Gather()
@@ -40,7 +40,7 @@ func family(t *testing.T, registry *prometheus.Registry, name string) []*dto.Met
 	return nil
 }
 
-// counted gives each counter, or histogram's count, by its label values.
+// counted returns the value of each counter, or the count of each histogram, by its label values.
 func counted(t *testing.T, registry *prometheus.Registry, name string) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}
@@ -54,7 +54,7 @@ func counted(t *testing.T, registry *prometheus.Registry, name string) map[strin
 	return all
 }
 
-// exemplar is the trace that one of the histogram's buckets points to; "" for none.
+// exemplar returns the trace that one of the histogram's buckets points to, or "".
 func exemplar(t *testing.T, registry *prometheus.Registry, name string) string {
 	t.Helper()
 	for _, m := range family(t, registry, name) {
@@ -67,7 +67,7 @@ func exemplar(t *testing.T, registry *prometheus.Registry, name string) string {
 	return ""
 }
 
-// documented are the words that a help text lists in its brackets.
+// documented returns the words that a help text lists in brackets.
 func documented(t *testing.T, c *prometheus.CounterVec) []string {
 	t.Helper()
 	descs := make(chan *prometheus.Desc, 1)
@@ -85,8 +85,7 @@ func documented(t *testing.T, c *prometheus.CounterVec) []string {
 	return words
 }
 
-// reasonsInCode are those of the table of errors as its source has them, so that a line that is added can't be forgotten
-// here.
+// reasonsInCode reads the reasons from the source of the table of errors. So the test finds each new one.
 func reasonsInCode(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
@@ -116,7 +115,7 @@ func TestEveryReasonIsInTheHelpText(t *testing.T) {
 	}
 	for reason := range auditEvents() {
 		if !slices.Contains(want, reason) {
-			t.Errorf("audited is %s, which is no reason", reason)
+			t.Errorf("auditEvents has %s, which is not a reason", reason)
 		}
 	}
 }
@@ -206,9 +205,9 @@ func TestRequestsInFlightAreCountedUntilTheyEnd(t *testing.T) {
 		await(t, done)
 	}
 	g.authorize = func() error { panic("boom") }
-	g.get(t, "/v1/info") // one that panics is counted off too
+	g.get(t, "/v1/info") // a request that panics counts only until its end
 	g.authorize = always(context.Canceled)
-	g.get(t, "/v1/info") // and one that is broken off
+	g.get(t, "/v1/info") // so does one that breaks off
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(patience); value() != 0; <-tick.C {
@@ -223,7 +222,7 @@ func TestUpstreamCallsAreCountedByResult(t *testing.T) {
 	g := start(t, func(o *setup) {
 		o.Metrics, o.InterwaterTimeout, o.MaxBodyBytes = registry, 300*time.Millisecond, 10
 	})
-	want := map[string]float64{"ok glory": 0, "ok interwater": 0} // there from the start
+	want := map[string]float64{"ok glory": 0, "ok interwater": 0} // the metric has these from the start
 	check := func(key string) {
 		t.Helper()
 		g.event(t)

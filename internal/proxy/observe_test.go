@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds the one record of each request: its fields, and what is never among them.
+// The access event, one for each request: its fields, and what it never contains.
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// eventFields are those that are promised, with slog's level and message.
+// eventFields are the documented fields, with slog's level and message.
 var eventFields = []string{
 	"bytes", "client", "duration_ms", "level", "license", "method", "msg", "path", "request_id", "route", "status", "sub", "time",
 	"token_source", "trace_id", "upstream",
@@ -146,7 +146,7 @@ func TestRequestsAreCountedWithBoundedLabels(t *testing.T) {
 		{"GET", "/v1/sessions/a"}, {"GET", "/v1/sessions/b"}, {"FOO", "/v1/info"}, {"BAR", "/nowhere"}, {"BAZ", "/elsewhere"}, {"GET", "/api/a"}, {"GET", "/api/b"},
 	} {
 		g.do(t, line[0], line[1])
-		g.event(t) // the count is made before it
+		g.event(t) // the request is counted before its event
 	}
 	families, err := registry.Gather()
 	at := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "roomgate_requests_total" })
@@ -168,7 +168,7 @@ func TestRequestsAreCountedWithBoundedLabels(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if err := newMetrics(false).register(registry); err == nil {
-		t.Error("two sets of the same metrics were taken")
+		t.Error("the same metrics could be registered twice")
 	}
 }
 

@@ -1,7 +1,7 @@
 package proxy
 
-// This file is the way of a room request that the lane has read: the same steps by the same code as through net/http, on the
-// connection's own goroutine and without its types.
+// The lane's room requests take the same steps, by the same code, as those through net/http. They run on the connection's own
+// goroutine and use none of net/http's types.
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 	"roomgate/internal/lane"
 )
 
-// Why the lane hands a plain request over.
+// Reasons to hand a plain request over to net/http.
 const (
-	otherTarget = "path"          // unclean, or not a room's
-	otherBearer = "authorization" // none, or more than one
-	forgedField = "credential"    // a header that folds to the credential's
-	twiceField  = "repeated"      // a header that counts stands twice
+	otherTarget = "path"          // the target isn't clean, or isn't a room's
+	otherBearer = "authorization" // there is no Authorization
+	forgedField = "credential"    // a header's name folds to the credential header's
+	twiceField  = "repeated"      // a header in plainNames is repeated
 	traced      = "tracing"       // spans need net/http's contexts
 )
 
@@ -30,7 +30,7 @@ func handOverReasons() []string {
 	return []string{otherTarget, otherBearer, forgedField, twiceField, traced}
 }
 
-// The headers that count beside the table's, by their place after its rows.
+// The rows of further headers that matter. They follow the rows of roomHeaders.
 const (
 	authorizationRow = len(roomHeaders) + iota
 	requestIDRow
@@ -43,7 +43,7 @@ const (
 	plainRows
 )
 
-// plainNames are the names of all rows.
+// plainNames are the header names of all rows.
 var plainNames = func() (names [plainRows]string) {
 	for i := range roomHeaders {
 		names[i] = roomHeaders[i].name
@@ -57,20 +57,20 @@ var plainNames = func() (names [plainRows]string) {
 	return names
 }()
 
-// plainCall is a request of the lane's under way.
+// plainCall is a request that the lane has read, with its call.
 type plainCall struct {
 	call
-	ctx    callContext       // of the request
-	leave  func()            // ctx.cancel, made once
-	values [plainRows]string // by row; "" where the header is missing
-	there  [plainRows]bool
-	table  roomValues // parts of values
-	lines  fields     // of the answer
-	status int
-	bytes  int64
+	ctx    callContext       // the request's context
+	leave  func()            // ctx.cancel, made once to save an allocation
+	values [plainRows]string // by row; "" if the header is missing
+	there  [plainRows]bool   // by row; false if the header is missing
+	table  roomValues        // slices of values
+	lines  fields            // the answer's header
+	status int               // 0 until the answer begins
+	bytes  int64             // of the answer's body
 }
 
-// of is a header's values, as http.Header has them.
+// of returns the values of the header in a row, in the form of http.Header.
 func (c *plainCall) of(row int) []string {
 	if !c.there[row] {
 		return nil
@@ -78,7 +78,7 @@ func (c *plainCall) of(row int) []string {
 	return c.values[row : row+1 : row+1]
 }
 
-// plainCalls lends what most requests need no memory for.
+// plainCalls reuses the memory of plainCall.
 type plainCalls struct{ pool sync.Pool }
 
 func (p *plainCalls) get() *plainCall {
@@ -91,21 +91,22 @@ func (p *plainCalls) get() *plainCall {
 	return c
 }
 
-// put takes a call back. Others may still have its context where the client was watched, or somebody waits for its end.
+// put takes a call back. It drops the call if somebody may still use its context. That is so if the connection was watched, or if
+// somebody waits for the end of the context.
 func (p *plainCalls) put(c *plainCall, watched bool) {
 	if watched || c.ctx.isHeld() {
 		return
 	}
 	clear(c.lines)
 	up := c.asked.request.Fields
-	clear(up[:cap(up)]) // the access token stands behind its length
+	clear(up[:cap(up)]) // beyond the length, the array still holds the access token
 	*c = plainCall{lines: c.lines[:0], leave: c.leave}
 	c.asked.request.Fields = up[:0]
 	p.pool.Put(c)
 }
 
-// AnswerPlain is lane.Options.Answer: it answers a GET of a room. What it isn't sure about goes to net/http, before anything has
-// happened.
+// AnswerPlain is lane.Options.Answer: it answers a GET of a room and returns "". If it isn't sure about a request, it returns the
+// reason and has done nothing, so net/http can take the request.
 func (p *Proxy) AnswerPlain(w *lane.Writer, r *lane.Request) (handedOver string) {
 	c := p.plain.get()
 	defer func() { p.plain.put(c, r.OnLeave(nil)) }()
@@ -122,12 +123,12 @@ func (p *Proxy) AnswerPlain(w *lane.Writer, r *lane.Request) (handedOver string)
 	return ""
 }
 
-// HandedOver is lane.Options.HandedOver: it counts.
+// HandedOver is lane.Options.HandedOver: it counts requests that the lane hands over, by reason.
 func (p *Proxy) HandedOver(reason string) {
 	p.metrics.lane.WithLabelValues("handed_over", reason).Inc()
 }
 
-// recognise reads a request that is surely a room's, or returns why it isn't one.
+// recognise reads a room request. It returns "", or the reason why net/http has to take the request.
 func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason string) {
 	for i := range r.Fields {
 		f := &r.Fields[i]
@@ -138,7 +139,7 @@ func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason strin
 				return forgedField
 			}
 			continue
-		case c.there[row] && row == forwardedForRow: // HAProxy adds a line to the client's. They are one list
+		case c.there[row] && row == forwardedForRow: // HAProxy adds a line after the client's; together they are one list
 			c.values[row] += "," + f.Value
 			continue
 		case c.there[row]:
@@ -159,7 +160,7 @@ func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason strin
 	return ""
 }
 
-// plainRowsOf are the rows of the names of each length.
+// plainRowsOf are the rows by the length of their header names.
 var plainRowsOf = func() (rows [20][]int) {
 	for row, name := range plainNames {
 		rows[len(name)] = append(rows[len(name)], row)
@@ -167,7 +168,7 @@ var plainRowsOf = func() (rows [20][]int) {
 	return rows
 }()
 
-// plainRow is the row of a name in any case of letters, or -1.
+// plainRow returns the row of a header name, in upper or lower case, or -1.
 func plainRow(name string) int {
 	if len(name) >= len(plainRowsOf) {
 		return -1
@@ -204,7 +205,7 @@ func (p *Proxy) finishPlain(c *plainCall) {
 	p.record(&c.call, c.status, c.bytes)
 }
 
-// servePlain is what comes between begin and finish. A panic becomes a 500, or breaks the answer off where it has begun.
+// servePlain does what comes between begin and finish. A panic becomes a 500. If the answer has begun, a panic breaks it off.
 func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -215,7 +216,7 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 		}
 	}()
 	if p.inFlight.Load() > p.bounds.inFlight {
-		c.route, c.room = "", "" // as through net/http, which looks for none then
+		c.route, c.room = "", "" // as through net/http, which then doesn't look for a route
 		p.failPlain(c, w, r, errOverloaded)
 		return
 	}
@@ -244,19 +245,18 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 	c.bytes, c.failure = w.Stream(got.text, got.rest)
 }
 
-// busy is how many requests are to be under way for each core before awaitOthers waits.
+// busy is how many requests per core must be in flight before awaitOthers yields.
 const busy = 8
 
-// awaitOthers lets the requests that are ready come as far as this one, before it writes to a socket. What many do one after another finds
-// its code in the core's cache, and their writes come so close together that the reader's core, which falls asleep when it has nothing
-// to do, is woken once for all of them.
+// awaitOthers lets other runnable requests catch up with this one before it writes to a socket. Requests that take the same step one
+// after another find its code in the core's cache. Their writes come close together, so a sleeping reader wakes once for all of them.
 func (p *Proxy) awaitOthers() {
 	if p.inFlight.Load() > p.busy {
 		runtime.Gosched()
 	}
 }
 
-// prepare admits the member and writes the question.
+// prepare admits the member and fills c.asked.
 func (h *roomHandler) prepare(ctx context.Context, c *plainCall) error {
 	stop := c.timer(&c.took.authenticate)
 	err := h.admission.admit(ctx, &c.call, c.of(authorizationRow))
@@ -267,7 +267,7 @@ func (h *roomHandler) prepare(ctx context.Context, c *plainCall) error {
 	if c.grant.Role == bridge.RoleOwner {
 		audit(h.log, "owner_use", "", &c.call)
 	} else if h.redacts {
-		c.there[rowOf("Accept-Encoding")] = false // what is compressed can't be read
+		c.there[rowOf("Accept-Encoding")] = false // a compressed answer can't be redacted
 	}
 	for i := range c.table {
 		c.table[i] = c.of(i)
@@ -276,7 +276,7 @@ func (h *roomHandler) prepare(ctx context.Context, c *plainCall) error {
 	return nil
 }
 
-// failPlain answers with err, or not at all where the client has left.
+// failPlain answers with err. It doesn't answer a client that has left.
 func (p *Proxy) failPlain(c *plainCall, w *lane.Writer, r *lane.Request, err error) {
 	refusal, lines := c.refuse(err, c.of(rowOf("Accept-Language")))
 	if c.status = refusal.status; c.status == statusClientGone {
@@ -287,7 +287,7 @@ func (p *Proxy) failPlain(c *plainCall, w *lane.Writer, r *lane.Request, err err
 	_ = w.Whole(refusal.body) // the lane notices a client that has gone
 }
 
-// headPlain writes the head of an answer, its lines sorted by name as net/http sends them.
+// headPlain writes the head of an answer. It sorts the lines by name, as net/http does.
 func (p *Proxy) headPlain(c *plainCall, w *lane.Writer, r *lane.Request, own fields) {
 	c.lines = append(append(c.lines[:0], own...), p.origins.lines(c.of(originRow))...)
 	c.lines = p.everyAnswers(c.lines, &c.call, r.TLS)

@@ -1,6 +1,6 @@
 package proxy
 
-// The lane answers as net/http does: whatever a request is, its answer, what reaches Interwater and what is logged are the same.
+// The lane answers as net/http does. For every request, the answer, the request to Interwater and the log are the same.
 
 import (
 	"bufio"
@@ -24,13 +24,13 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// bytesUpstream answers each request with the bytes that its room's name stands for, and keeps what it was asked.
+// bytesUpstream answers each request with the interwaterBytes of its room, and records the requests.
 type bytesUpstream struct {
 	mu    sync.Mutex
 	heads []string
 }
 
-// interwaterBytes are answers of Interwater, by room. A connection is closed after those that end with "close".
+// interwaterBytes are answers of Interwater, by room. After one that ends with "close", the connection is closed.
 var interwaterBytes = map[string]string{
 	"small":      "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\nDate: Sat, 21 Nov 2026 20:23:00 GMT\r\n\r\n{\"status\":true}",
 	"undated":    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
@@ -103,10 +103,10 @@ func (u *bytesUpstream) serve(conn net.Conn) {
 // unlike is what differs between any two requests: a Retry-After of an hour, too, when a second ends between them.
 var unlike = regexp.MustCompile(`X-Request-Id: [^\r\n]*|Traceparent: \["00-[^"]*"\]|Date: [^\r\n]*|dur=[0-9.]+|t=[0-9]+|Retry-After: 3[0-9]{3}|127\.0\.0\.1:[0-9]+`)
 
-// masked takes out what is unlike.
+// masked replaces what differs between any two requests.
 func masked(text string) string { return unlike.ReplaceAllString(text, "~") }
 
-// side is one of the two ways, with an upstream of its own.
+// side is a gateway with or without the lane, with its own upstream.
 type side struct {
 	*gateway
 	bytesUpstream
@@ -140,7 +140,7 @@ func TestLaneAnswersAsNetHTTPDoes(t *testing.T) {
 	}
 }
 
-// compareSides sends the same requests both ways.
+// compareSides sends the same requests to both sides.
 func compareSides(t *testing.T, change func(*setup)) {
 	var sides [2]*side
 	for i := range sides {
@@ -160,7 +160,7 @@ func compareSides(t *testing.T, change func(*setup)) {
 		{asMember, "X-Forwarded-For: 192.0.2.6", "x-forwarded-for: 192.0.2.7,", "X-Forwarded-For: 127.0.0.9"},
 		{asMember, "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b"},
 		{"Authorization: Bearer bad"}, {"Authorization: Basic x"}, {"authorization:  Bearer good  "},
-		// What the lane hands over.
+		// The lane hands these over.
 		{}, {asMember, asMember}, {asMember, "Accept: a", "Accept: b"}, {asMember, "s_connector_jwt: x"}, {asMember, "Content-Length: 0"},
 		{asMember, "X: é"}, {asMember, "TE: gzip"}, {asMember, "Expect: 100-continue"},
 	}
@@ -180,11 +180,11 @@ func compareSides(t *testing.T, change func(*setup)) {
 		sameAnswer(t, sides, target, asked(target, headers[0]))
 	}
 	if a, b := sides[0].heads, sides[1].heads; !slices.Equal(a, b) {
-		t.Errorf("Interwater is asked otherwise:\n%q\n%q", a, b)
+		t.Errorf("Interwater gets different requests:\n%q\n%q", a, b)
 	}
 }
 
-// sameAnswer wants a request answered and logged alike.
+// sameAnswer checks that both sides answer and log a request in the same way.
 func sameAnswer(t *testing.T, sides [2]*side, what string, ask func(*side) reply) {
 	t.Helper()
 	var raw [2]string
@@ -192,7 +192,7 @@ func sameAnswer(t *testing.T, sides [2]*side, what string, ask func(*side) reply
 	for i, s := range sides {
 		got := ask(s)
 		raw[i], events[i] = masked(got.raw), s.event(t)
-		if len(got.body) > 16<<10 { // cut into other pieces, and where it breaks off, elsewhere
+		if len(got.body) > 16<<10 { // the sides cut it into different pieces, and break it off in different places
 			head, _, _ := strings.Cut(raw[i], "\r\n\r\n")
 			raw[i] = fmt.Sprint(head, got.broken)
 			if got.broken {
@@ -234,7 +234,7 @@ func TestNamesAreFoundInAnyCase(t *testing.T) {
 	}
 }
 
-// A call is lent again only if nobody has its context any more.
+// A call is reused only if nobody has its context any more.
 func TestCallsWhoseContextIsHeldAreNotLentAgain(t *testing.T) {
 	var calls plainCalls
 	for name, hold := range map[string]func(*plainCall) bool{
@@ -246,13 +246,13 @@ func TestCallsWhoseContextIsHeldAreNotLentAgain(t *testing.T) {
 		held := calls.get()
 		calls.put(held, hold(held))
 		if calls.get() == held {
-			t.Errorf("%s: lent again", name)
+			t.Errorf("%s: the call was reused", name)
 		}
 	}
 	c := calls.get()
 	c.ctx.AfterFunc(func() {})()
 	calls.put(c, false)
 	if c.ctx.isHeld() || c.leave == nil {
-		t.Error("what is lent again isn't as new")
+		t.Error("a reused call isn't like a new one")
 	}
 }

@@ -1,7 +1,5 @@
 package proxy
 
-// This file puts the handler together and is the way of every request: begin, check, route, serve, finish.
-
 import (
 	"context"
 	"errors"
@@ -25,29 +23,30 @@ import (
 
 // Options configures the gateway's handler. Fields are required unless said otherwise.
 type Options struct {
-	// Glory and Interwater are where requests go.
+	// Glory and Interwater are the upstreams.
 	Glory, Interwater *upstream.Upstream
-	// InterwaterTimeout is the longest that a member waits for an answer that others have asked for too.
+	// GloryTimeout and InterwaterTimeout are the upstreams' timeouts. A client has at least as long to take a part of an answer.
+	// A member waits at most InterwaterTimeout for the answer to another member's call.
 	GloryTimeout, InterwaterTimeout time.Duration
-	// RoomRoutes are the ServeMux patterns that lead to Interwater.
+	// RoomRoutes are the ServeMux patterns of requests to Interwater.
 	RoomRoutes []string
 	// RejectStatuses are Interwater's answers that mean "access token rejected".
 	RejectStatuses []int
-	// RedactFields are JSON names taken out of room answers for members who aren't owners. Empty: none.
+	// RedactFields are JSON names that are removed from room answers for members who aren't owners. Empty: none.
 	RedactFields []string
 	// Bridge authenticates members and supplies credentials.
 	Bridge gatekeeper
 	// TrustedProxies are the peers whose X-Forwarded headers are believed. Empty: none.
 	TrustedProxies []netip.Prefix
-	// MaxBodyBytes, MaxHeaderBytes and MaxInFlight bound what clients may send and how many may at once.
+	// MaxBodyBytes, MaxHeaderBytes and MaxInFlight limit the size of requests, and how many are in flight.
 	MaxBodyBytes   int64
 	MaxHeaderBytes int
 	MaxInFlight    int
-	// InterwaterShare is how many of the requests in flight may wait for Interwater, those among them that wait for an answer
-	// that another has asked for. Zero: all.
+	// InterwaterShare is how many of the requests in flight may wait for Interwater. Those that wait for another request's call
+	// count, too. Zero: all.
 	InterwaterShare int
-	// LoginLimit is per client address and AccountLimit per account id, both for the fleet; MemberLimit is per member and
-	// replica. Zero: none.
+	// LoginLimit is per client address and AccountLimit per account id, both for the fleet. MemberLimit is per member and
+	// replica. Zero: no limit.
 	LoginLimit, AccountLimit, MemberLimit fleet.Limit
 	// Redis counts for the fleet. Nil: each replica counts for itself.
 	Redis *fleet.Redis
@@ -55,25 +54,25 @@ type Options struct {
 	APIDocs bool
 	// CORSOrigins are the origins of browser clients, "*" for all. Empty: no CORS.
 	CORSOrigins []string
-	// Sessions seal member tokens for browsers, under the name of their cookie: one that begins with __Host- is for TLS alone. With them,
-	// CORSOrigins must not be "*". Nil: there are no browser sessions.
+	// Sessions seals member tokens in cookies for browsers. A cookie name that begins with __Host- works over TLS only. With
+	// sessions, CORSOrigins must not be "*". Nil: no browser sessions.
 	Sessions *bridge.Sessions
-	// Draining reports that the process is about to stop: answers then ask clients to use another connection. Nil: never.
+	// Draining reports that the process is about to stop. Answers then tell clients to use another connection. Nil: never.
 	Draining func() bool
 	Log      *slog.Logger
-	// RoomCoalesce lets identical room GETs that are under way at the same time share one call, under one license and role.
+	// RoomCoalesce lets identical concurrent room GETs under one license and role share one call.
 	RoomCoalesce bool
-	// RoomCacheTTL is how long an answer to a room GET is given to others who ask the same. 0: not at all.
+	// RoomCacheTTL is how long the answer to a room GET is reused for others who ask the same. 0: not at all.
 	RoomCacheTTL time.Duration
 	// ServerTiming adds Server-Timing to room answers.
 	ServerTiming bool
-	// Metrics takes the package's collectors. Nil: they are not registered.
+	// Metrics registers the package's collectors. Nil: they are not registered.
 	Metrics prometheus.Registerer
-	// Tracing takes the spans. Nil: there are none.
+	// Tracing makes the spans. Nil: there are none.
 	Tracing trace.TracerProvider
 }
 
-// gatekeeper is who decides about members and their access tokens. *bridge.Bridge is one.
+// gatekeeper decides about members and their access tokens. *bridge.Bridge is one.
 type gatekeeper interface {
 	authorizer
 	credentials
@@ -98,9 +97,9 @@ type Proxy struct {
 	metrics    *metrics
 	tracing    tracing
 
-	busy     int64 // of inFlight
+	busy     int64 // with more requests in flight, awaitOthers yields
 	inFlight atomic.Int64
-	own      atomic.Int64 // answers of the gateway itself, errors and pages, over HTTP/2 that their clients have yet to take
+	own      atomic.Int64 // the gateway's own answers (errors and pages) over HTTP/2 that clients haven't taken yet
 }
 
 // New checks o and returns the handler.
@@ -138,7 +137,7 @@ func New(o Options) (*Proxy, error) {
 	return p, nil
 }
 
-// addSessions adds the routes of sessions to the gateway's own. Members may log out without one.
+// addSessions adds the routes of sessions to the gateway's own. The logout route is always there: it works without sessions.
 func (p *Proxy) addSessions(o Options, own map[string]*endpoint, glory *gloryHandler) (err error) {
 	if p.sessions, err = newSessions(o, p.metrics); err != nil {
 		return err
@@ -152,7 +151,7 @@ func (p *Proxy) addSessions(o Options, own map[string]*endpoint, glory *gloryHan
 	return nil
 }
 
-// addSessionRoutes adds the route of logging out and, where there are sessions, theirs.
+// addSessionRoutes adds the logout route and, if sessions are on, their routes.
 func addSessionRoutes(own map[string]*endpoint, logout, session, begin func(*writer, *http.Request), sessions bool) {
 	own[logoutRoute] = &endpoint{token: true, serve: logout}
 	if sessions {
@@ -187,7 +186,7 @@ func (p *Proxy) begin(rw http.ResponseWriter, r *http.Request) *writer {
 	return w
 }
 
-// serve is what comes between begin and finish. A panic becomes a 500, or breaks the answer off where it has begun.
+// serve does what comes between begin and finish. A panic becomes a 500. If the answer has begun, a panic breaks it off.
 func (p *Proxy) serve(w *writer, r *http.Request) {
 	defer func() {
 		switch cause := recover(); cause {
@@ -215,11 +214,11 @@ func (p *Proxy) serve(w *writer, r *http.Request) {
 		w.fail(err)
 		return
 	}
-	r.Header.Del("Upgrade") // no route upgrades, and ReverseProxy would answer a malformed one in the upstream's name
+	r.Header.Del("Upgrade") // no route upgrades, and ReverseProxy would answer a malformed Upgrade in the upstream's name
 	to.serve(w, r)
 }
 
-// finish closes the call: it is counted and logged once, however it ended.
+// finish closes the call. It counts and logs each call once, however it ended.
 func (p *Proxy) finish(w *writer, r *http.Request) {
 	p.inFlight.Add(-1)
 	if w.own {
@@ -230,14 +229,14 @@ func (p *Proxy) finish(w *writer, r *http.Request) {
 	if status == 0 || c.refusal == "client_gone" {
 		status = statusClientGone // aborted before an answer began
 	}
-	if c.target.path == "" && r.URL != nil { // refused before it was a target
+	if c.target.path == "" && r.URL != nil { // refused before the target was read
 		c.target.path = r.URL.EscapedPath()
 	}
 	p.tracing.describe(r.Context(), c, status)
 	p.record(c, status, w.bytes)
 }
 
-// Refused records a request that the lane has answered: it never became a call of a handler.
+// Refused records a request that the lane has refused. No handler has seen it.
 func (p *Proxy) Refused(refused lane.Refusal) {
 	c := &call{
 		began: time.Now(), method: refused.Method, requestID: refused.RequestID, client: peerAddress(refused.RemoteAddr).String(),
@@ -263,6 +262,6 @@ func (p *Proxy) record(c *call, status int, bytes int64) {
 		audit(p.log, "attack", "credential_header", c)
 	}
 	if p.log.Enabled(context.Background(), slog.LevelInfo) {
-		_ = p.log.Handler().Handle(context.Background(), event(c, status, bytes, took)) // as Logger does
+		_ = p.log.Handler().Handle(context.Background(), event(c, status, bytes, took)) // Logger ignores the error, too
 	}
 }

@@ -1,7 +1,5 @@
 package proxy
 
-// This file holds what a room request asks, and what all who ask it get.
-
 import (
 	"bytes"
 	"io"
@@ -15,20 +13,20 @@ import (
 // questionHeaders is how many headers of the table are part of the question.
 const questionHeaders = 5
 
-// mostFields is room for what goes up with most requests: a browser's headers, the gateway's own and the access token.
+// mostFields is enough for the header of most upstream requests: a browser's lines, the gateway's own and the access token.
 const mostFields = 16
 
-// question is all that the answer to a room request may depend on: requests with equal questions may share one answer.
+// question is all that the answer to a room request may depend on. Requests with equal questions may share one answer.
 type question struct {
 	method        string
 	license, role string
 	path, query   string // as sent
 	hasQuery      bool
 	host, proto   string                  // as forwarded
-	header        [questionHeaders]string // their values, joined by NUL, which no value contains
+	header        [questionHeaders]string // the values of each header, joined by NUL, which no value contains
 }
 
-// clone returns a question that keeps nothing of the request in memory that it was read from.
+// clone returns a copy that doesn't keep the memory of its request in use.
 func (q *question) clone() question {
 	own := *q
 	for _, text := range []*string{&own.license, &own.role, &own.path, &own.query, &own.host, &own.proto} {
@@ -40,13 +38,13 @@ func (q *question) clone() question {
 	return own
 }
 
-// asked is a question with what goes up beside it.
+// asked is a question and the upstream request that asks it.
 type asked struct {
 	question
-	request upstream.Request // the access token is yet to come
+	request upstream.Request // without the access token, which fetcher.send adds
 }
 
-// ask reads an admitted request's question, and what goes up beside it. values are those of the headers in the table.
+// ask fills c.asked from an admitted request. values are the values of the headers in the table.
 func (c *call) ask(values *roomValues) {
 	a := &c.asked
 	a.question = question{
@@ -73,23 +71,23 @@ func (c *call) ask(values *roomValues) {
 	a.request.Fields = c.identity(a.request.Fields)
 }
 
-// answer is Interwater's answer as members get it: after the allow-list of headers and redaction. It is never changed, and
-// several may have it at once, unless it has a rest.
+// answer is Interwater's answer as members get it: after the allow-list of headers and redaction. It is never changed. Without a rest,
+// several requests may use it at once.
 type answer struct {
 	status int
 	header fields        // sorted by name
-	text   []byte        // the body, or its beginning where there is a rest
-	lent   *lentText     // what text is in, and this one alone has; nil: it isn't lent
-	rest   io.ReadCloser // nil: text is all. Otherwise the answer is for one alone, who closes it
+	text   []byte        // the body, or its beginning if there is a rest
+	lent   *lentText     // the memory of text, which no other answer uses; nil: it isn't lent
+	rest   io.ReadCloser // nil: text is the whole body. Otherwise the answer is for one request, which closes rest
 	length int64         // of the whole body; -1: unknown
-	shared bool          // for everybody who asks the same
-	source string        // of the access token
+	shared bool          // it may be shared with everybody who asks the same
+	source string        // where the access token came from
 
-	few [6]upstream.Field // holds header, as long as that is short
+	few [6]upstream.Field // the memory of header, if that is short
 }
 
-// response is the answer for one of those who get it, without its header: ReverseProxy would copy that value by value, and writer
-// takes it from the call.
+// response returns the answer for one request, without its header: ReverseProxy would copy the header value by value. writer takes the
+// header from the call.
 func (a *answer) response(r *http.Request) *http.Response {
 	response := &http.Response{StatusCode: a.status, ContentLength: a.length, Request: r}
 	switch {
@@ -115,13 +113,13 @@ func newWholeBody(text []byte) *wholeBody {
 // Close implements io.Closer.
 func (*wholeBody) Close() error { return nil }
 
-// readCloser reads here and closes there.
+// readCloser joins a Reader and a Closer.
 type readCloser struct {
 	io.Reader
 	io.Closer
 }
 
-// complete reads the rest of an answer, up to a length. What is longer keeps a rest.
+// complete returns a copy of the answer with the rest read. If the body is longer than most bytes, the copy still has a rest.
 func (a *answer) complete(most int) (*answer, error) {
 	text, err := io.ReadAll(io.LimitReader(a.rest, int64(most-len(a.text)+1)))
 	if err != nil {
@@ -137,7 +135,7 @@ func (a *answer) complete(most int) (*answer, error) {
 	return &whole, nil
 }
 
-// leftBody calls release with its end.
+// leftBody calls release after it is closed.
 type leftBody struct {
 	io.ReadCloser
 	release func() bool
@@ -149,8 +147,8 @@ func (b *leftBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// mayShare reports whether an answer with these lines is for everybody who asks the same. Set-Cookie doesn't matter: it ends
-// at the gateway.
+// mayShare reports whether an answer with these header lines may be shared with everybody who asks the same. Set-Cookie doesn't matter,
+// because the gateway drops it.
 func mayShare(lines fields) bool {
 	for i := range lines {
 		switch line := &lines[i]; line.Name {

@@ -1,7 +1,5 @@
 package proxy
 
-// Which headers are part of a question, and which answers are for everybody who asks it.
-
 import (
 	"strings"
 	"testing"

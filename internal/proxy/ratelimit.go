@@ -1,7 +1,6 @@
 package proxy
 
-// This file writes a limit that a client has exceeded as the IETF's RateLimit fields
-// (draft-ietf-httpapi-ratelimit-headers).
+// A refusal by a rate limit has the IETF's RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
 
 import (
 	"fmt"
@@ -10,12 +9,12 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// rateLimitPolicy is the value of RateLimit-Policy.
+// rateLimitPolicy returns the value of RateLimit-Policy: the limit.
 func rateLimitPolicy(e *fleet.LimitError) string {
 	return fmt.Sprintf("%q;q=%d;w=%d", e.Name, e.Limit.Burst, int(math.Ceil(e.Limit.Per.Seconds())))
 }
 
-// rateLimitState is the value of RateLimit.
+// rateLimitState returns the value of RateLimit: nothing is left, and in how many seconds there is more.
 func rateLimitState(e *fleet.LimitError) string {
 	return fmt.Sprintf("%q;r=0;t=%d", e.Name, int(math.Ceil(e.RetryAfter.Seconds())))
 }

@@ -1,7 +1,5 @@
 package proxy
 
-// This file tests how a limit is told to the client.
-
 import (
 	"testing"
 	"time"

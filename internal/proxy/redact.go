@@ -1,7 +1,7 @@
 package proxy
 
-// This file takes fields out of JSON room answers for members who aren't owners: ROOM_REDACT_FIELDS. Everything else
-// keeps its text. Strings and numbers go through in pieces, so that no answer is held for the length of what is in it.
+// Redaction removes fields from JSON room answers for members who aren't owners (ROOM_REDACT_FIELDS). The rest of the text stays the
+// same. Strings and numbers pass in pieces, so a long one isn't held in memory.
 
 import (
 	"errors"
@@ -12,22 +12,22 @@ import (
 	"strings"
 )
 
-// errUnreadable is an answer from which nothing can be taken out, so that none of it may pass.
+// errUnreadable means that an answer can't be redacted. None of it may pass.
 var errUnreadable = errors.New("room answer can't be read for redaction")
 
-// errBroken doesn't quote the text, which may be secret.
+// errBroken is for text that isn't JSON. It doesn't quote the text, which may be secret.
 var errBroken = fmt.Errorf("%w: broken JSON", errUnreadable)
 
-// redactBuffer is how much of a streamed answer is read at once.
+// redactBuffer is how many bytes of a streamed answer are read at once.
 const redactBuffer = 16 << 10
 
-// redaction takes named fields out of answers, at any depth. It may be used concurrently, and a nil one not at all.
+// redaction removes named fields from answers, at any depth. It is safe for concurrent use. A nil *redaction must not be used.
 type redaction struct {
 	fields  []string
-	longest int // bytes of a name that may still be one of the fields, with its quotes and all of it escaped
+	longest int // the most bytes that a field's name can have, with its quotes and every character escaped
 }
 
-// newRedaction is nil without fields.
+// newRedaction returns nil without fields.
 func newRedaction(fields []string) *redaction {
 	if len(fields) == 0 {
 		return nil
@@ -39,16 +39,15 @@ func newRedaction(fields []string) *redaction {
 	return d
 }
 
-// check judges an answer by its head, that of a HEAD request if head is set, and adapts the header to the redacted
-// body. skip: nothing is to be taken out, as there is no body. The error wraps errUnreadable. Who finds out later that
-// the body is empty may ignore that: an empty answer passes, whatever its head says.
+// check adapts an answer's header to the redacted body. head: there is no body, because of a HEAD request or an empty answer. skip: there
+// is nothing to redact. The error wraps errUnreadable: by the header, the body can't be redacted.
 func (d *redaction) check(status int, header *fields, head bool) (skip bool, err error) {
 	bodiless := head || status == http.StatusNotModified || status == http.StatusNoContent
 	if !bodiless && header.get("Content-Length") == "0" {
 		return true, nil
 	}
 	header.del("Content-Length")
-	// Two bodies under one strong tag would be a lie (RFC 9110 §8.8.1). A weak one still serves If-None-Match.
+	// Two different bodies must not have the same strong ETag (RFC 9110 §8.8.1). A weak one still works with If-None-Match.
 	switch tag := header.get("Etag"); {
 	case strings.HasPrefix(tag, `"`):
 		header.set("Etag", "W/"+tag)
@@ -68,7 +67,7 @@ func (d *redaction) check(status int, header *fields, head bool) (skip bool, err
 	return false, nil
 }
 
-// whole returns a complete answer without the fields, and leaves text as it is. Nothing stays nothing. The error wraps
+// whole returns a complete answer without the fields. It doesn't change text. For an empty text it returns nil. The error wraps
 // errUnreadable.
 func (d *redaction) whole(text []byte) ([]byte, error) {
 	if len(text) == 0 {
@@ -81,21 +80,21 @@ func (d *redaction) whole(text []byte) ([]byte, error) {
 	return s.out, nil
 }
 
-// stream returns from's answer without the fields. Reading fails with an error that wraps errUnreadable where the
-// answer turns out to be no JSON, or else with from's.
+// stream returns from's answer without the fields. If the answer isn't JSON, Read fails with an error that wraps errUnreadable. Other
+// errors of Read are from's.
 func (d *redaction) stream(from io.Reader) io.Reader {
-	out := make([]byte, 0, redactBuffer+d.longest+len(",")) // a piece, and what was held before it
+	out := make([]byte, 0, redactBuffer+d.longest+len(",")) // enough for a piece and the name held before it
 	return &redactedStream{from: from, in: make([]byte, redactBuffer), scanner: scanner{rule: d, out: out}}
 }
 
-// redactedStream holds one buffer of what comes in and one of what goes out, however long the answer is.
+// redactedStream needs one buffer for input and one for output, however long the answer is.
 type redactedStream struct {
 	scanner
 	from  io.Reader
 	in    []byte
-	ready []byte // of scanner.out, not read yet
-	some  bool   // something came
-	err   error
+	ready []byte // the part of scanner.out that hasn't been read
+	some  bool   // from wasn't empty
+	err   error  // for when ready has been read
 }
 
 // Read implements io.Reader.

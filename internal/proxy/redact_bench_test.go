@@ -1,6 +1,6 @@
 package proxy
 
-// This file measures what redaction costs: alone, and as a part of a request for a list of rooms.
+// What redaction costs, alone and in a request for a list of rooms.
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// roomList is a list as in the API's document, of at least n bytes.
+// roomList returns a list of rooms of at least n bytes, as in the API's document.
 func roomList(n int) []byte {
 	const person = `{"id":"%d","connectionId":"con_Gxn95TnZBN","sessionId":"ses_ZB2Y3XJTyU",` +
 		`"sessionName":"f61518bc6f7c54738752bb41eb8d513dd93fd5b1e9dcb4dbb1742c6e04e5df26",` +
@@ -33,7 +33,7 @@ func roomList(n int) []byte {
 	return b.Bytes()
 }
 
-// BenchmarkRedact reads a list alone: copied, and redacted at once and in pieces.
+// BenchmarkRedact compares copying a list with redacting it, at once and in pieces.
 func BenchmarkRedact(b *testing.B) {
 	text, d := roomList(64_000), newRedaction([]string{"token", "location"})
 	for _, tt := range []struct {
@@ -60,14 +60,14 @@ func BenchmarkRedact(b *testing.B) {
 	}
 }
 
-// drain reads through a buffer of an answer's, without short cuts.
+// drain reads to the end through a buffer of the usual size. It hides WriterTo and ReaderFrom.
 func drain(from io.Reader) error {
 	_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{from}, make([]byte, 16<<10))
 	return err
 }
 
-// BenchmarkRedactedRequest is a request for a list over sockets: to the upstream directly, through the gateway, and redacted
-// by it. What is over direct is the gateway's own.
+// BenchmarkRedactedRequest requests a list over sockets: directly from the upstream, through the gateway, and through the gateway with
+// redaction. The difference to the direct request is the gateway's cost.
 func BenchmarkRedactedRequest(b *testing.B) {
 	text := roomList(64_000)
 	answer := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
@@ -77,7 +77,7 @@ func BenchmarkRedactedRequest(b *testing.B) {
 	b.Run("redacted", func(b *testing.B) { benchList(b, listing(b, upstream, []string{"token", "location"})) })
 }
 
-// listing starts a gateway that redacts the fields, and returns its address.
+// listing starts a gateway that redacts the fields. It returns the gateway's address.
 func listing(b *testing.B, upstream *url.URL, fields []string) string {
 	p := setup{Glory: upstream, Interwater: upstream, Options: Options{
 		RoomRoutes: []string{"GET /v1/sessions"}, RejectStatuses: []int{401, 403},

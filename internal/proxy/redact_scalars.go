@@ -1,6 +1,6 @@
 package proxy
 
-// This file is what the scanner of redaction knows of strings, numbers and literals, each of which may come in pieces.
+// The scanner's strings, numbers and literals. Each of them may come in pieces.
 
 import (
 	"encoding/binary"
@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// How far a number is. It may end at those from numberZero on.
+// States of a number: what came last. A number may end in numberZero and the states after it.
 const (
 	numberMinus = iota
 	numberPoint
 	numberE
-	numberSign
-	numberZero
+	numberSign // of the exponent
+	numberZero // the only digit before the point
 	numberDigits
 	numberFraction
 	numberExponent
 )
 
-// letter goes on in a literal.
+// letter processes the next letter of a literal.
 func (s *scanner) letter(b []byte, i int) int {
 	if b[i] != s.literal[0] {
 		return -1
@@ -31,7 +31,7 @@ func (s *scanner) letter(b []byte, i int) int {
 	return i + 1
 }
 
-// text goes on in a string, from i. It returns where the string or the piece ends, or -1.
+// text processes a string from i on. It returns where the string or the piece ends, or -1 if a character isn't allowed.
 func (s *scanner) text(b []byte, i int) int {
 	for ; i < len(b); i++ {
 		if s.escape > 0 {
@@ -63,7 +63,7 @@ func (s *scanner) text(b []byte, i int) int {
 	return i
 }
 
-// escapes takes the next character of an escape.
+// escapes processes the next character of an escape. It returns false if the character isn't allowed.
 func (s *scanner) escapes(c byte) bool {
 	s.escape--
 	if s.escape < 4 {
@@ -76,8 +76,8 @@ func (s *scanner) escapes(c byte) bool {
 	return strings.IndexByte(`"\/bfnrt`, c) >= 0
 }
 
-// ordinary is how many bytes at the beginning are neither quote, backslash nor control character. It looks at eight at a
-// time: in each of the terms, the lowest high bit that is set is that of a match.
+// ordinary returns how many bytes at the beginning are neither quotes, backslashes nor control characters. It tests eight bytes at a time.
+// In each of the three terms, the lowest set high bit belongs to the first match.
 func ordinary(b []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	i := 0
@@ -94,7 +94,7 @@ func ordinary(b []byte) int {
 	return i
 }
 
-// digits goes on in a number, from i. It returns where the number or the piece ends, or -1.
+// digits processes a number from i on. It returns where the number or the piece ends, or -1 if a character isn't allowed.
 func (s *scanner) digits(b []byte, i int) int {
 	for ; i < len(b); i++ {
 		next := nextNumber(s.number, b[i])
@@ -109,7 +109,7 @@ func (s *scanner) digits(b []byte, i int) int {
 	return i
 }
 
-// nextNumber is how far a number is with one more character, or -1 if that isn't part of it.
+// nextNumber returns a number's state after one more character, or -1 if the character isn't part of the number.
 func nextNumber(number int, c byte) int {
 	switch {
 	case '0' <= c && c <= '9':

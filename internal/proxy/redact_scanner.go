@@ -1,56 +1,56 @@
 package proxy
 
-// This file copies a JSON text piece by piece and leaves members out. The libraries hold a whole string or number at a
-// time, and an answer may be a single one.
+// The scanner copies a JSON text piece by piece and leaves members out. JSON libraries hold a whole string or number in memory, and an
+// answer may consist of a single long one.
 
 import "encoding/json"
 
-// maxNesting bounds what is remembered of an answer. It is also encoding/json's bound.
+// maxNesting limits the levels that a scanner remembers. encoding/json has the same limit.
 const maxNesting = 10_000
 
-// What a scanner waits for, or is in.
+// States of a scanner: what it expects next, or what it is in.
 const (
 	wantValue  = iota
-	wantFirst  // value of an array, or its end
-	wantName   // of a member, after a comma
-	wantMember // the first, or the end of the object
+	wantFirst  // the first value of an array, or its end
+	wantName   // a member's name, after a comma
+	wantMember // the first member's name, or the end of the object
 	wantColon
-	wantMore // comma, or the end of the array or object
-	wantNothing
-	inText
+	wantMore    // a comma, or the end of the array or object
+	wantNothing // the text is complete
+	inText      // a string
 	inNumber
-	inLiteral
+	inLiteral // true, false or null
 )
 
-// What a scanner knows of each level.
+// Kinds of levels.
 const (
-	inArray = iota
-	inObject
-	inObjectWithMembers // some have been kept
+	inArray             = iota
+	inObject            // without a member so far that is kept
+	inObjectWithMembers // at least one member is kept
 )
 
-// scanner copies a JSON text (RFC 8259) that comes in pieces, without the fields. It remembers the levels that it is in
-// and a name as long as that may be one of the fields, and nothing else.
+// scanner copies a JSON text (RFC 8259) that comes in pieces, without the fields. Between pieces it remembers only the kinds of the open
+// levels, and an open name while that may be a field's.
 type scanner struct {
 	rule   *redaction
 	out    []byte
 	state  int
-	levels []byte
-	skip   int // the level whose present member is dropped; 0: none
-	from   int // where in the piece begins what is kept and not in out yet; -1: nothing is, until further notice
+	levels []byte // the kinds of the open arrays and objects
+	skip   int    // the level whose current member is dropped; 0: none
+	from   int    // where the part of the piece begins that is kept and not yet in out; -1: nothing is kept now
 
-	cut     int    // where in the piece the last name or its comma begins
+	cut     int    // where in the piece the last name begins, or the comma before it
 	name    int    // where in the piece the open name begins
-	held    []byte // what earlier pieces had of it
-	naming  bool   // the open text is a name of which isn't known yet if it is kept
-	isName  bool   // the open text is a name
-	escaped bool   // there are escapes in it
-	escape  int    // characters that the open escape still needs; 5: the one after the backslash; 0: none is open
-	number  int    // how far the open number is
-	literal string // what is left of the open literal
+	held    []byte // the part of the open name in earlier pieces
+	naming  bool   // the open string is a name, and it isn't decided whether to keep it
+	isName  bool   // the open string is a name
+	escaped bool   // the open string has escapes
+	escape  int    // how many characters the open escape still needs; 5: the one after the backslash; 0: none is open
+	number  int    // the state of the open number
+	literal string // the rest of the open literal
 }
 
-// scan goes through the next piece. It is false where that can't be JSON.
+// scan processes the next piece. It returns false if the text can't be JSON.
 func (s *scanner) scan(b []byte) bool {
 	s.from, s.name, s.cut = min(s.from, 0), 0, 0
 	for i := 0; i < len(b); {
@@ -83,21 +83,21 @@ func (s *scanner) complete() bool {
 	return s.state == wantNothing || s.state == inNumber && s.number >= numberZero && len(s.levels) == 0
 }
 
-// emit puts out what is kept of the piece up to end.
+// emit appends the kept part of the piece, up to end, to out.
 func (s *scanner) emit(b []byte, end int) {
 	if s.from >= 0 {
 		s.out = append(s.out, b[s.from:end]...)
 	}
 }
 
-// cutOff ends what is kept before the open name and its comma.
+// cutOff emits what comes before the last name and its comma. From there on, nothing is kept.
 func (s *scanner) cutOff(b []byte) {
 	s.emit(b, s.cut)
 	s.from = -1
 }
 
-// structure takes what isn't part of a scalar, or begins one, at i. It returns where to go on, or -1 where that is out
-// of place.
+// structure processes the character at i, which isn't inside a string, number or literal. It returns where to go on, or -1 if the
+// character isn't allowed there.
 func (s *scanner) structure(b []byte, i int) int {
 	c := b[i]
 	if c == ' ' || c == '\n' || c == '\t' || c == '\r' {
@@ -132,7 +132,7 @@ func (s *scanner) structure(b []byte, i int) int {
 	return -1
 }
 
-// comma goes on to the next value or member. Before a member, it is only kept if one before it was.
+// comma processes the comma at i. In an object, it keeps the comma only if it has kept an earlier member.
 func (s *scanner) comma(b []byte, i int) int {
 	level := s.levels[len(s.levels)-1]
 	if level == inArray {
@@ -145,8 +145,8 @@ func (s *scanner) comma(b []byte, i int) int {
 	return i + 1
 }
 
-// members takes, from a name at i on, what most answers mostly are: members that are strings, written without white space
-// or escapes, and with another one behind. It returns where that one's name begins. Whatever else comes is the caller's.
+// members is a fast path for what most answers mostly consist of: members whose values are strings, without white space or escapes, each
+// followed by another member. It begins with the name at i. It returns where the first name begins that it hasn't processed.
 func (s *scanner) members(b []byte, i int) int {
 	for s.skip == 0 {
 		colon := i + 2 + ordinary(b[i+1:])
@@ -168,7 +168,7 @@ func (s *scanner) members(b []byte, i int) int {
 	return i
 }
 
-// open begins a name.
+// open begins the name at i.
 func (s *scanner) open(b []byte, i int) int {
 	if s.state == wantMember {
 		s.cut = i
@@ -180,7 +180,7 @@ func (s *scanner) open(b []byte, i int) int {
 	return s.text(b, i+1)
 }
 
-// value begins one at i.
+// value begins the value at i.
 func (s *scanner) value(b []byte, i int) int {
 	switch c := b[i]; c {
 	case '"':
@@ -214,7 +214,7 @@ func (s *scanner) value(b []byte, i int) int {
 	return i + 1
 }
 
-// leave ends an array or object with the bracket c at i.
+// leave ends an array or object with the bracket c at i. It returns where to go on, or -1 if c is another character.
 func (s *scanner) leave(c byte, i int) int {
 	last := len(s.levels) - 1
 	if s.levels[last] == inArray && c != ']' || s.levels[last] != inArray && c != '}' {
@@ -224,7 +224,7 @@ func (s *scanner) leave(c byte, i int) int {
 	return s.ended(i + 1)
 }
 
-// ended follows a value, of which i is the end.
+// ended is called after each value, with its end i. It returns i.
 func (s *scanner) ended(i int) int {
 	s.state = wantMore
 	if len(s.levels) == 0 {
@@ -236,7 +236,7 @@ func (s *scanner) ended(i int) int {
 	return i
 }
 
-// named decides about the name that ends at end.
+// named decides whether to keep the member whose name ends at end.
 func (s *scanner) named(b []byte, end int) {
 	name := b[s.name:end]
 	if len(s.held) > 0 {
@@ -250,7 +250,7 @@ func (s *scanner) named(b []byte, end int) {
 	s.naming, s.held, s.skip = false, s.held[:0], len(s.levels)
 }
 
-// drops reports whether the name, with its quotes, is that of a field.
+// drops reports whether the member of that name is dropped. The name has its quotes.
 func (s *scanner) drops(name []byte) bool {
 	if len(name) > s.rule.longest {
 		return false
@@ -271,7 +271,7 @@ func (s *scanner) drops(name []byte) bool {
 	return false
 }
 
-// keep decides to keep the open name, and puts out what is held of it.
+// keep keeps the open name, and emits the held part of it.
 func (s *scanner) keep() {
 	level := &s.levels[len(s.levels)-1]
 	if s.from < 0 {
@@ -284,7 +284,7 @@ func (s *scanner) keep() {
 	*level, s.naming = inObjectWithMembers, false
 }
 
-// hold remembers the open name beyond the piece, if it may still be a field's.
+// hold remembers the open name beyond the end of the piece. If the name is too long for a field's, it keeps it.
 func (s *scanner) hold(b []byte) {
 	if len(s.held)+len(b)-s.name >= s.rule.longest {
 		s.keep()

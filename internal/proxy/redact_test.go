@@ -1,6 +1,6 @@
 package proxy
 
-// Tests of redaction: what is taken out, that nothing else changes, that what can't be read doesn't pass, and what is held.
+// Redaction removes the fields and changes nothing else. Text that isn't JSON doesn't pass. The memory that redaction uses is limited.
 
 import (
 	"bytes"
@@ -52,7 +52,7 @@ func compact(t testing.TB, text []byte) string {
 	return b.String()
 }
 
-// inPieces redacts a text that comes in pieces of that many bytes.
+// inPieces redacts a text that comes in pieces of the given number of bytes.
 func inPieces(d *redaction, text string, size int) (string, error) {
 	got, err := io.ReadAll(d.stream(&pieces{strings.NewReader(text), size}))
 	return string(got), err
@@ -100,7 +100,7 @@ func TestDeepestAnswerPasses(t *testing.T) {
 	}
 }
 
-// An answer that is broken further on breaks off, and the upstream's failures stay its own.
+// An answer whose JSON turns out to be broken breaks off. An upstream's own error passes through.
 func TestRedactedStreamBreaksOff(t *testing.T) {
 	d := newRedaction([]string{"token"})
 	long := `{"a":1,"c":"` + strings.Repeat("x", smallAnswer) + `","token":"secret","b":`
@@ -114,7 +114,7 @@ func TestRedactedStreamBreaksOff(t *testing.T) {
 	}
 }
 
-// Nothing can leak from nothing: an empty 404 stays one. Issue 14.
+// An empty answer passes, because it can't leak anything: an empty 404 stays a 404. Issue 14.
 func TestEmptyAnswerPasses(t *testing.T) {
 	d := newRedaction([]string{"token"})
 	if got, err := d.whole(nil); len(got) > 0 || err != nil {
@@ -134,7 +134,7 @@ func TestEmptyAnswerPasses(t *testing.T) {
 	}
 }
 
-// A redacted body is another one than the upstream's: its length is unknown and its tag not strong. Issue 14.
+// A redacted body differs from the upstream's. So its length is unknown and its ETag must be weak. Issue 14.
 func TestRedactedAnswerHasHeaderOfItsOwn(t *testing.T) {
 	for _, head := range []bool{false, true} {
 		for tag, want := range map[string]string{`"x"`: `W/"x"`, `W/"x"`: `W/"x"`, ``: ``, `x`: ``} {
@@ -149,10 +149,10 @@ func TestRedactedAnswerHasHeaderOfItsOwn(t *testing.T) {
 	}
 }
 
-// However long a string, a name, a number or white space is, nothing of it is held beyond two buffers. Issue 14.
+// Redaction needs only two buffers, however long a string, name, number or white space is. Issue 14.
 func TestRedactionHoldsNoScalar(t *testing.T) {
 	d := newRedaction([]string{"token", "location"})
-	const size = 1 << 20 // what is held doesn't depend on it
+	const size = 1 << 20 // the memory doesn't depend on it
 	for _, tt := range []struct{ begin, fill, end string }{
 		{`{"token":1,"a":"`, "x", `"}`}, {`{"token":"`, "x", `"}`}, {`{"`, "x", `":1}`}, {`{"a":1,"`, `\u0074`, `":1}`},
 		{`[`, "1", `]`}, {`{"a":1,`, " ", `"token":1}`}, {`{"token":[1`, `,1`, `]}`}, {`[{}`, `,{"token":1}`, `]`},
@@ -163,12 +163,12 @@ func TestRedactionHoldsNoScalar(t *testing.T) {
 			t.Errorf("%+v: %v", tt, err)
 		}
 		if held := cap(r.in) + cap(r.out) + cap(r.held) + cap(r.levels); held > 40<<10 {
-			t.Errorf("%+v: %d bytes are held", tt, held)
+			t.Errorf("%+v: %d bytes in memory", tt, held)
 		}
 	}
 }
 
-// repeated is a text, again and again, of at least left bytes.
+// repeated is a reader that repeats a text until at least left bytes have been read.
 type repeated struct {
 	text string
 	left int
@@ -218,7 +218,7 @@ func compactOrEmpty(t testing.TB, text string) string {
 	return compact(t, []byte(text))
 }
 
-// without is the oracle: it takes the members of that name out of a valid text, with another reader.
+// without is the oracle: it removes the members of that name from a valid text, with another parser.
 func without(t testing.TB, text []byte, name string) []byte {
 	text = bytes.Trim(text, " \t\r\n")
 	if text[0] != '{' && text[0] != '[' {

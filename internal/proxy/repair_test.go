@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds what becomes of a room request whose access token is rejected: one repeat where that is
-// safe, and never an answer that the client takes for its own.
+// If Interwater rejects the access token, the gateway repeats the room request if that is safe. The client never gets the rejection.
 
 import (
 	"errors"
@@ -59,7 +58,7 @@ func TestRejectedTokenIsReplacedAndTheRequestRepeated(t *testing.T) {
 func TestRevokedTokenIsReplaced(t *testing.T) {
 	g := start(t)
 	g.get(t, "/v1/info")
-	g.Interwater.RevokeTokens() // the stand-in's own rejection, not one that was ordered
+	g.Interwater.RevokeTokens() // now the stand-in rejects the token itself, without a fault
 	if answer := g.get(t, "/v1/info"); answer.status != 200 {
 		t.Errorf("status %d", answer.status)
 	}
@@ -92,7 +91,7 @@ func TestSecondRejectionIs502AndRefusesTheToken(t *testing.T) {
 
 func TestATokenThatWasNotFetchedForTheRequestIsReplacedToo(t *testing.T) {
 	for _, tt := range []struct {
-		times, status, sent int // what Interwater rejects, what comes of it, how often the request is sent
+		times, status, sent int // how often Interwater rejects, the client's status, how often the request is sent
 		stale               []string
 		asked               []string
 	}{
@@ -198,7 +197,7 @@ func TestFailureOfTheRepairIsAnswered(t *testing.T) {
 	}
 }
 
-// once fails from the second time on.
+// once succeeds the first time and then fails.
 func once(err error) func() error {
 	first := true
 	return func() error {
@@ -223,7 +222,7 @@ func TestSecondAttemptThatFailsOtherwiseIsThatFailure(t *testing.T) {
 	}
 }
 
-// The connection of a rejected attempt is used again, or every rejection of a busy gateway would cost a new one.
+// The connection of a rejected attempt must be used again. Otherwise each rejection on a busy gateway would cost a new connection.
 func TestRejectedAttemptsGiveTheirConnectionBack(t *testing.T) {
 	var peers []string
 	upstream := scripted(t, func(w http.ResponseWriter, r *http.Request) {

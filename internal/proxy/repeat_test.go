@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds how often one request is sent: a GET whose connection dies before any byte once more, and no more often
-// than that, however many idle connections there are.
+// How often one request is sent. A GET whose connection dies before the first byte is sent once more, but never again, however many idle
+// connections there are.
 
 import (
 	"net/http"
@@ -23,7 +23,7 @@ func TestDeadConnectionsAreOneRepetition(t *testing.T) {
 	if n := len(g.roomsSeen()); n != 2 {
 		t.Errorf("one request was sent %d times", n)
 	}
-	// One dead connection among good ones is not even noticed.
+	// One dead connection among good ones doesn't fail the request.
 	g.Interwater.Reset()
 	fillPool(t, g, 10)
 	g.Interwater.SetFaults(sandbox.Fault{Kind: sandbox.KindReset, Times: 1})
@@ -43,7 +43,7 @@ func TestPostOnADeadConnectionIsNotRepeated(t *testing.T) {
 	}
 }
 
-// fillPool leaves idle connections to Interwater, about n: as many slow requests at once.
+// fillPool sends n slow requests at once. It leaves about n idle connections to Interwater.
 func fillPool(t *testing.T, g *gateway, n int) {
 	t.Helper()
 	g.Interwater.SetFaults(sandbox.Fault{Delay: 200 * time.Millisecond})

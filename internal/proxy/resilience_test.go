@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds what keeps one failing upstream from taking the gateway, and the other upstream, with it: places that come
-// back, and a circuit that the upstream's own faults open and no client's.
+// A failing upstream must not take down the gateway or the other upstream. Each request gives its slot back. Only the upstream's own
+// failures open its circuit, and those of clients don't.
 
 import (
 	"io"
@@ -16,7 +16,7 @@ import (
 // circuitLeast is how many failed calls open a circuit.
 const circuitLeast = 20
 
-// Whatever an answer is, its place is given back.
+// A call gives its slot back after any kind of answer.
 func TestPlacesAreGivenBack(t *testing.T) {
 	for _, coalesce := range []bool{false, true} {
 		g := start(t, func(o *setup) { o.MaxInFlight, o.RoomCoalesce, o.RoomCacheTTL = 2, coalesce, 0 })
@@ -51,7 +51,7 @@ func TestOpenCircuitIs503AndTheOtherUpstreamIsUntouched(t *testing.T) {
 			asked := func() int { return len(g.Glory.Requests()) + len(g.Interwater.RoomRequests()) }
 			for range 3 {
 				before, answer := asked(), g.get(t, target)
-				for i := 0; i < circuitLeast && answer.status == 502; i++ { // a slow machine took longer than the pause: it has opened again
+				for i := 0; i < circuitLeast && answer.status == 502; i++ { // on a slow machine the circuit's pause may be over: open it again
 					before, answer = asked(), g.get(t, target)
 				}
 				answer.wantError(t, http.StatusServiceUnavailable)
@@ -69,7 +69,7 @@ func TestOpenCircuitIs503AndTheOtherUpstreamIsUntouched(t *testing.T) {
 	}
 }
 
-// What clients do wrong is theirs, however often they do it. Catalogue: O06.
+// Failures that clients cause don't count, however many. Catalogue: O06.
 func TestClientsFaultsOpenNoCircuit(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{}, 100)
@@ -88,7 +88,7 @@ func TestClientsFaultsOpenNoCircuit(t *testing.T) {
 		"a broken chunk": {patience, chunked, func(conn net.Conn) { io.WriteString(conn, "zz\r\n") }},
 		"a body cut off": {patience, declared, func(conn net.Conn) { closeWrite(conn) }},
 		"a client gone":  {patience, declared, func(conn net.Conn) { conn.Close() }},
-		"a slow body": {200 * time.Millisecond, declared, func(conn net.Conn) { // the upstream's time is over before the last byte
+		"a slow body": {200 * time.Millisecond, declared, func(conn net.Conn) { // the upstream's timeout ends before the last byte
 			time.AfterFunc(500*time.Millisecond, func() { closeWrite(conn) })
 		}},
 	} {

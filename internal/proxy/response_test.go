@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds the rules on the way back: what an upstream can't get through to a client, whatever it
-// sends.
+// The rules for answers: what an upstream can't send to a client.
 
 import (
 	"compress/gzip"
@@ -52,7 +51,7 @@ func TestInterwatersHeadersComeBackByAllowList(t *testing.T) {
 	}
 }
 
-// net/http would guess one from the body, and a browser would take text of somebody's making for a page of the gateway's.
+// net/http would guess a type from the body. A browser could then take somebody's text for a page of the gateway.
 func TestAnswerWithoutAContentTypeIsGivenNone(t *testing.T) {
 	untyped := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = nil
@@ -79,7 +78,7 @@ func TestHostileAnswersAreCleared(t *testing.T) {
 		for upstream, answer := range map[string]reply{"Interwater": room, "Glory": glory} {
 			want := 200
 			if upstream == "Interwater" && kind == sandbox.KindEcho {
-				want = 502 // its body has the access token in it
+				want = 502 // its body contains the access token
 			}
 			if answer.status != want || answer.broken {
 				t.Errorf("%s, %s: status %d, broken %v", kind, upstream, answer.status, answer.broken)
@@ -124,7 +123,7 @@ func TestGlorysHeadersPassButTheCredential(t *testing.T) {
 	}
 }
 
-// Shared caches take an answer for everybody's unless it says otherwise.
+// Shared caches reuse an answer for everybody, unless the answer forbids it.
 func TestGlorysAnswersToOneMemberArePrivate(t *testing.T) {
 	own := ""
 	upstream := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -135,7 +134,7 @@ func TestGlorysAnswersToOneMemberArePrivate(t *testing.T) {
 	g := start(t, func(o *setup) { o.Glory = upstream })
 	for _, tt := range []struct{ path, line, own, want string }{
 		{"/api/v1/profile", asMember, "", "private"},
-		{"/api/v1/profile", "Accept: */*", "", "private"}, // a refusal isn't everybody's either
+		{"/api/v1/profile", "Accept: */*", "", "private"}, // a refusal is for one member, too
 		{"/public-api/v1/health", asMember, "", "private"},
 		{"/public-api/v1/health", "Accept: */*", "", ""},
 		{"/api/v1/profile", asMember, "public, max-age=1", "public, max-age=1"},
@@ -264,7 +263,7 @@ func TestBodiesPassAsTheyAre(t *testing.T) {
 	}
 }
 
-// An answer tells it too whose request came before the drain began.
+// The answer closes the connection even if its request came before the drain began.
 func TestRequestsFromBeforeADrainAskForAnotherConnection(t *testing.T) {
 	var draining atomic.Bool
 	arrived, let := make(chan struct{}), make(chan struct{})

@@ -1,6 +1,6 @@
 package proxy
 
-// This file is the way of a room request through net/http: admit, then ReverseProxy with fetch as its transport.
+// A room request that comes through net/http: admit, then ReverseProxy with fetch as its transport.
 
 import (
 	"errors"
@@ -13,13 +13,13 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// headerOfNothing is the header of requests whose header nobody reads. ReverseProxy looks for a User-Agent.
+// headerOfNothing is for requests whose header nobody reads. Its User-Agent keeps ReverseProxy from adding one.
 var headerOfNothing = http.Header{"User-Agent": {""}}
 
-// roomHandler lets authorised members through.
+// roomHandler answers room requests of authorised members.
 type roomHandler struct {
 	admission admission
-	redacts   bool // ROOM_REDACT_FIELDS names some
+	redacts   bool // ROOM_REDACT_FIELDS isn't empty
 	log       *slog.Logger
 	tracing   tracing
 	fetcher   *fetcher
@@ -31,7 +31,7 @@ func newRoomHandler(o Options, limit *fleet.LocalLimiter, t tracing, m *metrics)
 	return &roomHandler{
 		admission: admission{o.Bridge, limit}, redacts: len(o.RedactFields) > 0, log: o.Log, tracing: t, fetcher: f,
 		reverse: &httputil.ReverseProxy{
-			// What goes up is the question, and fetch writes it. The empty header keeps ReverseProxy from adding to one.
+			// fetch writes the upstream request from c.asked and doesn't use this header. See headerOfNothing.
 			Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Header = headerOfNothing },
 			Transport:    f,
 			BufferPool:   newBufferPool(),
@@ -61,16 +61,17 @@ func (h *roomHandler) serve(w *writer, r *http.Request) {
 		audit(h.log, "owner_use", "", c)
 	}
 	if h.redacts && c.grant.Role != bridge.RoleOwner {
-		r.Header.Del("Accept-Encoding") // what is compressed can't be read
+		r.Header.Del("Accept-Encoding") // a compressed answer can't be redacted
 	}
 	values := valuesOf(r.Header)
 	c.ask(&values)
 	crossing := withCall(r, c)
-	crossing.Header = nil // ReverseProxy would copy it
+	crossing.Header = nil // saves ReverseProxy a copy
 	h.reverse.ServeHTTP(w, crossing)
 }
 
-// withoutBody reports errRoomBody for a GET or HEAD that has a body. Where the head doesn't tell, the first read does.
+// withoutBody returns errRoomBody for a GET or HEAD with a body. If the length is unknown, it waits for the first byte. It also
+// returns the errors of reading.
 func withoutBody(r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength == 0 {
 		return nil

@@ -1,7 +1,5 @@
 package proxy
 
-// This file is the route table: which paths lead where, for which methods.
-
 import (
 	"fmt"
 	"maps"
@@ -12,52 +10,52 @@ import (
 	"sync"
 )
 
-// apiPrefix begins Glory's paths for members.
+// apiPrefix is the prefix of Glory's paths for members.
 const apiPrefix = "/api/"
 
-// gloryPrefixes lead to Glory. They are their own patterns in logs and metrics.
+// gloryPrefixes are the path prefixes of Glory's routes. In logs and metrics, the prefix is the route's pattern.
 func gloryPrefixes() []string { return []string{"/public-api/", apiPrefix} }
 
-// gloryMethods are the methods that Glory routes take.
+// gloryMethods are the allowed methods of Glory routes.
 func gloryMethods() []string {
 	return []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 	}
 }
 
-// neverForwarded are the methods that are refused everywhere: one tunnels, the other shows the credential.
+// neverForwarded reports whether every route refuses the method. CONNECT tunnels, and TRACE would show the credential.
 func neverForwarded(method string) bool {
 	return method == http.MethodConnect || method == http.MethodTrace
 }
 
-// endpoint is where routes lead.
+// endpoint is the destination of a route.
 type endpoint struct {
-	upstream string // "" where the gateway answers itself
-	redirect bool   // it only names another address
-	token    bool   // for a member token, or a session in its place
+	upstream string // "" if the gateway answers itself
+	redirect bool   // the answer is a redirect
+	token    bool   // it takes a member token, or a session in its place
 	serve    func(*writer, *http.Request)
 }
 
 // routeTable finds a request's endpoint by its target as sent.
 type routeTable struct {
-	mux         *http.ServeMux // of matchers: see match
+	mux         *http.ServeMux // its handlers only record the match: see match
 	glory, room *endpoint
-	own         map[string]*endpoint // what the gateway answers itself, by pattern
+	own         map[string]*endpoint // the gateway's own endpoints, by pattern
 	origins     *crossOrigin         // nil: no CORS
 	matches     sync.Pool            // of *match
 	plain       []plainRoute         // all patterns, for plainRoom
 }
 
-// plainRoute is a pattern taken apart.
+// plainRoute is a parsed pattern.
 type plainRoute struct {
 	guardRoute
 	pattern string
-	wild    int  // the segment that is {room_name}; -1: none is
-	other   bool // lookup has to tell: the gateway's own, or a name of several segments
+	wild    int  // the index of the segment {room_name}; -1: there is none
+	other   bool // plainRoom leaves it to lookup: the gateway's own route, or a wildcard of several segments
 }
 
-// newRouteTable takes the room routes as ServeMux patterns, and what the gateway answers itself by pattern. A pattern that ServeMux
-// refuses, and a room route that is the gateway's own, is an error.
+// newRouteTable returns the table of the room routes, given as ServeMux patterns, and of the gateway's own endpoints. It fails if
+// ServeMux refuses a pattern, for instance because a room route is also one of the gateway's own.
 func newRouteTable(
 	patterns []string, glory, room *endpoint, own map[string]*endpoint, origins *crossOrigin,
 ) (table *routeTable, err error) {
@@ -72,7 +70,7 @@ func newRouteTable(
 	return table, nil
 }
 
-// newPlainRoute takes a pattern apart. ServeMux decodes patterns' literal segments.
+// newPlainRoute parses a pattern. It decodes the literal segments, as ServeMux does.
 func newPlainRoute(pattern string, own bool) plainRoute {
 	route := plainRoute{readRoute(pattern), pattern, roomSegment(pattern), own || strings.Contains(pattern, "...}")}
 	for _, literal := range route.segments {
@@ -86,14 +84,14 @@ func newPlainRoute(pattern string, own bool) plainRoute {
 	return route
 }
 
-// roomSegment is which segment of a pattern is {room_name}, or -1.
+// roomSegment returns the index of the segment {room_name} in a pattern, or -1.
 func roomSegment(pattern string) int {
 	_, path, _ := strings.Cut(pattern, "/")
 	return slices.Index(strings.Split(path, "/"), "{room_name}")
 }
 
-// plainRoom finds the room route of a GET of a clean path in the common case, which ServeMux takes ten times as long for: one pattern
-// alone takes the path, and every segment is short enough. The pattern is "" where that is not so, and lookup has to tell.
+// plainRoom finds the room route for a GET of a clean path, ten times as fast as ServeMux. It handles the common case: exactly one
+// pattern matches the path, and no segment is too long. In other cases the pattern is "", and lookup has to decide.
 func (t *routeTable) plainRoom(path string) (pattern, room string) {
 	var few [8]string // so that most need no allocation
 	segments := few[:0]
@@ -116,12 +114,12 @@ func (t *routeTable) plainRoom(path string) (pattern, room string) {
 		return "", ""
 	}
 	if found.wild >= 0 {
-		room, _ = url.PathUnescape(segments[found.wild]) // of a clean path: can't fail
+		room, _ = url.PathUnescape(segments[found.wild]) // can't fail: the path is clean
 	}
 	return found.pattern, room
 }
 
-// add registers a pattern; ServeMux reports a bad one by panicking.
+// add registers a pattern. It turns ServeMux's panic about a bad one into an error.
 func (t *routeTable) add(pattern string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -132,8 +130,8 @@ func (t *routeTable) add(pattern string) (err error) {
 	return nil
 }
 
-// route judges the target and finds where it leads, and notes both in the call. A preflight leads to the CORS rules, if the
-// request that it asks about has a route.
+// route checks the target and finds its endpoint. It records target and route in the call. The endpoint of a preflight is the CORS
+// rules, if the request that it asks about has a route.
 func (t *routeTable) route(r *http.Request, c *call) (*endpoint, error) {
 	if !t.origins.isPreflight(r) {
 		return t.lookup(r, r.Method, c)
@@ -145,7 +143,7 @@ func (t *routeTable) route(r *http.Request, c *call) (*endpoint, error) {
 	return &endpoint{serve: t.origins.preflight}, nil
 }
 
-// lookup finds where the target leads with the method.
+// lookup finds the endpoint of the target for a method.
 func (t *routeTable) lookup(r *http.Request, method string, c *call) (*endpoint, error) {
 	if r.RequestURI == "*" || method == http.MethodConnect && !strings.HasPrefix(r.RequestURI, "/") {
 		if neverForwarded(method) {
@@ -169,8 +167,8 @@ func (t *routeTable) lookup(r *http.Request, method string, c *call) (*endpoint,
 	return t.find(method, c)
 }
 
-// find asks ServeMux. It matches decoded segments; given the path as sent in place of the decoded one, it matches
-// as sent, and nothing that has to be decoded first can be taken for a literal segment.
+// find asks ServeMux for the endpoint. ServeMux expects a decoded path. find gives it the path as sent, so an encoded segment can't match
+// a literal one.
 func (t *routeTable) find(method string, c *call) (*endpoint, error) {
 	if method == http.MethodGet {
 		if c.route, c.room = t.plainRoom(c.target.path); c.route != "" {
@@ -190,7 +188,7 @@ func (t *routeTable) find(method string, c *call) (*endpoint, error) {
 		if own := t.own[m.pattern]; own != nil {
 			return own, nil
 		}
-		c.room, _ = url.PathUnescape(m.room) // of a clean target: can't fail
+		c.room, _ = url.PathUnescape(m.room) // can't fail: the target is clean
 		for segment := range strings.SplitSeq(c.target.path, "/") {
 			if decoded, _ := url.PathUnescape(segment); len(decoded) > maxRoomName {
 				return nil, fmt.Errorf("%w: room name too long", errTarget)
@@ -205,9 +203,9 @@ func (t *routeTable) find(method string, c *call) (*endpoint, error) {
 	return nil, errNotFound
 }
 
-// match takes down what ServeMux decided, where a response would be written.
+// match is the ResponseWriter that ServeMux gets. It records what ServeMux decides.
 type match struct {
-	request http.Request // what ServeMux is asked
+	request http.Request // the one that ServeMux gets
 	url     url.URL
 	header  http.Header // nil until needed
 	status  int
@@ -225,7 +223,7 @@ func (m *match) Header() http.Header {
 	return m.header
 }
 
-// Write implements http.ResponseWriter; ServeMux's own error texts are of no use.
+// Write implements http.ResponseWriter. It drops ServeMux's own error texts.
 func (m *match) Write(p []byte) (int, error) { return len(p), nil }
 
 // WriteHeader implements http.ResponseWriter.

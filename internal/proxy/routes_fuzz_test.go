@@ -1,6 +1,6 @@
 package proxy
 
-// Plain requests find their room's route without ServeMux. Where they find one, ServeMux finds the same.
+// plainRoom finds a room's route without ServeMux. If it finds one, ServeMux finds the same.
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"roomgate/internal/lane"
 )
 
-// patternSets are tables whose patterns overlap, end early and say the same in several ways.
+// patternSets are route tables whose patterns overlap, take any rest of a path, or mean the same in different spellings.
 func patternSets() [][]string {
 	return [][]string{
 		defaultRoutes,
@@ -39,7 +39,7 @@ func FuzzPlainRoomIsServeMuxs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string, set uint8) {
 		at, err := splitTarget(path)
 		if err != nil || !lane.ValidURI(path) {
-			return // never asked for: see recognise
+			return // plainRoom gets clean paths only: see recognise
 		}
 		table := tables[int(set)%len(tables)]
 		pattern, name := table.plainRoom(at.path)

@@ -1,7 +1,5 @@
 package proxy
 
-// This file holds the route table: which requests go where, and what the others are answered.
-
 import (
 	"net/http"
 	"slices"
@@ -59,7 +57,7 @@ func TestAuthIsNeverForwarded(t *testing.T) {
 			}
 			answer.wantError(t, http.StatusNotFound)
 			if want := g.do(t, "GET", "/nowhere").body; answer.body != want {
-				t.Errorf("%s %s: body %q tells it from any unknown path's %q", method, target, answer.body, want)
+				t.Errorf("%s %s: body %q differs from an unknown path's %q", method, target, answer.body, want)
 			}
 		}
 	}
@@ -75,7 +73,7 @@ func TestUnknownPathIs404(t *testing.T) {
 		"/metrics", "/debug/pprof/", "/debug/vars", "/healthz?x", "/actuator", "/.env", "/livez", "/_sandbox/stats",
 	} {
 		g.get(t, target).wantError(t, http.StatusNotFound)
-		g.do(t, "GET", target).wantError(t, http.StatusNotFound) // without a token too: it is not asked for
+		g.do(t, "GET", target).wantError(t, http.StatusNotFound) // without a token, too: the answer needs none
 	}
 	g.wantNoCalls(t)
 }
@@ -99,7 +97,7 @@ func TestConnectAndTraceAre405OnGloryRoutes(t *testing.T) {
 	for _, target := range []string{"/api/v1/profile", "/public-api/v1/login", "/api/", "http://h/api/v1/profile"} {
 		for _, method := range []string{"TRACE", "CONNECT"} {
 			if method == "CONNECT" && target[0] != '/' {
-				continue // an authority, to net/http, and no good one
+				continue // net/http reads it as a malformed authority
 			}
 			answer := g.do(t, method, target, asMember)
 			answer.wantError(t, http.StatusMethodNotAllowed)
@@ -131,7 +129,7 @@ func TestConnectAndTraceAre405Everywhere(t *testing.T) {
 	g.wantNoCalls(t)
 }
 
-// A route that an operator has opened for all methods still does not echo the credential.
+// A route for all methods doesn't take TRACE, which would echo the credential.
 func TestTraceIs405OnARouteWithoutMethod(t *testing.T) {
 	g := start(t, func(o *setup) { o.RoomRoutes = []string{"/v1/open"} })
 	for _, method := range []string{"TRACE", "CONNECT"} {
@@ -267,4 +265,4 @@ func TestNewRefusesWhatItCannotServe(t *testing.T) {
 	}
 }
 
-var _ gatekeeper = (*bridge.Bridge)(nil) // what production passes
+var _ gatekeeper = (*bridge.Bridge)(nil) // as in production

@@ -1,7 +1,7 @@
 package proxy
 
-// This file is what browser sessions add to requests: a cookie counts as the member token that is sealed in it, where the request has
-// no other, and only for pages that may send it.
+// Browser sessions: a cookie counts as the member token that is sealed in it. It counts only if the request has no other token, and comes
+// from a page that may send it.
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 
 const sessionRoute = "GET /session"
 
-// sessions are those of browsers. A nil *sessions is off.
+// sessions handles browser sessions. A nil *sessions is off.
 type sessions struct {
 	seals      *bridge.Sessions
 	authorizer authorizer
@@ -29,12 +29,12 @@ type sessionMetrics struct{ begun, ended *prometheus.CounterVec }
 func newSessionMetrics() sessionMetrics {
 	return sessionMetrics{
 		begun: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "roomgate_sessions_begun_total", Help: "Browser sessions that began, by what began them (login, join).",
+			Name: "roomgate_sessions_begun_total", Help: "Browser sessions that began, by how (login, join).",
 		}, []string{"by"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_sessions_ended_total",
-			Help: "Browser sessions whose cookie was deleted, by reason (logout, logout_all: of all tokens, logged_out: elsewhere, expired, refused: " +
-				"the token isn't good any more, unopened: forged, or sealed with a secret that is gone). One that ends in its browser isn't seen.",
+			Help: "Browser sessions whose cookie the gateway deleted, by reason (logout, logout_all: of all tokens, logged_out: elsewhere, expired, refused: " +
+				"the token isn't valid any more, unopened: forged, or sealed with a secret that is gone). Sessions that end in the browser aren't counted.",
 		}, []string{"reason"}),
 	}
 }
@@ -52,8 +52,8 @@ func newSessions(o Options, m *metrics) (*sessions, error) {
 	return s, nil
 }
 
-// bear takes the session's cookie off the request and, where a token is asked for and the request has none, puts the session's in its
-// place. After an error the request goes no further.
+// bear removes the session's cookie from the request. If the endpoint takes a member token and the request has none, bear adds the
+// session's. After an error, the caller must refuse the request.
 func (s *sessions) bear(r *http.Request, c *call, to *endpoint) error {
 	headers := r.Header["Cookie"]
 	if s == nil || len(headers) == 0 || c.preflight {
@@ -74,23 +74,23 @@ func (s *sessions) bear(r *http.Request, c *call, to *endpoint) error {
 	}
 	session, err := s.open(own, others)
 	if errors.Is(err, bridge.ErrNoMemberToken) {
-		return nil // who goes without one is for the route to say
+		return nil // the endpoint decides about requests without a token
 	}
 	c.session = &session
 	r.Header["Authorization"] = []string{"Bearer " + session.Token()}
 	return err
 }
 
-// checkOrigin refuses what the page of another origin has a browser send, unless it only reads. The error is errCrossOrigin.
+// checkOrigin refuses unsafe methods from pages of other origins that aren't listed. The error is errCrossOrigin.
 func (s *sessions) checkOrigin(r *http.Request, c *call) error {
-	// As browsers know the gateway: a balancer may call it by another name.
+	// The host is the one that browsers use. A balancer may use another.
 	if err := s.origins.Check(&http.Request{Method: r.Method, Header: r.Header, Host: c.forwarded.host}); err != nil {
 		return errCrossOrigin
 	}
 	return nil
 }
 
-// serve tells whether the request bears a session, whose, and when it ends.
+// serve answers whether the request has a session, whose it is, and when it ends.
 func (s *sessions) serve(w *writer, r *http.Request) {
 	c := &w.call
 	if c.session == nil {
@@ -108,13 +108,13 @@ func (s *sessions) serve(w *writer, r *http.Request) {
 	})
 }
 
-// end deletes the session's cookie and counts why. Its line goes into the answer.
+// end counts the end of a session, by reason. It returns the Set-Cookie value that deletes the cookie.
 func (s *sessions) end(reason string) (setCookie string) {
 	s.metrics.ended.WithLabelValues(reason).Inc()
 	return s.line("", -1)
 }
 
-// endedBy is why a session ends whose request is refused with err and 401.
+// endedBy returns why a session ends if its request is answered 401 because of err.
 func endedBy(err error) string {
 	switch {
 	case errors.Is(err, bridge.ErrExpired):

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what a session's cookie does for a request, and where it ends.
+// What a session's cookie does for a request. No upstream gets the cookie.
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ const (
 	listed      = "https://app.example"
 )
 
-// sealer is sessions under a cookie's name and secrets, each as long as it must be.
+// sealer returns sessions with a cookie name and secrets. It repeats each secret 32 times, so it is long enough.
 func sealer(t testing.TB, name string, texts ...string) *bridge.Sessions {
 	t.Helper()
 	var long []secret.Value
@@ -46,7 +46,7 @@ func seal(t testing.TB, s *bridge.Sessions, token string) string {
 	return text
 }
 
-// startSessions is start with sessions on, and a member's session.
+// startSessions starts a gateway with sessions on. It also returns a member's session.
 func startSessions(t *testing.T, change ...func(*setup)) (g *gateway, session string) {
 	t.Helper()
 	s := sealer(t, hostSession, "a")
@@ -60,7 +60,7 @@ func (r reply) deletes() bool {
 	return slices.Equal(r.header["Set-Cookie"], []string{hostSession + "=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"})
 }
 
-// ended is how many sessions have ended for the reason.
+// ended returns how many sessions have ended for a reason.
 func (g *gateway) ended(t *testing.T, reason string) float64 {
 	t.Helper()
 	var m dto.Metric
@@ -101,7 +101,7 @@ func TestASessionsCookieCountsAsItsToken(t *testing.T) {
 	}
 }
 
-// Who bears a token of its own goes as without sessions.
+// A request with its own token is handled as if there were no sessions.
 func TestARequestWithATokenNeedsNoCookie(t *testing.T) {
 	g, session := startSessions(t)
 	for _, cookie := range []string{session, "forged"} {
@@ -119,7 +119,7 @@ func TestARequestWithATokenNeedsNoCookie(t *testing.T) {
 			}
 		}
 	}
-	// Everybody's routes judge nobody, and get no cookie either.
+	// Routes for everybody don't check the cookie, and Glory doesn't get it.
 	if a := g.do(t, "GET", "/public-api/v1/health", "Cookie: "+strings.ToUpper(hostSession)+"="+session+"; "+hostSession+"=forged"); a.status != 200 {
 		t.Errorf("health: %d", a.status)
 	}
@@ -168,7 +168,7 @@ func TestACookieThatDoesNotOpenIs401AndDeleted(t *testing.T) {
 		}
 	}
 	if len(g.asked("")) > 0 || len(g.Glory.Requests()) != before || g.Interwater.RoomCalls() > 0 {
-		t.Error("somebody was asked")
+		t.Error("an upstream or the bridge was asked")
 	}
 	if got := g.ended(t, "unopened"); got != float64(4*len(cookies)) {
 		t.Errorf("%v sessions ended", got)
@@ -189,7 +189,7 @@ func TestASessionWhoseTokenIsNotGoodAnyMoreIsDeleted(t *testing.T) {
 			t.Errorf("%s: %v", reason, got)
 		}
 	}
-	// Neither a denial nor a failure says anything about the token.
+	// A denial or a failure doesn't mean that the token is invalid.
 	for _, err := range []error{bridge.ErrDenied, fmt.Errorf("x: %w", errOverloaded)} {
 		g, session := startSessions(t)
 		g.authorize = always(err)
@@ -213,7 +213,7 @@ func TestALogoutDeletesTheSession(t *testing.T) {
 	if got := g.asked("logout"); len(got) != 2 {
 		t.Errorf("%q", got)
 	}
-	// A token that is still good must not lose the cookie that could take it out of use.
+	// If the logout fails, the token is still good. The browser must keep the cookie, to try the logout again.
 	g.logout = always(bridge.ErrLogout)
 	if a := g.do(t, "POST", "/session/logout", "Cookie: "+hostSession+"="+session); a.status != 503 || a.header["Set-Cookie"] != nil || a.header.Get("Retry-After") != "5" {
 		t.Errorf("without Redis: %d %v", a.status, a.header)
@@ -250,7 +250,7 @@ func TestPagesOfOtherOriginsSendNothingByTheCookie(t *testing.T) {
 				t.Errorf("%s: Glory got %s", name, request[1])
 			}
 		}
-		// What reads needs no permission; whether the page may see it is for CORS to say.
+		// Safe methods pass from every origin. CORS decides whether the page may read the answer.
 		a := g.do(t, "GET", "/v1/info", append(tt.lines, cookie)...)
 		if permitted := a.header.Get("Access-Control-Allow-Credentials") == "true"; a.status != 200 || permitted != strings.Contains(name, "listed") {
 			t.Errorf("%s: %d %v", name, a.status, a.header)
@@ -263,7 +263,7 @@ func TestPagesOfOtherOriginsSendNothingByTheCookie(t *testing.T) {
 	if events := g.audited(t); !slices.ContainsFunc(events, func(e map[string]any) bool { return e["event"] == "attack" && e["reason"] == "cross_origin" }) {
 		t.Error("not audited")
 	}
-	// Behind a balancer the page's host is the one that the balancer was asked for.
+	// Behind a balancer, the page's host is the one in the request to the balancer.
 	proxied, session := startSessions(t, func(o *setup) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	lines := []string{"Cookie: " + hostSession + "=" + session, "X-Forwarded-Host: public.example", "X-Forwarded-Proto: https", "Content-Length: 0"}
 	for origin, status := range map[string]int{"https://public.example": 200, ownOrigin: 403} {

@@ -1,6 +1,6 @@
 package proxy
 
-// This file begins browser sessions: a login or join at Glory whose token stays in the gateway's hands.
+// A browser session begins with a login or join at Glory. The browser gets a cookie in place of the token.
 
 import (
 	"bytes"
@@ -19,27 +19,27 @@ import (
 const (
 	sessionLoginRoute = "POST /session/login"
 	sessionJoinRoute  = "POST /session/join"
-	// maxTokenAnswer is more than any answer of Glory's with a member token.
+	// maxTokenAnswer is the longest answer, in bytes, to a login or join. Glory's are shorter.
 	maxTokenAnswer = 64 << 10
 )
 
-// errNoToken is a success of Glory's without a token that a session can be made of.
+// errNoToken means that Glory answered with success, but without a token for a session.
 var errNoToken = errors.New("answer to a login or join has no usable token")
 
 // beginner begins sessions.
 type beginner struct {
 	sessions *sessions
 	glory    *gloryHandler
-	withhold *redaction // the token
+	withhold *redaction // removes the token from Glory's answer
 	log      *slog.Logger
 	reverse  *httputil.ReverseProxy
 }
 
-// beginning is one of the two ways to begin.
+// beginning is one of the two ways to begin a session.
 type beginning struct {
-	by   string // as metrics and audit events call it
+	by   string // its name in metrics and audit events
 	kind entrance
-	path string // Glory's
+	path string // at Glory
 }
 
 func beginnings() map[string]beginning {
@@ -61,10 +61,10 @@ func newBeginner(o Options, s *sessions, glory *gloryHandler) *beginner {
 	return b
 }
 
-// serve answers a login or join, under the same limits as Glory's own.
+// serve answers a login or join. It has the same limits as Glory's own routes.
 func (b *beginner) serve(w *writer, r *http.Request) {
 	c := &w.call
-	// Also without a cookie: nobody is to be logged in as somebody else by a page of another origin.
+	// This is needed without a cookie, too: a page of another origin must not log somebody in as somebody else.
 	if err := b.sessions.checkOrigin(r, c); err != nil {
 		w.fail(err)
 		return
@@ -79,7 +79,7 @@ func (b *beginner) serve(w *writer, r *http.Request) {
 	b.reverse.ServeHTTP(w, withCall(r, c))
 }
 
-// rewrite makes Glory's login or join of it. The answer is to be read, so it must not come compressed.
+// rewrite turns the request into Glory's login or join. It asks for an uncompressed answer, which modify can read.
 func (b *beginner) rewrite(r *httputil.ProxyRequest) {
 	b.glory.rewrite(r)
 	c := callOf(r.In.Context())
@@ -89,7 +89,7 @@ func (b *beginner) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Header["Accept-Encoding"] = []string{"identity"}
 }
 
-// modify puts a cookie in the place of the token. A failure of Glory's passes as it is.
+// modify replaces the token in Glory's answer by a cookie. Glory's errors pass through.
 func (b *beginner) modify(answer *http.Response) error {
 	if answer.StatusCode/100 != 2 {
 		if err := modifyGloryAnswer(answer); err != nil {
@@ -124,7 +124,7 @@ func (b *beginner) modify(answer *http.Response) error {
 	return nil
 }
 
-// split takes the token out of a success. The error wraps errNoToken.
+// split removes the token from the body of a success. It returns the token and the rest of the body. The error wraps errNoToken.
 func (b *beginner) split(text []byte) (token string, rest []byte, err error) {
 	if len(text) > maxTokenAnswer {
 		return "", nil, fmt.Errorf("%w: too long", errNoToken)
@@ -142,7 +142,7 @@ func (b *beginner) split(text []byte) (token string, rest []byte, err error) {
 	return token, rest, nil
 }
 
-// withoutToken drops the headers of an answer that have the token in them, and what describes a body that it isn't any more.
+// withoutToken drops the headers of an answer that contain the token, and those that describe the old body.
 func withoutToken(answer *http.Response, token string) {
 	answer.Trailer = nil
 	for _, name := range []string{"Etag", "Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Trailer"} {

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what a login or join with a session shows, and to whom the token goes: the cookie alone.
+// A login or join that begins a session. Only the cookie contains the token.
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func (g *gateway) post(t *testing.T, target, body string, lines ...string) reply
 	return g.raw(t, strings.Join(head, "\r\n")+"\r\n\r\n"+body)
 }
 
-// mintToken is a member token of some Glory.
+// mintToken returns a member token as Glory could issue it.
 func mintToken(t testing.TB) string {
 	t.Helper()
 	upstreams, err := sandbox.Start(sandbox.Options{})
@@ -34,7 +34,7 @@ func mintToken(t testing.TB) string {
 	return upstreams.Glory.MintToken("1", time.Hour)
 }
 
-// setCookie is the session's cookie that the answer sets, and its attributes.
+// setCookie returns the session's cookie that the answer sets, and its attributes.
 func (r reply) setCookie(t *testing.T) (value, attributes string) {
 	t.Helper()
 	if len(r.header["Set-Cookie"]) != 1 {
@@ -103,7 +103,7 @@ func TestAFailedLoginIsGlorysAndSetsNoCookie(t *testing.T) {
 	}
 }
 
-// Glory's answers are as its document says; a token that is shown by one that isn't would be a leak.
+// A success of Glory that differs from its document must not leak the token.
 func TestAnOddSuccessShowsNoToken(t *testing.T) {
 	token := mintToken(t)
 	var packed bytes.Buffer
@@ -146,11 +146,11 @@ func TestAnOddSuccessShowsNoToken(t *testing.T) {
 			t.Errorf("%s: %d %s %v", name, a.status, a.body, a.header)
 		}
 		if strings.Contains(a.raw, token) || a.header["Etag"] != nil {
-			t.Errorf("%s: shows the token: %s", name, a.raw)
+			t.Errorf("%s: the answer shows the token: %s", name, a.raw)
 		}
 		if tt.want < 300 {
 			if value, _ := a.setCookie(t); strings.Contains(value, token) {
-				t.Errorf("%s: in clear", name)
+				t.Errorf("%s: the cookie has the token in clear", name)
 			}
 		}
 	}
@@ -182,13 +182,13 @@ func TestSessionLoginsMeetTheLimitsOfLogins(t *testing.T) {
 	}
 }
 
-// fixedToken has the form of a member token and is the same in every process: a fuzzer's workers get each other's sessions.
+// fixedToken has the form of a member token. It is the same in every process, because a fuzzer's workers exchange sessions.
 func fixedToken() string {
 	part := base64.RawURLEncoding.EncodeToString
 	return part([]byte(`{"alg":"HS384"}`)) + "." + part([]byte(`{"sub":"1","exp":4102444800}`)) + "." + part([]byte("signature"))
 }
 
-// FuzzCookie: whatever stands in Cookie, nobody is let in but by the session itself, and no upstream gets that.
+// FuzzCookie checks that only the session itself admits a request, whatever the Cookie header contains. No upstream gets the session.
 func FuzzCookie(f *testing.F) {
 	s := sealer(f, hostSession, "a")
 	token := fixedToken()

@@ -1,7 +1,7 @@
 package proxy
 
-// This file lets room GETs that ask the same share one answer: those that ask at the same time, and where the operator
-// wants it those that ask a little later. Each of them has been admitted before.
+// Room GETs that ask the same question share one answer: those that ask at the same time (ROOM_COALESCE), and those that ask a little
+// later (ROOM_CACHE_TTL). Each of them has been admitted before.
 
 import (
 	"context"
@@ -18,63 +18,63 @@ import (
 )
 
 const (
-	maxShared = 1 << 20 // longest answer that is shared, in bytes
-	// joinTime is how long others may join a call. After that a second call is made beside it: a lost packet must not hold
-	// everybody up.
+	maxShared = 1 << 20 // the longest answer that is shared, in bytes
+	// joinTime is how long others may join a call. After that, the next request makes a second call beside it. So a lost packet
+	// doesn't hold everybody up.
 	joinTime = time.Second
-	// apartTime is how long a question is remembered whose answer was not for sharing (hit-for-miss): nobody waits for an
-	// answer of somebody else's.
+	// apartTime is how long the gateway remembers that a question's answer must not be shared (hit-for-miss). During that time nobody
+	// waits for another's answer.
 	apartTime = 10 * time.Second
-	maxApart  = 4096
-	// shards is how many locks there are, each for as large a part of all questions.
+	maxApart  = 4096 // the most questions that are remembered for apartTime
+	// shards is the number of locks. Each is for an equal part of all questions.
 	shards = 16
 )
 
-// sharing is safe for concurrent use.
+// sharing shares answers. It is safe for concurrent use.
 type sharing struct {
-	share        bool          // among those that ask at the same time
+	share        bool          // share among concurrent requests
 	ttl          time.Duration // how long an answer is kept; 0: not at all
-	patience     time.Duration // how long a member waits for an answer, at most
-	failing      func() bool   // nobody is to wait for another's call; nil: never
+	patience     time.Duration // how long a member waits for another's call and then for the member's own, in sum
+	failing      func() bool   // reports that nobody should wait for another's call; nil: never
 	shared, hits prometheus.Counter
-	seed         maphash.Seed // of the questions' hashes
+	seed         maphash.Seed // for the questions' hashes
 	shards       [shards]shard
 }
 
-// shard is what there is to a part of all questions, by their hashes. Two questions of one hash share nothing.
+// shard holds one part of the questions, by their hashes. Two questions with the same hash share no answer.
 type shard struct {
 	of *sharing
 
-	mu      sync.Mutex // guards what follows, and the flights
+	mu      sync.Mutex // guards the fields below, and those of the flights
 	flights map[uint64]*flight
 	kept    *simplelru.LRU[uint64, *keptAnswer]
-	apart   *simplelru.LRU[uint64, time.Time] // until when
-	size    int                               // of all kept, in bytes
+	apart   *simplelru.LRU[uint64, time.Time] // questions whose answers aren't shared, and until when
+	size    int                               // of the kept answers, in bytes
 	writes  int                               // grows with every request that may change something
 }
 
-// flight is a question with the calls that are under way for it and the members who wait.
+// flight is a question that is being asked: the calls under way for it, and the members who wait.
 type flight struct {
 	question question
 	hash     uint64
 	shard    *shard
-	calls    []*callContext // they don't end with the client that began them, as long as others wait
-	began    time.Time      // the latest call
-	waiting  int            // members, those among them who make the calls
-	writes   int            // the shard's when it began
-	landed   bool
+	calls    []*callContext // while others wait, a call goes on without the client that began it
+	began    time.Time      // when the latest call began
+	waiting  int            // how many members wait, including those who make the calls
+	writes   int            // shard.writes when the flight began
+	landed   bool           // the outcome is set
 
-	// done is closed when it has landed. What follows is set before that and never changed: an answer or an error for all,
-	// or neither where the answer is not for sharing.
+	// done is closed when the flight has landed. The fields answer and err are set before that and never changed. They hold an answer
+	// or an error for all, or neither if the answer must not be shared.
 	done   chan struct{} // nil until somebody follows
 	answer *answer
 	err    error
 
-	first    callContext // most flights have one call
+	first    callContext // of the first call; most flights have no other
 	firstOne [1]*callContext
 }
 
-// newSharing returns nil where nothing is shared.
+// newSharing returns nil if neither concurrent nor later requests share answers.
 func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
 	if !share && ttl == 0 {
 		return nil
@@ -92,8 +92,8 @@ func newSharing(share bool, ttl, patience time.Duration, m *metrics) *sharing {
 	return s
 }
 
-// get returns the answer to q: a kept one, another member's, or that of call, which it makes for others too. The error is
-// call's or ctx's, or wraps upstream.ErrTimeout.
+// get returns the answer to q. It is a kept answer, the answer to another member's call, or that of call. Others may join call while
+// it runs. The error is call's or ctx's, or wraps upstream.ErrTimeout.
 func (s *sharing) get(ctx context.Context, q *question, call func(context.Context) (*answer, error)) (*answer, error) {
 	hash := maphash.Comparable(s.seed, *q)
 	f, own, kept := s.shards[hash%shards].join(ctx, q, hash)
@@ -109,8 +109,11 @@ func (s *sharing) get(ctx context.Context, q *question, call func(context.Contex
 	return call(ctx)
 }
 
-// join finds what there is to a question: a kept answer, a flight to follow, or one to make a call for, whose context is own then. Neither:
-// the member makes a call alone.
+// join decides how the member gets an answer to a question:
+//   - kept isn't nil: that is the answer.
+//   - own isn't nil: the member makes a call for the flight f, with own as its context.
+//   - only f isn't nil: the member waits for f.
+//   - all are nil: the member makes a call that nobody shares.
 func (s *shard) join(ctx context.Context, q *question, hash uint64) (f *flight, own *callContext, kept *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +150,7 @@ func (s *shard) join(ctx context.Context, q *question, hash uint64) (f *flight, 
 	return f, own, nil
 }
 
-// isApart reports whether a question's answer was not for sharing lately. The caller holds s.mu.
+// isApart reports whether a recent answer to the question must not be shared. The caller holds s.mu.
 func (s *shard) isApart(hash uint64, now time.Time) bool {
 	until, ok := s.apart.Peek(hash)
 	if ok && !now.Before(until) {
@@ -156,12 +159,12 @@ func (s *shard) isApart(hash uint64, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-// lead makes a call of the flight in the caller's goroutine. The call ends with ctx only if nobody else waits.
+// lead makes a call for the flight in the caller's goroutine. The end of ctx ends the call only if nobody else waits.
 func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
 	stay := afterFunc(ctx, f.leave)
 	returned := false
 	defer func() {
-		if !returned { // a panic: the others must not wait for what won't come
+		if !returned { // after a panic, the others must not wait
 			_, _ = f.settle(own, stay(), nil, errPanic)
 			own.cancel()
 		}
@@ -173,14 +176,14 @@ func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call fu
 	}
 	outcome, err := f.settle(own, stay(), got, err)
 	if err == nil && outcome.rest != nil {
-		// What is left is for this member alone, and ends with it.
+		// The rest of the body is for this member alone. It ends with the member's request.
 		outcome.rest = &leftBody{outcome.rest, afterFunc(ctx, own.cancel)}
 	}
 	return outcome, err
 }
 
-// settle ends a call of the flight: its outcome is everybody's, unless another's came first. stayed tells that the
-// member who made it is still there.
+// settle ends a call of the flight and returns the caller's outcome. The first outcome of a flight is for all who wait. stayed: the
+// client of the member who made the call is still there.
 func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (*answer, error) {
 	s := f.shard
 	s.mu.Lock()
@@ -191,9 +194,9 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 	}
 	switch {
 	case f.landed && err != nil && (f.answer != nil || f.err != nil):
-		return f.answer, f.err // overtaken
+		return f.answer, f.err // another call was faster
 	case f.landed:
-	case err != nil && len(f.calls) > 0: // the others may yet bring an answer
+	case err != nil && len(f.calls) > 0: // another call may still get an answer
 	case err == nil && (!got.shared || got.rest != nil):
 		if !got.shared {
 			s.apart.Add(f.hash, time.Now().Add(apartTime))
@@ -206,14 +209,15 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 	return got, err
 }
 
-// keepLent keeps the answer's memory from being lent again where others have the answer, too. got may be nil. The shard is locked.
+// keepLent makes sure that the answer's memory isn't lent again while others have the answer. got may be nil. The caller holds the
+// shard's mu.
 func (f *flight) keepLent(got *answer) {
 	if got != nil && (f.done != nil || len(f.calls) > 0 || f.shard.of.ttl > 0) {
 		got.lent = nil
 	}
 }
 
-// follow waits for the flight.
+// follow waits for the flight. If its answer must not be shared, it makes a call for this member alone.
 func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
 	began, late := time.Now(), time.NewTimer(s.patience)
 	defer late.Stop()
@@ -233,7 +237,7 @@ func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Conte
 		s.shared.Inc()
 		return f.answer, nil
 	}
-	// The answer wasn't for sharing. What is left of the time is enough for a call, or nothing is.
+	// The answer must not be shared. A call of the member's own gets the rest of the time.
 	limited, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(s.patience-time.Since(began), func() { cancel(errWaited) })
 	got, err := call(limited)
@@ -248,10 +252,10 @@ func (s *sharing) follow(ctx context.Context, f *flight, call func(context.Conte
 	return got, nil
 }
 
-// errWaited is the end of a member's patience.
+// errWaited means that a member has waited too long for another member's call.
 var errWaited = fmt.Errorf("%s: another member's call: %w", upstreamInterwater, upstream.ErrTimeout)
 
-// leave tells that a member's client has gone. With the last one the calls end.
+// leave says that a member's client has gone. When the last one leaves, the calls end.
 func (f *flight) leave() {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
@@ -262,8 +266,8 @@ func (f *flight) leave() {
 	f.land(nil, context.Canceled)
 }
 
-// land gives the flight's outcome to all who wait, and ends its other calls where there is one for all. The caller holds
-// the shard's mu.
+// land gives the flight's outcome to all who wait. With an answer or an error, it also ends the flight's other calls. The caller
+// holds the shard's mu.
 func (f *flight) land(got *answer, err error) {
 	s := f.shard
 	f.landed, f.answer, f.err = true, got, err
@@ -283,7 +287,7 @@ func (f *flight) land(got *answer, err error) {
 	}
 }
 
-// wanted reports whether anybody but the one who makes the call has use for the answer.
+// wanted reports whether the answer is of use to anybody but the member who makes the call.
 func (f *flight) wanted() bool {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()

@@ -1,6 +1,6 @@
 package proxy
 
-// This file holds what room GETs that ask the same share, and all that they must not.
+// What room GETs with the same question share, and what they must not share.
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// office answers questions, when it is let.
+// office is a sharing whose calls wait until the test lets them go on.
 type office struct {
 	*sharing
-	mu     sync.Mutex
+	mu     sync.Mutex // guards calls
 	calls  int
-	let    chan struct{}                // nil: at once
-	answer func(n int) (*answer, error) // the nth answer
+	let    chan struct{}                // each value lets one call go on; nil: calls don't wait
+	answer func(n int) (*answer, error) // returns the answer to the nth call, from 1
 }
 
-// spoken is an answer for everybody.
+// spoken returns an answer that may be shared.
 func spoken(status int, text string) *answer {
 	return &answer{status: status, text: []byte(text), length: int64(len(text)), shared: true}
 }
@@ -52,7 +52,7 @@ func (o *office) call(ctx context.Context) (*answer, error) {
 	return o.answer(n)
 }
 
-// underWay is how many flights there are.
+// underWay returns the number of flights.
 func (o *office) underWay() (n int) {
 	for i := range o.shards {
 		n += len(o.shards[i].flights)
@@ -66,7 +66,7 @@ func (o *office) count() int {
 	return o.calls
 }
 
-// got is what came of one question.
+// got is the outcome of one question.
 type got struct {
 	status int
 	body   string
@@ -74,10 +74,10 @@ type got struct {
 	took   time.Duration
 }
 
-// usual is what most ask.
+// usual is the question of most tests.
 var usual = question{method: http.MethodGet, license: "default", role: "member", path: "/v1/sessions/a"}
 
-// ask asks in the background; what is read from the channel is the outcome.
+// ask asks in the background. The channel gets the outcome.
 func (o *office) ask(ctx context.Context, q question) <-chan got {
 	done := make(chan got, 1)
 	go func() {
@@ -110,7 +110,7 @@ func TestIdenticalRequestsShareOneCall(t *testing.T) {
 			}
 		}
 		if got := <-o.ask(t.Context(), usual); got.body != "answer 2" {
-			t.Errorf("an answer from before is given to one who asks later: %+v", got)
+			t.Errorf("a later request gets the earlier answer: %+v", got)
 		}
 		if o.count() != 2 || o.underWay() != 0 {
 			t.Errorf("%d calls, %d flights", o.count(), o.underWay())
@@ -142,7 +142,7 @@ func TestOtherQuestionsAreNotShared(t *testing.T) {
 	})
 }
 
-// A failure is shared as an answer is: nobody asks again what has just failed.
+// A failure is shared like an answer: nobody repeats a call that has just failed.
 func TestAnErrorIsForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(time.Minute)
@@ -167,7 +167,7 @@ func TestAnErrorIsForAllWhoWait(t *testing.T) {
 	})
 }
 
-// Hit-for-miss: after the first answer that is not for sharing nobody waits for another's call.
+// Hit-for-miss: after the first answer that must not be shared, nobody waits for another's call.
 func TestAQuestionWithoutASharedAnswerIsAskedByEachAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(time.Minute)
@@ -198,7 +198,7 @@ func TestAQuestionWithoutASharedAnswerIsAskedByEachAlone(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		}
-		// It is asked together again after a while: what the upstream says may have changed.
+		// After a while, requests share a call again: the upstream's answer may have changed.
 		time.Sleep(apartTime)
 		o.let = make(chan struct{})
 		o.answer = func(int) (*answer, error) { return spoken(200, "for all"), nil }
@@ -212,7 +212,7 @@ func TestAQuestionWithoutASharedAnswerIsAskedByEachAlone(t *testing.T) {
 	})
 }
 
-// A long answer is for the one who asked first; others get it whole if they wait already and it isn't too long.
+// A long answer is for the one who asked first. Others who already wait get it whole, unless it is too long.
 func TestALongAnswerIsSharedUpToABound(t *testing.T) {
 	for length, shared := range map[int]bool{maxShared: true, maxShared + 1: false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -304,8 +304,8 @@ func TestACallEndsWhenNobodyIsLeft(t *testing.T) {
 	})
 }
 
-// One lost packet must not hold everybody up: a second call is made beside the first, at most one a second, and whoever waits
-// takes what comes first.
+// One lost packet must not hold everybody up. Further calls are made beside the first, at most one a second. All who wait take the first
+// answer.
 func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(0)
@@ -325,7 +325,7 @@ func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
 		if o.count() != 2 {
 			t.Fatalf("%d calls after a second", o.count())
 		}
-		o.let <- struct{}{} // one of the two; both wait for it
+		o.let <- struct{}{} // lets one of the two calls go on; both members wait for its answer
 		for i, a := range append(waiting, hung) {
 			if got := <-a; got.err != nil || got.took > joinTime {
 				t.Errorf("member %d: %+v", i, got)
@@ -370,7 +370,7 @@ func TestNobodyWaitsForLongerThanOneTimeout(t *testing.T) {
 	})
 }
 
-// While few calls are let through, each of them hangs: with one more a second, somebody would always wait.
+// While the circuit lets few calls through, each of them may hang. If others joined one call a second, somebody would always wait.
 func TestNobodyJoinsACallWhileTheUpstreamFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(0)
@@ -388,7 +388,7 @@ func TestNobodyJoinsACallWhileTheUpstreamFails(t *testing.T) {
 		if _, err := o.get(t.Context(), &usual, refused); !errors.Is(err, upstream.ErrCircuit) || time.Since(began) > 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		o.let <- struct{}{} // those who wait already aren't turned away
+		o.let <- struct{}{} // those who already wait still get the answer
 		for _, a := range []<-chan got{first, second} {
 			if got := <-a; got.err != nil {
 				t.Error(got.err)

@@ -1,7 +1,7 @@
 package proxy
 
-// This file judges the request target as it was sent, before anything decodes it. What passes here means
-// the same to every reader: there is no spelling left that one decoder would understand otherwise than another.
+// The request target is checked as it was sent, before anything decodes it. A target that passes means the same to every reader: no
+// two decoders understand it differently.
 
 import (
 	"fmt"
@@ -15,15 +15,15 @@ import (
 
 const (
 	maxRoomName   = 512  // bytes, decoded
-	maxQueryPairs = 1000 // beyond that parsers differ
+	maxQueryPairs = 1000 // parsers have different limits beyond that
 )
 
-// target is a request target that is clean.
+// target is a clean request target.
 type target struct {
 	raw   string // path and query, as sent
 	path  string
 	query string // without the "?"
-	// hasQuery tells an empty query from none.
+	// hasQuery is true for an empty query ("/a?"), too.
 	hasQuery bool
 }
 
@@ -33,12 +33,12 @@ func parseTarget(r *http.Request) (target, error) {
 		return target{}, errHost
 	}
 	raw := r.RequestURI
-	if !lane.ValidURI(raw) { // in HTTP/1 the lane sees to that
-		return target{}, fmt.Errorf("%w: character or percent-encoding that no URI has", errTarget)
+	if !lane.ValidURI(raw) { // HTTP/2 only: the lane refuses it in HTTP/1
+		return target{}, fmt.Errorf("%w: character or percent-encoding that a URI can't have", errTarget)
 	}
-	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); Go has taken the host from it
+	if !strings.HasPrefix(raw, "/") { // absolute-form (RFC 9112 §3.2.2); net/http has taken r.Host from it
 		scheme, rest, ok := strings.Cut(raw, "://")
-		if !ok || strings.ContainsAny(scheme, ":/?#") { // net/http would read another path out of http:/a?b=://h/c
+		if !ok || strings.ContainsAny(scheme, ":/?#") { // in http:/a?b=://h/c net/http would find another path
 			return target{}, fmt.Errorf("%w: neither a path nor a URL", errTarget)
 		}
 		start := strings.IndexAny(rest, "/?")
@@ -50,7 +50,7 @@ func parseTarget(r *http.Request) (target, error) {
 	return splitTarget(raw)
 }
 
-// splitTarget splits and checks a path of a URI's characters, with its query. The error wraps errTarget.
+// splitTarget splits raw at the query and checks both parts. raw has only the characters of a URI. The error wraps errTarget.
 func splitTarget(raw string) (target, error) {
 	t := target{raw: raw}
 	t.path, t.query, t.hasQuery = strings.Cut(raw, "?")
@@ -60,7 +60,7 @@ func splitTarget(raw string) (target, error) {
 	return t, checkQuery(t.query)
 }
 
-// checkPath reports why a path is not clean.
+// checkPath returns an error if a path is not clean.
 func checkPath(raw string) error {
 	if isSimplePath(raw) {
 		return nil
@@ -69,7 +69,7 @@ func checkPath(raw string) error {
 		return fmt.Errorf("%w: the path doesn't begin with /", errTarget)
 	}
 	if strings.ContainsAny(raw, `\#;`) {
-		return fmt.Errorf("%w: character that readers disagree on", errTarget)
+		return fmt.Errorf("%w: ambiguous character in the path", errTarget)
 	}
 	decoded, err := decodePath(raw)
 	if err != nil {
@@ -86,9 +86,10 @@ func checkPath(raw string) error {
 	return nil
 }
 
-// isSimplePath reports whether there is no doubt about a path: segments of letters, digits, "-" and "_" alone.
+// isSimplePath reports whether a path has only segments of letters, digits, "-" and "_", and none but the last is empty. Such a path is
+// clean.
 func isSimplePath(raw string) bool {
-	slash := false // was the character before
+	slash := false // the previous character was one
 	for i := range len(raw) {
 		switch c := raw[i]; {
 		case c == '/' && !slash:
@@ -102,12 +103,12 @@ func isSimplePath(raw string) bool {
 	return raw != ""
 }
 
-// isSimple reports whether a character means the same to every reader, and never two things.
+// isSimple reports whether a character has the same meaning for every reader.
 func isSimple(c byte) bool {
 	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || c == '-' || c == '_'
 }
 
-// checkText reports what a decoded path may not contain.
+// checkText returns an error if a decoded path contains text that isn't allowed.
 func checkText(decoded string) error {
 	if !utf8.ValidString(decoded) {
 		return fmt.Errorf("%w: not UTF-8", errTarget)
@@ -123,7 +124,7 @@ func checkText(decoded string) error {
 	return nil
 }
 
-// decodePath undoes percent-encoding once. An encoded separator is an error: to some readers it separates.
+// decodePath undoes percent-encoding once. An encoded separator is an error, because some readers treat it as a separator.
 func decodePath(raw string) (string, error) {
 	if !strings.Contains(raw, "%") {
 		return raw, nil
@@ -138,10 +139,10 @@ func decodePath(raw string) (string, error) {
 	return decoded, nil
 }
 
-// checkQuery reports why a query of a URI's characters would not mean the same to every parser.
+// checkQuery returns an error if parsers could understand the query differently. raw has only the characters of a URI.
 func checkQuery(raw string) error {
 	if strings.Contains(raw, ";") {
-		return fmt.Errorf("%w: character in the query that readers disagree on", errTarget)
+		return fmt.Errorf("%w: ambiguous character in the query", errTarget)
 	}
 	if strings.Count(raw, "&") >= maxQueryPairs {
 		return fmt.Errorf("%w: too many query pairs", errTarget)
@@ -158,8 +159,8 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// at returns the upstream's URL for the target: base's host and path, and the target byte for byte. Opaque keeps net/url
-// from spelling the path its own way.
+// at returns the upstream's URL for the target: base's host and path, then the target byte for byte. Opaque keeps net/url from
+// encoding the path again.
 func (t target) at(base *url.URL) url.URL {
 	return url.URL{
 		Scheme: base.Scheme, Host: base.Host,

@@ -1,7 +1,7 @@
 package proxy
 
-// This file looks for paths that slip through: whatever the rule admits to a room route must be that route for a reader
-// that shares none of its code and decodes as often as it can.
+// Fuzzing for paths that slip through. A path that the gateway sends to a room route must be that route for every reader. The oracle
+// shares no code with the gateway, and decodes as often as possible.
 
 import (
 	"net/http"
@@ -13,11 +13,11 @@ import (
 	"unicode/utf8"
 )
 
-// theRoutes is the declared table, written again.
+// theRoutes matches the declared routes. It is written independently of the route table.
 var theRoutes = regexp.MustCompile(`^/v1/(info|sessions|sessions/[^/]+)$`)
 
-// lenientDecode undoes every escape that there is, once, as the most forgiving servers do: what is broken stays, and
-// overlong forms of ASCII count as ASCII.
+// lenientDecode undoes all percent-encoding once, as the most lenient servers do. Broken escapes stay, and overlong forms of ASCII count
+// as ASCII.
 func lenientDecode(s string) string {
 	const digits = "0123456789abcdef"
 	var out strings.Builder
@@ -35,7 +35,7 @@ func lenientDecode(s string) string {
 	return strings.NewReplacer("\xc0\xae", ".", "\xc0\xaf", "/", "\xc1\x9c", `\`, "\xe0\x80\xaf", "/", "\xe0\x80\xae", ".").Replace(out.String())
 }
 
-// strays says which other path some reader would see in raw; "" for none.
+// strays returns another path that some reader would find in raw, or "".
 func strays(raw string) string {
 	for seen := raw; ; {
 		slashed := strings.ReplaceAll(seen, `\`, "/")
@@ -53,7 +53,7 @@ func strays(raw string) string {
 	}
 }
 
-// testTable is a route table that goes nowhere.
+// testTable returns a route table whose endpoints serve nothing.
 func testTable(t testing.TB) (table *routeTable, glory, room *endpoint) {
 	glory, room = &endpoint{upstream: upstreamGlory}, &endpoint{upstream: upstreamInterwater}
 	table, err := newRouteTable([]string{"GET /v1/info", "GET /v1/sessions", "GET /v1/sessions/{room_name}"}, glory, room, nil, nil)
@@ -78,7 +78,7 @@ func FuzzNoReaderFindsAnotherPath(f *testing.F) {
 	}
 	table, glory, room := testTable(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		at, err := url.ParseRequestURI(raw) // what net/http refuses never comes here
+		at, err := url.ParseRequestURI(raw) // net/http refuses the others before the gateway sees them
 		if err != nil || strings.ContainsAny(raw, " \r\n") {
 			return
 		}
@@ -91,7 +91,7 @@ func FuzzNoReaderFindsAnotherPath(f *testing.F) {
 		if !strings.HasSuffix(raw, sent) {
 			t.Errorf("%q is sent as %q", raw, sent)
 		}
-		// Decoded: of characters that should be encoded and aren't, net/url has a spelling of its own.
+		// The paths are compared decoded, because net/url encodes characters that should be encoded and aren't.
 		if read, err := url.PathUnescape(c.target.path); err != nil || read != at.Path && at.Path != "" {
 			t.Errorf("%q: net/http reads the path %q, the route table %q", raw, at.Path, read)
 		}
@@ -110,7 +110,7 @@ func FuzzNoReaderFindsAnotherPath(f *testing.F) {
 	})
 }
 
-// TestTheOracleCanFail keeps the fuzz test honest: it must find what it is for.
+// TestTheOracleCanFail shows that the oracle of the fuzz test finds bad paths.
 func TestTheOracleCanFail(t *testing.T) {
 	for _, raw := range []string{
 		"/v1/auth", "/v1/%61uth", "/v1/sessions/../auth", "/v1/sessions/..%2fauth", "/v1/sessions/%252e%252e%252fauth",

@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds the rule for request targets: what is not clean is 400 and goes nowhere, what is clean
-// arrives byte for byte.
+// An unclean request target is answered 400 and not forwarded. A clean one arrives byte for byte.
 
 import (
 	"errors"
@@ -12,7 +11,7 @@ import (
 	"testing"
 )
 
-// uncleanPaths are the ways to write a path that two readers understand differently.
+// uncleanPaths are paths that two readers can understand differently.
 var uncleanPaths = []struct{ rule, path string }{
 	{"empty segment", "//v1/auth"},
 	{"empty segment", "///v1/auth"},
@@ -90,7 +89,7 @@ var uncleanPaths = []struct{ rule, path string }{
 	{"raw byte that is no UTF-8", "/v1/sessions/caf\xe9"},
 }
 
-// cleanNames are room names, as sent, that are nothing special.
+// cleanNames are room names, as sent, that must pass.
 var cleanNames = []string{
 	"gsda11", "a.b", "...", "..a", "a..", ".a", "~", "-_.!$&'()*+,=:@",
 	"%EC%A3%BC%EA%B0%84%ED%9A%8C%EC%9D%98", "%ec%a3%bc%ea%b0%84", "%EC%a3%BC", "a%20b", "%20",
@@ -283,7 +282,7 @@ func TestAbsoluteFormIsReadAsItsPath(t *testing.T) {
 	}
 }
 
-// Two readers must not find two paths in one target: net/http would route the first by its own reading.
+// Two readers must not find different paths in one target. In the first targets here, net/http would find another path.
 func TestAbsoluteFormHasOnePath(t *testing.T) {
 	g := start(t, unread)
 	for _, target := range []string{
@@ -310,7 +309,7 @@ func TestTargetKeepsTheUpstreamsBasePath(t *testing.T) {
 	} {
 		u, err := url.Parse(base)
 		if err != nil {
-			continue // the last one: a base that never comes out of the settings
+			continue // the last one: package config refuses such a base
 		}
 		at := target{path: "/v1/a%2eb", query: "x", hasQuery: true}.at(u)
 		if got := at.RequestURI(); got != want || at.Host != "h" {

@@ -1,7 +1,5 @@
 package proxy
 
-// This file serves TLS with a certificate that may be replaced while the gateway runs.
-
 import (
 	"crypto/tls"
 	"fmt"
@@ -9,7 +7,8 @@ import (
 	"time"
 )
 
-// Certificate is the TLS pair in use, from two PEM files. It is safe for concurrent use.
+// Certificate is a TLS certificate and its key, from two PEM files. Reload replaces them while the gateway runs. It is safe for
+// concurrent use.
 type Certificate struct {
 	certFile, keyFile string
 	pair              atomic.Pointer[tls.Certificate]
@@ -24,8 +23,8 @@ func NewCertificate(certFile, keyFile string) (*Certificate, error) {
 	return c, nil
 }
 
-// Reload reads the files again; new connections get what is in them now. A pair that doesn't fit or can't be read is an
-// error, and leaves the old one in use.
+// Reload reads the files again. New connections get the new certificate. If the files can't be read or don't fit together, Reload returns
+// an error, and the old certificate stays in use.
 func (c *Certificate) Reload() error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
@@ -35,14 +34,14 @@ func (c *Certificate) Reload() error {
 	return nil
 }
 
-// Pair is the certificate in use, with its key.
+// Pair returns the certificate in use, with its key.
 func (c *Certificate) Pair() *tls.Certificate { return c.pair.Load() }
 
-// Expires is when the certificate in use ends.
+// Expires returns when the certificate in use expires.
 func (c *Certificate) Expires() time.Time { return c.pair.Load().Leaf.NotAfter } // LoadX509KeyPair sets Leaf
 
-// suites are what TLS 1.2 is spoken with: forward secret, and authenticated as they encrypt (AEAD). Go's default offers CBC to
-// the oldest clients too. TLS 1.3 has none but such.
+// suites returns the cipher suites for TLS 1.2: those with forward secrecy and authenticated encryption (AEAD). Go's default also offers
+// CBC to old clients. TLS 1.3 has no other suites.
 func suites() []uint16 {
 	return []uint16{
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -51,7 +50,8 @@ func suites() []uint16 {
 	}
 }
 
-// Config is for a listener or a server: TLS 1.2 or later, HTTP/2 and HTTP/1.1, with the certificate of the moment.
+// Config returns the settings for a listener or server: TLS 1.2 or later, HTTP/2 and HTTP/1.1. Each handshake uses the certificate in use
+// at that time.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,

@@ -1,7 +1,5 @@
 package proxy
 
-// This file tries every cipher suite that there is, with both kinds of keys.
-
 import (
 	"crypto/rand"
 	"crypto/rsa"
@@ -16,7 +14,7 @@ import (
 	"time"
 )
 
-// writeRSAPair writes a pair of which the key is RSA, under the names that overTLS reads.
+// writeRSAPair writes a certificate with an RSA key, under the names that overTLS reads.
 func writeRSAPair(t *testing.T, folder string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -59,7 +57,7 @@ func TestTLS12IsSpokenWithForwardSecretAEADSuitesAlone(t *testing.T) {
 			want[i] = "TLS_ECDHE_" + kind + "_WITH_" + want[i]
 		}
 		if !slices.Equal(spoken, want) {
-			t.Errorf("with a key of %s these are spoken:\n%s\nwant\n%s", kind, strings.Join(spoken, "\n"), strings.Join(want, "\n"))
+			t.Errorf("with a key of %s, the gateway accepts\n%s\nwant\n%s", kind, strings.Join(spoken, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }

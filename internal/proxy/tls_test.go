@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds TLS: which versions and protocols are spoken, and that a certificate can be replaced, in all the ways in
-// which operators do that, while a bad one changes nothing.
+// TLS: which versions and protocols the gateway accepts. A certificate can be replaced in all the ways that operators use. A bad one
+// changes nothing.
 
 import (
 	"crypto/ecdsa"
@@ -21,7 +21,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// newPair makes a certificate under a name that tells it from others.
+// newPair makes a certificate for a name, by which tests recognise it.
 func newPair(t *testing.T, name string) pair {
 	t.Helper()
 	made, err := sandbox.SelfSigned(-time.Hour, time.Hour, name)
@@ -33,7 +33,7 @@ func newPair(t *testing.T, name string) pair {
 
 type pair struct{ sandbox.Certificate }
 
-// write puts the pair into a folder and returns its files.
+// write writes the pair into a folder and returns the paths of its files.
 func (p pair) write(t *testing.T, folder string) (cert, key string) {
 	t.Helper()
 	cert, key = filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
@@ -49,7 +49,7 @@ func writeFile(t *testing.T, name string, text []byte) {
 	}
 }
 
-// named is the certificate in use.
+// named returns the name in the certificate in use.
 func (c *Certificate) named(t *testing.T) string {
 	t.Helper()
 	used, err := c.Config().GetCertificate(nil)
@@ -103,7 +103,7 @@ func TestHandshakesAndReloadsDoNotMix(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 200 {
-				_ = c.Reload() // an error while only one of the files is the new one
+				_ = c.Reload() // fails while only one of the files is new
 				used, err := c.Config().GetCertificate(nil)
 				if err != nil {
 					t.Error(err)
@@ -111,7 +111,7 @@ func TestHandshakesAndReloadsDoNotMix(t *testing.T) {
 				}
 				public, ok := used.PrivateKey.(*ecdsa.PrivateKey)
 				if !ok || !public.PublicKey.Equal(used.Leaf.PublicKey) {
-					t.Error("a key was given with another's certificate")
+					t.Error("the key doesn't belong to the certificate")
 					return
 				}
 			}
@@ -135,7 +135,7 @@ func TestNoCertificateIsAnErrorOfTheStart(t *testing.T) {
 	}
 }
 
-// overTLS puts TLS before a gateway, as cmd/gateway does, and returns its address.
+// overTLS puts TLS before a gateway, as cmd/gateway does. It returns the new address.
 func overTLS(t *testing.T, g *gateway, folder string) (string, *Certificate) {
 	t.Helper()
 	certificate, err := NewCertificate(filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
@@ -241,6 +241,6 @@ func TestStrictTransportSecurityIsSaidOverTLSAlone(t *testing.T) {
 		}
 	}
 	if plain := g.get(t, "/v1/info"); plain.header["Strict-Transport-Security"] != nil {
-		t.Error("it is said in clear too, where anybody could have said it")
+		t.Error("Strict-Transport-Security is sent without TLS, where anybody could have added it")
 	}
 }

@@ -1,7 +1,7 @@
 package proxy
 
-// This file is the request's trace: a span for the whole, for its phases, and for each call of an upstream. Attributes hold
-// no query, header or token.
+// A trace has a span for the request, for its phases, and (from package upstream) for each call to an upstream. Attributes contain no
+// query, header or token.
 
 import (
 	"context"
@@ -27,19 +27,19 @@ func newTracing(provider trace.TracerProvider) tracing {
 	return tracing{provider, provider.Tracer("roomgate/internal/proxy")}
 }
 
-// server begins the server span, which continues the client's trace, and returns the request in its context. end must be called
-// once. otelhttp's handler would put its own writer before the server's, which then doesn't learn that a body was too large,
-// and into attributes what a client made up: one that is no UTF-8 loses the whole batch.
+// server begins the server span, which continues the client's trace. It returns the request with the span in its context. end must be
+// called once. otelhttp's handler doesn't fit: it wraps the server's writer, so the server doesn't learn that a body was too large. It
+// also copies a client's text into attributes unchecked. Text that isn't UTF-8 makes the exporter lose the whole batch.
 func (t tracing) server(r *http.Request) (traced *http.Request, end func()) {
 	if t.tracer == nil {
 		return r, func() {}
 	}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := t.tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
-	return r.WithContext(ctx), func() { span.End() } // End itself, deferred, would note an aborted answer as an exception
+	return r.WithContext(ctx), func() { span.End() } // a deferred End would recover a panic and record it as an exception
 }
 
-// describe tells of the request in its server span, as much as the access event does; the route is known in the end only.
+// describe adds attributes to the server span, as the access event has them. It comes last, when the route is known.
 func (t tracing) describe(ctx context.Context, c *call, status int) {
 	if t.tracer == nil {
 		return
@@ -51,7 +51,7 @@ func (t tracing) describe(ctx context.Context, c *call, status int) {
 		attribute.String("roomgate.request_id", c.requestID), attribute.String("roomgate.license", c.grant.License),
 	)
 	if c.route != "" {
-		_, path, ok := strings.Cut(c.route, " ") // where the pattern has a method, GET stands for HEAD too
+		_, path, ok := strings.Cut(c.route, " ") // drop the pattern's method: its GET stands for HEAD, too
 		if !ok {
 			path = c.route
 		}
@@ -66,10 +66,10 @@ func (t tracing) describe(ctx context.Context, c *call, status int) {
 	}
 }
 
-// valid makes UTF-8 of what a client sent.
+// valid returns a client's text as valid UTF-8.
 func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// phase begins a span within the request's. The function ends it.
+// phase begins a span within the request's. The function that it returns ends the span.
 func (t tracing) phase(ctx context.Context, name string) (context.Context, func(err error)) {
 	if t.tracer == nil {
 		return ctx, func(error) {}
@@ -85,7 +85,7 @@ func (t tracing) tell(ctx context.Context, name, value string) {
 	}
 }
 
-// endSpan tells the reason of a failure, from the table of errors, and never its text.
+// endSpan ends a span. For a failure it adds the reason from the table of errors, and never the error's text.
 func endSpan(span trace.Span, err error) {
 	if err != nil {
 		span.SetStatus(codes.Error, explain(err).reason)

@@ -1,7 +1,6 @@
 package proxy
 
-// This file holds the trace of one request: its spans, their parents, what the upstream is told, and what is in none of
-// them; and that answers are the same with tracing as without.
+// The trace of one request: its spans, their parents, what the upstream gets, and what no span contains. Tracing doesn't change answers.
 
 import (
 	"fmt"
@@ -28,7 +27,7 @@ const (
 	traceHeader = "traceparent: 00-" + clientTrace + "-" + clientSpan + "-01"
 )
 
-// newTraced is start with spans, which are exported as they end.
+// newTraced starts a gateway with tracing on. Each span is exported as soon as it ends.
 func newTraced(t *testing.T, change ...func(*setup)) (*gateway, *tracetest.InMemoryExporter) {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
@@ -37,8 +36,8 @@ func newTraced(t *testing.T, change ...func(*setup)) (*gateway, *tracetest.InMem
 	return start(t, append([]func(*setup){on}, change...)...), spans
 }
 
-// ended waits for the request's server span, which ends after the client has its answer, and returns all by name, in the
-// order of their ends.
+// ended waits for the request's server span, which ends after the client has its answer. It returns all spans by name, in the order in
+// which they ended.
 func ended(t *testing.T, spans *tracetest.InMemoryExporter) map[string][]tracetest.SpanStub {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -60,7 +59,7 @@ func ended(t *testing.T, spans *tracetest.InMemoryExporter) map[string][]tracete
 	return nil
 }
 
-// attributes are those of the span by their keys.
+// attributes returns the span's attributes by their keys.
 func attributes(s tracetest.SpanStub) map[string]any {
 	all := map[string]any{}
 	for _, a := range s.Attributes {
@@ -78,7 +77,7 @@ func only(t *testing.T, all map[string][]tracetest.SpanStub, name string) tracet
 	return all[name][0]
 }
 
-// wantChild checks that s is a part of parent, in the same trace.
+// wantChild checks that s is a child of parent, in the same trace.
 func wantChild(t *testing.T, s, parent tracetest.SpanStub) {
 	t.Helper()
 	if s.Parent.SpanID() != parent.SpanContext.SpanID() || s.Parent.TraceID() != parent.SpanContext.TraceID() ||
@@ -87,7 +86,7 @@ func wantChild(t *testing.T, s, parent tracetest.SpanStub) {
 	}
 }
 
-// told is the traceparent that an upstream got, in its parts.
+// told returns the parts of the traceparent that an upstream got.
 func told(t *testing.T, h http.Header) (traceID, parent string) {
 	t.Helper()
 	parts := strings.Split(strings.Join(h["Traceparent"], " and "), "-")
@@ -158,7 +157,7 @@ func TestTraceOfAGloryRequestGoesToGlory(t *testing.T) {
 	}
 }
 
-// A rejected token shows itself as two lookups and two attempts, of which each told Interwater its own span.
+// After a rejected token, the trace has two token spans and two upstream spans. Each attempt sent its own span to Interwater.
 func TestTraceShowsTheRepair(t *testing.T) {
 	g, spans := newTraced(t)
 	g.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Status: 401, Times: 1})
@@ -235,7 +234,7 @@ func TestTraceHoldsNoSecretAndNoHeader(t *testing.T) {
 	}
 }
 
-// OTLP is protocol buffers, whose strings are UTF-8: one that isn't loses all spans that are sent with it.
+// OTLP uses protocol buffers, whose strings must be UTF-8. One invalid string loses all spans of its batch.
 func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
 	g, spans := newTraced(t, unread)
 	for _, request := range []string{
@@ -255,13 +254,13 @@ func TestSpansAreUTF8WhateverTheClientSends(t *testing.T) {
 	}
 }
 
-// The server has to be told of a body that is too large, or it reads on for as long as the client sends.
+// The server must learn that a body is too large. Otherwise it reads on as long as the client sends.
 func TestTracedBodyOverTheLimitEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	g, _ := newTraced(t, func(o *setup) { o.MaxBodyBytes = 10 })
 	conn := g.dial(t)
 	defer conn.Close()
-	// No end: the answer must come all the same, and the connection must not go on.
+	// The body has no end. The answer must come nevertheless, and the connection must close.
 	io.WriteString(conn, "POST /api/x HTTP/1.1\r\nHost: g\r\nTransfer-Encoding: chunked\r\n\r\n"+strings.Repeat("4\r\naaaa\r\n", 1000))
 	answer := read(t, conn, "POST")
 	answer.wantError(t, http.StatusRequestEntityTooLarge)

@@ -1,7 +1,7 @@
 package proxy
 
-// This file holds what a client sees of an upstream that fails: 502 or 504 before the answer, a broken
-// answer after it began, and never one that looks whole.
+// What a client sees when an upstream fails: 502 or 504 if the answer hasn't begun, and otherwise a broken answer. It never sees a
+// part that looks like a whole answer.
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// bothTargets are a request to each upstream.
+// bothTargets are targets of requests, one to each upstream.
 var bothTargets = map[string]string{"/public-api/v1/health": "glory", "/v1/info": "interwater"}
 
 func TestUpstreamThatCannotBeReachedIs502(t *testing.T) {
@@ -75,7 +75,7 @@ func TestUpstreamThatGivesNoValidAnswerIs502(t *testing.T) {
 	}
 }
 
-// net/http quotes in its errors what it can't parse; an upstream may have put there what it was sent.
+// net/http's errors quote what it can't parse. An upstream may have put there what the gateway sent.
 func TestNothingThatAnUpstreamWroteIsLogged(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{
@@ -134,7 +134,7 @@ func TestAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
 	for _, fault := range []sandbox.Fault{
 		{Kind: sandbox.KindCut},
-		{Kind: sandbox.KindTrickle, Interval: time.Hour}, // stalls: the time limit ends it
+		{Kind: sandbox.KindTrickle, Interval: time.Hour}, // it stalls until the timeout
 		{Kind: sandbox.KindRaw, Body: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"},
 		{Kind: sandbox.KindRaw, Body: chunked},
 		{Kind: sandbox.KindRaw, Body: chunked + "4\r\nha"},
@@ -145,7 +145,7 @@ func TestAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 		g.Interwater.SetFaults(fault)
 		for target := range bothTargets {
 			answer := g.get(t, target)
-			if answer.status < 500 && answer.status != 0 && !answer.broken { // 0: it broke off before net/http had sent any of it
+			if answer.status < 500 && answer.status != 0 && !answer.broken { // 0: it broke off before net/http had sent anything
 				t.Errorf("%s %q: status %d, broken %v, body %q", fault.Kind, fault.Body, answer.status, answer.broken, answer.body)
 			}
 			g.event(t)
@@ -153,7 +153,7 @@ func TestAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 	}
 }
 
-// readUntil reads what comes until the text has.
+// readUntil reads until it has read the text.
 func readUntil(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	var got strings.Builder
@@ -231,7 +231,7 @@ func TestEnvironmentNamesNoProxy(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"} {
 		t.Setenv(name, proxy.String())
 	}
-	elsewhere := &url.URL{Scheme: "http", Host: "upstream.invalid"} // loopback would never go through a proxy
+	elsewhere := &url.URL{Scheme: "http", Host: "upstream.invalid"} // net/http never uses a proxy for loopback
 	g := start(t, func(o *setup) { o.Glory, o.Interwater = elsewhere, elsewhere })
 	for target := range bothTargets {
 		g.get(t, target).wantError(t, http.StatusBadGateway)

@@ -1,7 +1,6 @@
 package proxy
 
-// This file is the response writer through which every answer leaves: it adds what all answers carry and lets nothing
-// out that none may.
+// Every answer through net/http passes this writer. It adds the headers that every answer has, and removes those that no client may see.
 
 import (
 	"net/http"
@@ -10,25 +9,25 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// writeLimit is how long a client may take for one buffer of an answer; slower ones are cut off. It is longer where an
-// upstream may take longer, since the time also runs while nothing is there to write.
+// writeLimit is how long a client may take for one buffer of an answer. Slower clients are cut off. If an upstream's timeout is longer,
+// that counts: the time also runs while there is nothing to write.
 const writeLimit = 10 * time.Second
 
-// writer counts what is written and has the last word on the header. It holds the request's call.
+// writer counts what is written and finishes the header. It holds the request's call.
 type writer struct {
 	http.ResponseWriter
 	call    call
 	proxy   *Proxy
 	request *http.Request
 	control http.ResponseController
-	bounded time.Time // when the client was given its time last
+	bounded time.Time // when the write deadline was last set
 	status  int       // 0 until the header is written
 	bytes   int64
-	own     bool // counted in the proxy's own
+	own     bool // counted in Proxy.own
 }
 
-// WriteHeader implements http.ResponseWriter. Informational answers of an upstream are not relayed: no route needs
-// them, and ReverseProxy would copy their headers unfiltered.
+// WriteHeader implements http.ResponseWriter. It drops an upstream's informational answers: no route needs them, and ReverseProxy copies
+// their headers unfiltered.
 func (w *writer) WriteHeader(status int) {
 	h := w.Header()
 	if status < 200 {
@@ -44,20 +43,20 @@ func (w *writer) WriteHeader(status int) {
 	}
 	dropCredentials(h)
 	if _, typed := h["Content-Type"]; !typed {
-		h["Content-Type"] = nil // else net/http guesses one
+		h["Content-Type"] = nil // keeps net/http from guessing one
 	}
 	if !w.call.preflight {
 		w.proxy.origins.permit(h, w.request.Header["Origin"])
 	}
 	w.proxy.everyAnswers(make(fields, 0, 5), &w.call, w.request.TLS != nil).setIn(h)
-	w.bound() // answers without a body are written too
+	w.bound() // for answers without a body
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// everyAnswers adds the lines of every answer.
+// everyAnswers adds the header lines that every answer has.
 func (p *Proxy) everyAnswers(lines fields, c *call, encrypted bool) fields {
 	if p.draining() {
-		lines = append(lines, upstream.Field{Name: "Connection", Value: "close"}) // with HTTP/2 it becomes GOAWAY
+		lines = append(lines, upstream.Field{Name: "Connection", Value: "close"}) // net/http makes it GOAWAY in HTTP/2
 	}
 	if p.timing {
 		if value := c.serverTiming(); value != "" {
@@ -74,14 +73,14 @@ func (p *Proxy) everyAnswers(lines fields, c *call, encrypted bool) fields {
 // WriteTimeout is how long a client may take for one write.
 func (p *Proxy) WriteTimeout() time.Duration { return p.writeLimit }
 
-// bound gives the client its time for what is written next. Within a tenth of a second once is enough.
+// bound sets the deadline for the next write, at most once in a tenth of a second.
 func (w *writer) bound() {
 	now := time.Now()
 	if now.Sub(w.bounded) < 100*time.Millisecond {
 		return
 	}
 	w.bounded = now
-	_ = w.control.SetWriteDeadline(now.Add(w.proxy.writeLimit)) // not supported: by a test's recorder only
+	_ = w.control.SetWriteDeadline(now.Add(w.proxy.writeLimit)) // fails only with a test's recorder, which doesn't support it
 }
 
 // Write implements http.ResponseWriter.
@@ -95,18 +94,17 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// deliver waits until the client has taken an answer over HTTP/2, within the time of its last write. The server keeps the end
-// of an answer in a buffer and would write it after the call is closed: a client that opens no window would hold any number
-// of answers, and none would count as in flight. With HTTP/1 it is one for each connection at most.
+// deliver waits until the client has taken an answer over HTTP/2, or until the write deadline. Otherwise the server would keep the end of
+// the answer in a buffer and write it after the call is closed. A client that opens no window could then hold any number of answers
+// that don't count as in flight. In HTTP/1, it holds at most one for each connection.
 func (w *writer) deliver() {
 	if w.request.ProtoMajor == 2 && w.bytes > 0 {
 		_ = w.control.Flush() // the server notices a client that has gone
 	}
 }
 
-// mayAnswer counts an error's answer or a page over HTTP/2, and reports false where too many of those wait for their clients: then
-// the stream is to be reset instead. Anybody may ask for them, without a token: so clients that take no answers leave the other
-// places to members.
+// mayAnswer counts one of the gateway's own answers (an error or a page) over HTTP/2. It reports false if too many of them wait for their
+// clients. The caller then resets the stream. Such answers need no token, so the limit leaves the other places in flight to members.
 func (w *writer) mayAnswer() bool {
 	if w.request.ProtoMajor != 2 || w.own {
 		return true
@@ -115,5 +113,5 @@ func (w *writer) mayAnswer() bool {
 	return w.proxy.own.Add(1) <= w.proxy.bounds.own()
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap lets http.ResponseController find the server's writer.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
