@@ -1,6 +1,6 @@
 package main
 
-// Abuse of what is allowed: names and routes tried, other origins, bodies that are read in two ways.
+// Abuse of what is allowed: guessed names and routes, other origins, and bodies that can be read in two ways.
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"roomgate/tests"
 )
 
-// safe looks at what every answer has and hasn't.
+// safe checks the headers that every answer must have, and those that none may have.
 func safe(t *testing.T, _ *arena, got []reply) {
 	h := got[0].header
 	if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Content-Type") != "application/json; charset=utf-8" || h.Get("Server") != "" || h.Get("X-Powered-By") != "" {
@@ -27,7 +27,7 @@ func safe(t *testing.T, _ *arena, got []reply) {
 	}
 }
 
-// uncacheable looks at what is for one member alone.
+// uncacheable checks an answer for one member only.
 func uncacheable(t *testing.T, s *arena, got []reply) {
 	safe(t, s, got)
 	if !strings.Contains(got[0].header.Get("Cache-Control"), "no-store") {
@@ -61,14 +61,14 @@ func TestAnswersAreForWhoAskedAlone(t *testing.T) {
 	s.retired(t)
 }
 
-// The catalogue's rows A03 and O08: names are not tried without end, and one member's haste is their own.
+// The catalogue's rows A03 and O08: a member can't try names without end, and one member's limit doesn't slow the others.
 func TestHastyMemberIsLimitedAlone(t *testing.T) {
 	t.Parallel()
 	s, client := newArena(t, "MEMBER_RATE_LIMIT=100/1h"), newClient(t)
 	hasty, calm := s.stands.Glory.MintToken("hasty", time.Hour), s.stands.Glory.MintToken("calm", time.Hour)
 	for i := range 150 {
 		a := get(t, client, fmt.Sprint(s.url, "/v1/sessions/room-", i), hasty)
-		if limited := i >= 110; limited && a.status != 429 || i < 100 && a.status != 404 { // between them the limit may have been refilled
+		if limited := i >= 110; limited && a.status != 429 || i < 100 && a.status != 404 { // from 100 to 109 a refill may have let it through
 			t.Fatalf("name %d has status %d", i, a.status)
 		}
 		if a.status == 429 && (a.header.Get("Retry-After") == "" || a.header.Get("RateLimit") == "") {
@@ -82,8 +82,8 @@ func TestHastyMemberIsLimitedAlone(t *testing.T) {
 	s.retired(t)
 }
 
-// Of thousands of likely paths only the declared ones are anything but 404 or, unclean, 400: the catalogue's row A15. By default
-// some of them are tried.
+// Thousands of likely paths that aren't declared are answered 404, or 400 if they are unclean: the catalogue's row A15. The default
+// run tries some of them.
 func TestUndeclaredPathsAreNowhere(t *testing.T) {
 	s := newArena(t)
 	words := strings.Fields(`admin api auth login logout session sessions info rooms room users user v1 v2 v3 graphql health status metrics debug
@@ -115,7 +115,7 @@ func TestUndeclaredPathsAreNowhere(t *testing.T) {
 	s.retired(t)
 }
 
-// The catalogue's row A09 with origins that are allowed, and A13 where it is served over TLS.
+// The catalogue's row A09 with allowed origins, and row A13 over TLS.
 func TestOnlyAllowedOriginsGetPermission(t *testing.T) {
 	t.Parallel()
 	s := newTLSArena(t, "CORS_ALLOWED_ORIGINS=https://app.test")
@@ -161,7 +161,7 @@ func TestOnlyAllowedOriginsGetPermission(t *testing.T) {
 	s.retired(t)
 }
 
-// Bodies are Glory's to judge: the catalogue's row A12.
+// Glory judges bodies, not the gateway: the catalogue's row A12.
 func TestBodiesArriveAsTheyWereSent(t *testing.T) {
 	var mu sync.Mutex
 	var got []byte

@@ -1,8 +1,8 @@
 package main
 
-// What the tests of attacks stand on: bytes go in at one end of a gateway that is a process of its own, and what comes out
-// is looked at on both sides. What must hold after each of them is in invariants_test.go. Which test plays which row of the
-// catalogue of attacks is in docs/security.md.
+// The tests of attacks send bytes to a gateway in a process of its own. They check the answers, and what reaches the upstreams.
+// invariants_test.go has what must hold after each attack. docs/security.md lists which test plays which row of the catalogue of
+// attacks.
 
 import (
 	"bufio"
@@ -26,20 +26,20 @@ type arena struct {
 	*replica
 	stands  *sandbox.Sandbox
 	process *os.Process
-	token   string       // a member's
-	looker  *http.Client // of the operations listener: one, so that looking leaves nothing behind
-	evil    string       // host:port
+	token   string       // a member token
+	looker  *http.Client // for the operations listener; it keeps one connection, so that looks don't change the footprint
+	evil    string       // the host's address, host:port
 	evilHit atomic.Int64
 	base    footprint
 }
 
-// newArena starts a gateway without rate limits, unless own says otherwise, and gives it an access token.
+// newArena starts a gateway without rate limits, and makes it fetch an access token. own are further settings, which count more.
 func newArena(t *testing.T, own ...string) *arena {
 	t.Helper()
 	return newArenaBefore(t, newStands(t), own...)
 }
 
-// bothModes plays with a gateway that verifies members by itself, and with one that asks Glory about them; and without the fast lane.
+// bothModes plays against three gateways: one that verifies members itself, one that asks Glory, and one without the fast lane.
 func bothModes(t *testing.T, play func(*testing.T, *arena)) {
 	// The member's verdict is known from the start, so that requests call Glory no more often than in local mode.
 	remote := []string{"GLORY_JWT_SECRETS=", "MEMBER_CACHE_TTL=1h"}
@@ -48,7 +48,7 @@ func bothModes(t *testing.T, play func(*testing.T, *arena)) {
 	t.Run("local, no lane", func(t *testing.T) { play(t, newArena(t, noLane)) })
 }
 
-// newArenaBefore is newArena with upstreams that the test has started already.
+// newArenaBefore is newArena with upstreams that the test has started.
 func newArenaBefore(t *testing.T, stands *sandbox.Sandbox, own ...string) *arena {
 	t.Helper()
 	s := &arena{stands: stands, looker: newClient(t)}
@@ -80,7 +80,7 @@ func newArenaBefore(t *testing.T, stands *sandbox.Sandbox, own ...string) *arena
 	return s
 }
 
-// warm makes the gateway fetch its access token and open a connection to each upstream, and takes its footprint.
+// warm makes the gateway fetch its access token and open a connection to each upstream. Then it records the footprint.
 func (s *arena) warm(t *testing.T, secure bool) {
 	t.Helper()
 	if !secure {
@@ -102,27 +102,27 @@ func (s *arena) addr() string {
 	return addr
 }
 
-// member is a member's request without a body.
+// member returns a member's request without a body.
 func (s *arena) member(method, target string, lines ...string) string {
 	return message(method, target, append([]string{"Authorization: Bearer " + s.token}, lines...)...)
 }
 
-// message is a request as it is on the wire; a Host is added.
+// message returns the bytes of a request without a body. It adds a Host.
 func message(method, target string, lines ...string) string {
 	return method + " " + target + " HTTP/1.1\r\n" + strings.Join(append([]string{"Host: gateway.test"}, lines...), "\r\n") + "\r\n\r\n"
 }
 
 // attack is one stimulus and what must become of it.
 type attack struct {
-	row  string // of the catalogue; none for what isn't in it
+	row  string // of the catalogue; "": it isn't there
 	name string
 	send string
 	want []int // the answers' statuses, in order
-	// closes: the gateway ends the connection by itself after the last answer.
+	// closes: the gateway must end the connection after the last answer.
 	closes bool
-	// rooms and glory are how many requests reach the upstreams, auth how many times a token is fetched.
+	// rooms and glory are how many requests must reach the upstreams. auth is how many access tokens are fetched.
 	rooms, glory, auth int
-	// before prepares the upstreams, look sees what was answered and arrived.
+	// before, if not nil, prepares the upstreams. look, if not nil, checks the answers and what has reached the upstreams.
 	before func(*arena)
 	look   func(*testing.T, *arena, []reply)
 }
@@ -173,8 +173,8 @@ func (s *arena) play(t *testing.T, attacks []attack) {
 	}
 }
 
-// converse writes bytes and reads the answers to them: n, and whatever else comes once nothing more is sent. closed tells
-// that the gateway ended the connection before that, where it is asked for.
+// converse writes bytes and reads n answers. Then it closes its side of the connection, and reads whatever else comes. If closes is
+// set, closed reports whether the gateway ended the connection first.
 func (s *arena) converse(t *testing.T, send string, n int, closes bool) (replies []reply, raw string, closed bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.addr())
@@ -183,7 +183,7 @@ func (s *arena) converse(t *testing.T, send string, n int, closes bool) (replies
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	// Not all of it need be taken: some requests are refused by their first lines.
+	// An error is no failure: the gateway may refuse a request by its first lines and close.
 	_, _ = io.WriteString(conn, send)
 	var all bytes.Buffer
 	in := bufio.NewReader(io.TeeReader(conn, &all))
@@ -212,7 +212,8 @@ func (s *arena) converse(t *testing.T, send string, n int, closes bool) (replies
 	}
 }
 
-// readReply reads one final answer. An informational one would be a leak; 100 alone is the server's own.
+// readReply reads one answer, and skips 100 (Continue), which the server itself sends. Other informational answers count as answers:
+// none may be passed on.
 func readReply(in *bufio.Reader, method string) (reply, bool) {
 	for {
 		response, err := http.ReadResponse(in, &http.Request{Method: method})
@@ -227,7 +228,7 @@ func readReply(in *bufio.Reader, method string) (reply, bool) {
 	}
 }
 
-// say is converse for one request with one answer.
+// say sends one request that must have one answer.
 func (s *arena) say(t *testing.T, send string) reply {
 	t.Helper()
 	replies, raw, _ := s.converse(t, send, 1, false)
@@ -237,7 +238,7 @@ func (s *arena) say(t *testing.T, send string) reply {
 	return replies[0]
 }
 
-// expectHeader is an attack's look at one header of the first answer; "" wants none.
+// expectHeader returns a look at one header of the first answer. value "": there must be none.
 func expectHeader(name, value string) func(*testing.T, *arena, []reply) {
 	return func(t *testing.T, _ *arena, replies []reply) {
 		t.Helper()

@@ -1,8 +1,6 @@
-// The rules of the house, kept by a test: which package may know which, where
-// the environment is read and the process ended, that nothing sleeps, and that
-// every file says what it is for. Each ban prints its reason, so that whoever meets it can tell a
-// mistake from a rule that has had its day. CONTRIBUTING.md shows the same
-// arrows for reading; here they are for failing.
+// Rules of this module: which package may import which, where the environment may be read and the process ended, and that nothing
+// sleeps. Each finding prints the rule's reason, so that its reader can tell a mistake from a rule that is out of date. CONTRIBUTING.md
+// shows the same arrows.
 
 package main_test
 
@@ -24,18 +22,17 @@ import (
 const (
 	module  = "roomgate"
 	mainDir = "cmd/gateway"
-	// mainFile alone touches the process: its environment and its exit code.
+	// mainFile may read the environment and end the process.
 	mainFile = mainDir + "/main.go"
-	// fleetDir is a second program: it starts gateways and their surroundings to load and to break them.
+	// fleetDir is a second program. It starts gateways with all that they need, loads them and breaks them.
 	fleetDir  = "loadtest/fleet"
 	fleetFile = fleetDir + "/main.go"
-	// testsDir says which tests a run leaves out. Its own test prints go test's last line, so it comes last by name.
+	// testsDir decides which tests a run leaves out. Its own test prints the last line of go test, so its name must sort last.
 	testsDir = "tests"
 )
 
-// arrows lists every folder that may hold Go code, and which of the others its
-// code may import. What is not drawn here is forbidden; test files may import
-// the sandbox, secret and tests besides.
+// arrows lists every folder that may hold Go code, and the folders that its code may import. All other imports within the module are
+// forbidden. Test files may import the sandbox, secret and tests, too.
 var arrows = map[string][]string{
 	mainDir: {
 		"internal/bridge", "internal/config", "internal/fleet", "internal/lane", "internal/ops",
@@ -56,37 +53,36 @@ var arrows = map[string][]string{
 	testsDir:              nil,
 }
 
-// reasons says why an arrow is missing. The first match counts; an empty side
-// matches every package.
+// reasons says why an arrow is missing. The first match counts. "" matches every package.
 var reasons = []struct{ from, to, why string }{
-	{fleetDir, "", "the fleet is measured from outside, as balancers and members meet it: what it took from within would not be seen failing"},
+	{fleetDir, "", "the fleet is measured from outside, as balancers and members see it: it would not notice a failure of code that it shares"},
 	{"", fleetDir, "the fleet is a program for whoever tests gateways; no gateway may need it"},
-	{testsDir, "", "what says which tests run must not fail with what they test"},
+	{testsDir, "", "the code that decides which tests run must not fail with the code that they test"},
 	{"", testsDir, "only tests may ask which tests run"},
 	{"internal/sandbox", "", "the stand-ins are written from the upstreams' API documents alone: a struct shared with our client would hide a shared mistake"},
-	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: the way of a real request must not reach them"},
+	{"", "internal/sandbox", "only the sandbox command and tests may run the stand-ins: real requests must not reach them"},
 	{"", "internal/config", "settings are read and handed out by cmd/gateway alone: a package states what it needs in its own struct"},
-	{"internal/config", "", "config turns the environment into values and must not know what becomes of them"},
-	{"internal/upstream", "", "a call knows its upstream alone: who it is made for, and why, is no business of the connection"},
+	{"internal/config", "", "config turns the environment into values and must not know how they are used"},
+	{"internal/upstream", "", "a call knows only its upstream: for whom it is made, and why, is no business of the connection"},
 	{"internal/lane", "", "the lane knows bytes, deadlines and connections: what a request means is decided behind it"},
 	{"internal/lru", "", "a memory knows nothing of what it keeps"},
-	{"", "internal/lru", "what is remembered of members stands where it is decided, not where requests are served"},
+	{"", "internal/lru", "only packages that decide about members remember anything about them, not those that serve requests"},
 	{"internal/secret", "", "the type of secrets knows nothing of what they open"},
 	{"", "internal/secret", "config reads secrets, bridge and tokencache use them: nobody else needs to hold one"},
-	{"internal/fleet", "", "what replicas share knows no member, no token and no request: each user of Redis brings its own meaning"},
+	{"internal/fleet", "", "fleet knows no member, no token and no request: each user of Redis brings its own meaning"},
 	{"internal/tokencache", "", "the cache is free of the domain: it keeps sealed tokens and does not know whose they are"},
-	{"internal/ops", "", "what the operator touches is handed its figures as functions: it must not be able to change what it watches"},
-	{"", "internal/lane", "only what speaks HTTP to clients may know how their bytes are read"},
+	{"internal/ops", "", "ops gets its figures from functions: it must not be able to change what it shows"},
+	{"", "internal/lane", "only packages that speak HTTP to clients may know how their bytes are read"},
 	{"internal/bridge", "", "the domain decides who may enter and must not know how the answer travels"},
-	{"", "internal/ops", "what is measured must not depend on who looks: a package takes a logger and small interfaces of its own"},
-	{"internal/proxy", "internal/tokencache", "proxy gets credentials from bridge: were it to reach around it, no rule would have been asked"},
+	{"", "internal/ops", "a package must not depend on who watches it: it takes a logger and small interfaces of its own"},
+	{"internal/proxy", "internal/tokencache", "proxy gets credentials from bridge: on a way around it, no rule would have been asked"},
 	{"", "", "packages meet in cmd/gateway, the only one that knows them all"},
 }
 
 const whyNewPackage = "a new package needs a second importer or 2,000 lines as its reason; with one, draw its arrows in arrows_test.go"
 
-// importBans keeps other people's packages to the places made for them: a
-// path in imports stands for all beneath it, one in within is a folder or a file.
+// importBans lists packages of other modules that only a few places may import. A path in imports includes all below it. A path in
+// within is a folder or a file.
 var importBans = []struct {
 	imports []string
 	within  []string
@@ -96,7 +92,7 @@ var importBans = []struct {
 	{
 		imports: []string{"github.com/redis/go-redis"},
 		within:  []string{"internal/fleet", "internal/tokencache", mainDir},
-		why:     "every use of Redis must be bounded in time and survive its loss; few places can be held to that",
+		why:     "every use of Redis must be bounded in time and survive its loss; that can be checked only in a few places",
 	},
 	{
 		imports: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "go.opentelemetry.io/contrib/exporters"},
@@ -112,12 +108,12 @@ var importBans = []struct {
 }
 
 const (
-	whyEnv   = "only " + mainFile + " touches the environment: settings come in through its getenv, so that tests run in parallel and all mistakes are reported at once"
+	whyEnv   = "only " + mainFile + " touches the environment: others get it as an argument, so that tests run in parallel and all mistakes are reported at once"
 	whyExit  = "only a main.go ends the process: elsewhere it would skip deferred calls and the drain; return an error"
-	whySleep = "a sleep hears no cancellation, and in a test it is slow on one machine and too short on another; wait on the context and a timer, or test within testing/synctest"
+	whySleep = "a sleep hears no cancellation, and in a test it is too long on one machine and too short on another; wait on the context and a timer, or test within testing/synctest"
 )
 
-// callBans names the functions that are not for everybody, and why.
+// callBans lists the banned functions by package, each with the reason.
 var callBans = map[string]map[string]string{
 	"os": {
 		"Getenv": whyEnv, "LookupEnv": whyEnv, "Environ": whyEnv, "ExpandEnv": whyEnv,
@@ -128,7 +124,7 @@ var callBans = map[string]map[string]string{
 	"time":    {"Sleep": whySleep},
 }
 
-// TestArrows holds every Go file of the module to the rules above.
+// TestArrows checks every Go file of the module against the rules above.
 func TestArrows(t *testing.T) {
 	const root = "../.."
 	checked := 0
@@ -159,12 +155,12 @@ func TestArrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	if checked == 0 {
-		t.Errorf("no Go file under %s: the rules were held against nothing", root)
+		t.Errorf("no Go file under %s: nothing was checked", root)
 	}
 }
 
-// skip leaves out the folders that the go command leaves out: testdata, those
-// with a leading dot or underscore, and modules of their own.
+// skip leaves out the folders that the go command leaves out: testdata, names with a leading dot or underscore, and other modules. It
+// also leaves out node_modules.
 func skip(root, dir, base string) error {
 	if dir == root {
 		return nil
@@ -178,8 +174,7 @@ func skip(root, dir, base string) error {
 	return nil
 }
 
-// check returns what is wrong with one file. name is its slash-separated path
-// in the module; the file need not exist.
+// check returns what is wrong with one file. name is its path in the module, with slashes; the file need not exist.
 func check(t *testing.T, name string, src []byte) []string {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -207,8 +202,7 @@ func check(t *testing.T, name string, src []byte) []string {
 	return findings
 }
 
-// whyNotImport returns the reason why the file name must not import a package,
-// or "" where it may.
+// whyNotImport returns the reason why the file name must not import a package, or "" if it may.
 func whyNotImport(name, imported string) string {
 	test := strings.HasSuffix(name, "_test.go")
 	if to, ours := strings.CutPrefix(imported, module+"/"); ours {
@@ -227,7 +221,7 @@ func whyNotImport(name, imported string) string {
 	return ""
 }
 
-// whyNot returns why there is no arrow between two packages of ours.
+// whyNot returns the reason why there is no arrow between two folders of the module.
 func whyNot(from, to string) string {
 	for _, r := range reasons {
 		if (r.from == "" || r.from == from) && (r.to == "" || r.to == to) {
@@ -237,15 +231,14 @@ func whyNot(from, to string) string {
 	return ""
 }
 
-// withinAny reports whether p is one of bases or lies beneath one.
+// withinAny reports whether p is one of bases or below one.
 func withinAny(p string, bases []string) bool {
 	return slices.ContainsFunc(bases, func(base string) bool {
 		return p == base || strings.HasPrefix(p, base+"/")
 	})
 }
 
-// checkCalls reports each use, called or passed on, of a banned function of the
-// package that spec imports.
+// checkCalls reports each use of a banned function of the package that spec imports. A use is a call or a reference.
 func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(ast.Node, string, ...any)) {
 	imported, _ := strconv.Unquote(spec.Path.Value)
 	local := path.Base(imported)
@@ -253,7 +246,7 @@ func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(a
 		local = spec.Name.Name
 	}
 	if local == "." {
-		report(spec, "dot import of %s: it hides functions that are not for everybody", imported)
+		report(spec, "dot import of %s: it hides uses of banned functions", imported)
 		return
 	}
 	for _, decl := range file.Decls {
@@ -274,9 +267,9 @@ func checkCalls(name string, file *ast.File, spec *ast.ImportSpec, report func(a
 	}
 }
 
-// exempt reports whether the ban given by why spares this declaration: a main.go
-// is made for it, tests and what chooses among them learn from the environment what is to run,
-// TestMain has to exit, and a sleep in a synctest bubble takes no time.
+// exempt reports whether the ban with the reason why doesn't apply to this declaration. A main.go may exit, and the gateway's may read the
+// environment. Tests and package tests learn from the environment what to run. TestMain has to exit. A sleep in a synctest bubble takes
+// no time.
 func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
 	test := strings.HasSuffix(name, "_test.go")
 	switch why {
@@ -293,8 +286,7 @@ func exempt(name string, file *ast.File, decl ast.Decl, why string) bool {
 	return false
 }
 
-// TestArrowsCheckerFindsViolations shows that the test above is able to fail:
-// each source breaks one rule, or comes close and keeps it (want is empty).
+// TestArrowsCheckerFindsViolations shows that TestArrows can fail. Each source breaks one rule, or, with an empty want, comes close.
 func TestArrowsCheckerFindsViolations(t *testing.T) {
 	for _, tt := range []struct{ name, file, src, want string }{
 		{"an arrow that is drawn", "internal/proxy/a.go", `import _ "roomgate/internal/bridge"`, ""},
@@ -342,8 +334,7 @@ func TestArrowsCheckerFindsViolations(t *testing.T) {
 	}
 }
 
-// TestEveryMissingArrowHasItsOwnReason keeps the catch-all reason for packages
-// that are yet to come.
+// TestEveryMissingArrowHasItsOwnReason keeps the last reason, which fits all, for packages that don't exist yet.
 func TestEveryMissingArrowHasItsOwnReason(t *testing.T) {
 	catchAll := reasons[len(reasons)-1].why
 	for from, to := range arrows {
@@ -358,7 +349,7 @@ func TestEveryMissingArrowHasItsOwnReason(t *testing.T) {
 	}
 }
 
-// expect wants exactly one finding that contains want, or none if it is empty.
+// expect fails the test unless there is exactly one finding and it contains want; with an empty want, there must be none.
 func expect(t *testing.T, findings []string, want string) {
 	t.Helper()
 	switch {

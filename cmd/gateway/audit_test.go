@@ -1,6 +1,6 @@
 package main
 
-// The published schema of audit events: it is strict, and the document for operators names all of them.
+// The published schema of audit events is strict, and docs/operations.md names all events.
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 	"roomgate/tests"
 )
 
-// judged counts what tests.Audit finds wrong.
+// judged counts the errors of tests.Audit.
 type judged struct {
 	testing.TB
 	errors int

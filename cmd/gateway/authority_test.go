@@ -1,6 +1,6 @@
 package main
 
-// A private authority: the certificates that it signs, and a Redis, Glory and Interwater that show them.
+// A private certificate authority, and a Redis and upstreams with its certificates.
 
 import (
 	"crypto/ecdsa"
@@ -26,7 +26,7 @@ import (
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	file string // its certificate, for whoever is to trust it
+	file string // its certificate, for clients that trust it
 }
 
 func newAuthority(t *testing.T, name string) *authority {
@@ -49,12 +49,12 @@ func newAuthority(t *testing.T, name string) *authority {
 	return &authority{cert, key, filepath.Join(dir, "ca.crt")}
 }
 
-// issue is a certificate for 127.0.0.1 and its key, in PEM, by the names of Kubernetes' TLS Secrets.
+// issue returns a certificate for 127.0.0.1 and its key in PEM. Their names are those in a TLS Secret of Kubernetes.
 func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) map[string]string {
 	t.Helper()
 	key := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		Subject: pkix.Name{CommonName: "one"}, NotBefore: time.Now().Add(-day), NotAfter: time.Now().Add(90 * day), // the serial number is drawn
+		Subject: pkix.Name{CommonName: "one"}, NotBefore: time.Now().Add(-day), NotAfter: time.Now().Add(90 * day), // x509 draws a serial number
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}, a.cert, key.Public(), a.key)
 	if err != nil {
@@ -67,7 +67,7 @@ func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) map[string]strin
 	return map[string]string{"tls.crt": pemOf("CERTIFICATE", der), "tls.key": pemOf("PRIVATE KEY", private)}
 }
 
-// server writes a server's certificate and key.
+// server issues a server's certificate and writes it and its key to files.
 func (a *authority) server(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,8 +75,8 @@ func (a *authority) server(t *testing.T) (certFile, keyFile string) {
 	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 }
 
-// newTLSRedis is a real Redis that speaks TLS at the URL beside its usual port. It takes clients with a certificate of clients, or
-// any where that is nil.
+// newTLSRedis starts a real Redis that speaks TLS at url, beside its usual port. It accepts only clients with a certificate that
+// clients has signed, or any client if clients is nil.
 func newTLSRedis(t *testing.T, a, clients *authority, args ...string) (redis *sandbox.RedisServer, url string) {
 	t.Helper()
 	certFile, keyFile := a.server(t)
@@ -89,7 +89,7 @@ func newTLSRedis(t *testing.T, a, clients *authority, args ...string) (redis *sa
 	return redis, "rediss://127.0.0.1:" + port
 }
 
-// overTLS puts TLS before an upstream.
+// overTLS starts a proxy that serves an upstream over TLS, and returns its URL.
 func (a *authority) overTLS(t *testing.T, upstream string) string {
 	t.Helper()
 	certFile, keyFile := a.server(t)

@@ -1,6 +1,6 @@
 package main
 
-// axe-core looks at the pages that people open: who can't see, or has no mouse, must be able to use them.
+// axe-core checks the pages that people open: people who can't see, or have no mouse, must be able to use them.
 
 import (
 	"context"
@@ -18,10 +18,10 @@ import (
 	"roomgate/tests"
 )
 
-// axeCore is what `npm ci --prefix .ci` brings.
+// axeCore is installed by `npm ci --prefix .ci`.
 var axeCore = filepath.Join("..", "..", ".ci", "node_modules", "axe-core", "axe.min.js")
 
-// auditor is a browser that asks axe-core about its page.
+// auditor is a browser that runs axe-core on its page.
 type auditor struct {
 	*browser
 	axe string
@@ -29,7 +29,7 @@ type auditor struct {
 
 func newAuditor(t *testing.T) *auditor {
 	t.Helper()
-	tests.Long(t) // and wants what npm brings
+	tests.Long(t) // it also needs what npm installs
 	axe, err := os.ReadFile(axeCore)
 	if err != nil {
 		t.Fatalf("npm ci --prefix .ci: %v", err)
@@ -51,7 +51,7 @@ func (a *auditor) audit(t *testing.T, what string) {
 	}
 }
 
-// scheme makes the reader prefer light or dark.
+// scheme sets the colour scheme that the reader prefers: light or dark.
 func scheme(light string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -61,7 +61,7 @@ func scheme(light string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// auditStatus looks at the status page in its present state, with the values of a moment shown.
+// auditStatus opens the status page, shows the values of one moment, and audits it. mood is the state that the page must show.
 func (a *auditor) auditStatus(t *testing.T, r *replica, mood, preferred, lang string, width int64) {
 	t.Helper()
 	what := mood + ", " + preferred + ", " + lang
@@ -74,7 +74,7 @@ func (a *auditor) auditStatus(t *testing.T, r *replica, mood, preferred, lang st
 	a.audit(t, what)
 }
 
-// Each state, scheme, language and width is there; the last state has all colours on the page.
+// Each state, colour scheme, language and width is audited at least once. The last state has all colours on the page.
 func TestAxeFindsNothingOnTheStatusPage(t *testing.T) {
 	t.Parallel()
 	a, redisServer, stands, client := newAuditor(t), newRedis(t), newStands(t), newClient(t)

@@ -1,6 +1,6 @@
 package main
 
-// Balancers before replicas: real ones, which give the connections that they keep to one member after the other.
+// Real balancers before replicas. They keep connections open, and send different members' requests over them.
 
 import (
 	"fmt"

@@ -1,7 +1,6 @@
 package main
 
-// This file runs a real browser, for the tests of the pages that people open. It sees what the page asks of the network
-// and what it complains about.
+// Tests of pages run in a real browser. It records which hosts the page asks, and the errors on its console.
 
 import (
 	"context"
@@ -20,7 +19,7 @@ import (
 	"roomgate/tests"
 )
 
-// browser is a headless Chromium with one page and a profile of its own. It reaches loopback alone.
+// browser is a headless Chromium with one page and its own profile. It can reach only 127.0.0.1.
 type browser struct {
 	ctx context.Context // for chromedp.Run
 
@@ -29,12 +28,12 @@ type browser struct {
 	complained []string
 }
 
-// newBrowser starts one, which ends with the test. Options of its own count more.
+// newBrowser starts a browser, which ends with the test. own are further options, which count more.
 func newBrowser(t *testing.T, own ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	program := findBrowser()
 	if program == "" {
-		tests.Need(t, "chromium") // it has other names, too
+		tests.Need(t, "chromium") // findBrowser looks for other names, too
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.ExecPath(program),
@@ -52,11 +51,11 @@ func newBrowser(t *testing.T, own ...chromedp.ExecAllocatorOption) *browser {
 	page, closePage := chromedp.NewContext(allocator, chromedp.WithListener(b.hear))
 	t.Cleanup(closePage)
 	b.ctx = page
-	b.run(t) // starts it
+	b.run(t) // starts the browser
 	return b
 }
 
-// findBrowser returns "" where there is none.
+// findBrowser returns the path of a browser; "" if there is none.
 func findBrowser() string {
 	for _, name := range []string{"chromium", "chromium-browser", "chrome", "google-chrome", "headless-shell"} {
 		if program, err := exec.LookPath(name); err == nil {
@@ -66,7 +65,7 @@ func findBrowser() string {
 	return ""
 }
 
-// run does what a person would, one after the other, and fails the test if something can't be done.
+// run does actions one after the other. It fails the test if one can't be done.
 func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	if err := chromedp.Do(b.ctx, actions...); err != nil {
@@ -74,7 +73,7 @@ func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// hosts are those that the page has sent a request to, each once.
+// hosts returns the hosts that the page has sent a request to, sorted, each once.
 func (b *browser) hosts() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -82,14 +81,14 @@ func (b *browser) hosts() []string {
 	return slices.Compact(sorted)
 }
 
-// complaints are the console's errors: of scripts, of the content security policy, and of requests that failed.
+// complaints returns the errors on the console: of scripts, the content security policy, and failed requests.
 func (b *browser) complaints() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.complained)
 }
 
-// hear takes down an event of the page.
+// hear records an event of the page.
 func (b *browser) hear(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -119,7 +118,7 @@ func (b *browser) hear(event any) {
 	}
 }
 
-// requests takes down a URL's host; a data: or blob: URL has none and leaves the page nowhere.
+// requests records a URL's host. A data: or blob: URL has none, because it needs no network.
 func (b *browser) requests(address string) {
 	if u, err := url.Parse(address); err == nil && u.Host != "" {
 		b.requested = append(b.requested, u.Host)

@@ -1,7 +1,7 @@
 package main
 
-// A browser app that never holds a token, in a real browser: the gateway, an app on another host of the same site, and pages that have
-// no business with the session.
+// A browser app that never holds a token, in a real browser. The app is on another host of the gateway's site. Pages of other origins
+// must not be able to use its session.
 
 import (
 	"crypto/tls"
@@ -21,7 +21,7 @@ import (
 
 const sessionSecret = "tests-session-secret-0123456789-abcdef"
 
-// site serves empty pages over TLS under any name, and returns its port.
+// site serves empty pages over TLS, for any host name, and returns the port.
 func site(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -40,10 +40,10 @@ func site(t *testing.T) string {
 // tab is a page of the browser.
 type tab struct {
 	*browser
-	seen *[]string // all that scripts of any tab have seen
+	seen *[]string // what the scripts of all tabs have seen
 }
 
-// open opens another tab on a page.
+// open opens page in another tab.
 func (b *browser) open(t *testing.T, page string, seen *[]string) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(b.ctx)
@@ -53,8 +53,8 @@ func (b *browser) open(t *testing.T, page string, seen *[]string) *tab {
 	return opened
 }
 
-// fetch has the page's script send a request with credentials. It returns the status and what the script can read of the answer, or 0
-// and the error that the script gets.
+// fetch makes a script of the page send a request with credentials. It returns the status and the body that the script can read, or 0
+// and the script's error.
 func (b *tab) fetch(t *testing.T, method, address, more string) (status int, body string) {
 	t.Helper()
 	type result struct {
@@ -77,7 +77,7 @@ func (b *tab) fetch(t *testing.T, method, address, more string) (status int, bod
 	return got.Status, got.Body
 }
 
-// sessionOf is the value of the session's cookie, which scripts don't see; "" for none.
+// sessionOf returns the value of the session cookie, which scripts can't see; "" for none. It checks the cookie's attributes.
 func (b *browser) sessionOf(t *testing.T, gate string) string {
 	t.Helper()
 	got, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{gate}})
@@ -153,7 +153,7 @@ func TestABrowserAppThatHoldsNoToken(t *testing.T) {
 			if status, body := page.fetch(t, request[0], request[1], ""); status != 0 {
 				t.Errorf("%s reads %s: %d %s", origin, request[1], status, body)
 			}
-			page.fetch(t, request[0], request[1], "mode: 'no-cors'") // can't be read, but arrives
+			page.fetch(t, request[0], request[1], "mode: 'no-cors'") // the script can't read the answer, but the request arrives
 			if sent := stands.Glory.LastRequest(); sent.Method == http.MethodPost && sent.Header["Authorization"] != nil {
 				t.Errorf("%s posts to %s in the member's name", origin, request[1])
 			}
@@ -201,7 +201,7 @@ func TestABrowserAppThatHoldsNoToken(t *testing.T) {
 	}
 }
 
-// withCookie sends a request without a body, with a Cookie header.
+// withCookie sends a request with a Cookie header and no body.
 func withCookie(t *testing.T, client *http.Client, method, address, cookie string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, address, nil)

@@ -1,7 +1,6 @@
 package main
 
-// This file tries the settings for real: everything that the gateway depends on is asked once, all at the same time, and a
-// table tells what came of it.
+// gateway check tries the settings. It asks everything that the gateway depends on once, all at the same time.
 
 import (
 	"context"
@@ -18,13 +17,13 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// probe looks into one thing, bounded by the settings' timeouts.
+// probe checks one thing within the settings' timeouts.
 type probe struct {
 	name string
 	run  func(ctx context.Context) []finding
 }
 
-// runCheck reads a member JWT from stdin, if there is one.
+// runCheck takes the first line of stdin as a member JWT, if there is one.
 func runCheck(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
 	flags := newFlags("check [-json] [< member-jwt]", stderr)
 	asJSON := flags.Bool("json", false, "print JSON")
@@ -44,7 +43,7 @@ func runCheck(ctx context.Context, stdin io.Reader, args, environ []string, stdo
 	return report(stdout, findings)
 }
 
-// probes are all, in the order of the table. token is a member's; "" is none.
+// probes returns all probes in the order of the table. token is a member token; "" is none.
 func probes(cfg *config.Config, environ []string, token string) []probe {
 	one := func(check func(context.Context) finding) func(context.Context) []finding {
 		return func(ctx context.Context) []finding { return []finding{check(ctx)} }
@@ -83,7 +82,7 @@ func probes(cfg *config.Config, environ []string, token string) []probe {
 	return list
 }
 
-// runProbes runs them side by side and returns their findings in order.
+// runProbes runs all probes at the same time and returns their findings in order.
 func runProbes(ctx context.Context, list []probe, shown *progress) []finding {
 	results := make([][]finding, len(list))
 	var group sync.WaitGroup
@@ -103,11 +102,11 @@ func runProbes(ctx context.Context, list []probe, shown *progress) []finding {
 	return all
 }
 
-// refuseSettings reports settings that can't be used, with what may have been meant. The error is that of serve.
+// refuseSettings reports invalid settings, with hints on misspelt names. It returns err, so that check fails like serve.
 func refuseSettings(err error, environ []string, asJSON bool, stdout, stderr io.Writer) error {
 	names := checkNames(environ)
 	if asJSON {
-		bad := finding{Check: "settings", Result: failed, Detail: err.Error(), Hint: "correct these; docs/settings.md has all of them"}
+		bad := finding{Check: "settings", Result: failed, Detail: err.Error(), Hint: "correct these; docs/settings.md lists all settings"}
 		if names.Result == warning {
 			bad.Hint = names.Hint
 		}
@@ -137,7 +136,7 @@ func checkNames(environ []string) finding {
 	return f
 }
 
-// checkLicense gets an access token and drops it.
+// checkLicense fetches an access token and drops it.
 func checkLicense(ctx context.Context, cfg *config.Config, l bridge.License) finding {
 	ctx, cancel := context.WithTimeout(ctx, cfg.TokenFetchTimeout)
 	defer cancel()
@@ -157,9 +156,9 @@ func checkLicense(ctx context.Context, cfg *config.Config, l bridge.License) fin
 		case tokencache.Denied:
 			hint = "are the license's access key and secret key right, and is the license in force at Interwater?"
 		case tokencache.Garbage:
-			hint = "is INTERWATER_URL that of Interwater? Something else seems to answer"
+			hint = "does INTERWATER_URL lead to Interwater? Something else seems to answer"
 		case tokencache.Throttled:
-			hint = fmt.Sprintf("Interwater asks for patience; try again in %s", max(failure.RetryAfter, time.Second))
+			hint = fmt.Sprintf("Interwater wants fewer requests; try again in %s", max(failure.RetryAfter, time.Second))
 		}
 	}
 	return f.fail(err.Error(), hint)

@@ -1,6 +1,6 @@
 package main
 
-// What `gateway check` says of everything that can be wrong, each thing made wrong for real.
+// What gateway check reports when a dependency or a setting is wrong. Real servers are used.
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 	"roomgate/tests"
 )
 
-// checked runs the command in this process and returns its findings by name.
+// checked runs the command in this process and returns its findings by the name of the check.
 func checked(t *testing.T, environ []string) (map[string]finding, error) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -38,14 +38,14 @@ func checked(t *testing.T, environ []string) (map[string]finding, error) {
 	return byName, err
 }
 
-// expected is one line that a check must have; every other line must be ok.
+// expected is one finding that the command must report.
 type expected struct {
 	check        string
 	result       result
 	detail, hint string // parts of them
 }
 
-// want runs the check and compares.
+// want runs the command and compares its findings with lines. All other findings must be ok.
 func want(t *testing.T, environ []string, lines ...expected) {
 	t.Helper()
 	found, err := checked(t, environ)
@@ -117,7 +117,7 @@ func TestCheckOfRedis(t *testing.T) {
 		"evicts what ends": {newRedis(t, "--maxmemory-policy", "volatile-ttl").Addr, nil, []expected{
 			{"redis eviction", warning, "volatile-ttl (maxmemory is not set", "access tokens and limits' counts may be dropped"}}},
 		"no CONFIG":              {acl("-config"), nil, nil},
-		"no CONFIG, INFO":        {acl("-config", "-info"), nil, []expected{{"redis eviction", warning, "unknown", "where this Redis is managed"}}},
+		"no CONFIG, INFO":        {acl("-config", "-info"), nil, []expected{{"redis eviction", warning, "unknown", "with the provider of this Redis"}}},
 		"no scripts":             {acl("-eval", "-evalsha"), nil, []expected{{"redis writes", failed, "NOPERM", "scripts"}}},
 		"no TLS":                 {"", []string{"REDIS_URL=rediss://" + newRedis(t).Addr, "REDIS_TIMEOUT=200ms"}, []expected{{"redis", failed, "", "should REDIS_URL begin with redis://"}}},
 		"no TLS, and a password": {"", []string{"REDIS_URL=rediss://:right@" + locked.Addr, "REDIS_TIMEOUT=200ms"}, []expected{{"redis", failed, "", "should REDIS_URL begin with redis://"}}},
@@ -153,7 +153,7 @@ func TestCheckOfRedisesOfSeveralServers(t *testing.T) {
 		expected{"redis eviction", warning, "allkeys-random", "noeviction"})
 }
 
-// A wrong secret of member tokens shows in nothing else.
+// Only a member token shows that GLORY_JWT_SECRETS is wrong.
 func TestCheckTriesAMemberToken(t *testing.T) {
 	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
@@ -165,10 +165,10 @@ func TestCheckTriesAMemberToken(t *testing.T) {
 	}{
 		"accepted":        {"", token, "accepted", 0},
 		"none":            {"", "", "not tried: none came on standard input", 0},
-		"another secret":  {wrong, token, "are GLORY_JWT_SECRETS", 1},
+		"another secret":  {wrong, token, "do GLORY_JWT_SECRETS", 1},
 		"another, none":   {wrong, "", "not tried", 0},
 		"Glory is asked":  {"GLORY_JWT_SECRETS=", token, "accepted", 0},
-		"Glory refuses":   {"GLORY_JWT_SECRETS=", token[:len(token)-4] + "AAAA", "does Glory accept it", 1},
+		"Glory refuses":   {"GLORY_JWT_SECRETS=", token[:len(token)-4] + "AAAA", "did this Glory issue it", 1},
 		"expired":         {"", stands.Glory.MintToken("1", -time.Hour), "expired", 1},
 		"with its scheme": {"", "Bearer " + token, "accepted", 0},
 	} {
@@ -197,7 +197,7 @@ func TestCheckTellsOfAnUpstreamWithoutTLS(t *testing.T) {
 	}
 }
 
-// A script's input may stay open without a word.
+// A script's standard input may stay open and send nothing.
 func TestCheckDoesNotWaitForItsInput(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
@@ -206,7 +206,7 @@ func TestCheckDoesNotWaitForItsInput(t *testing.T) {
 	}
 }
 
-// oldRedis knows what a server of version 4 does, and repeats what it doesn't know, password and all.
+// oldRedis starts a stand-in of Redis 4. In its errors it quotes commands that it doesn't know, with the password.
 func oldRedis(t *testing.T) string {
 	t.Helper()
 	s, err := server.NewServer("127.0.0.1:0")
@@ -241,7 +241,7 @@ func TestCheckOfAnOldRedis(t *testing.T) {
 		expected{"redis version", failed, "4.0.14", "need Redis 5 or later"})
 }
 
-// dated adds to a fault that the answers' clock is ahead of ours now; 0 leaves it alone.
+// dated adds a Date to the fault's answers, from a clock that is ahead of ours. With 0 it adds none.
 func dated(fault sandbox.Fault, ahead time.Duration) sandbox.Fault {
 	if ahead != 0 {
 		fault.Header = map[string]string{"Date": time.Now().Add(ahead).UTC().Format(http.TimeFormat)}
@@ -255,13 +255,13 @@ func TestCheckOfUpstreams(t *testing.T) {
 	const remote = "GLORY_JWT_SECRETS="
 	for name, c := range map[string]struct {
 		glory, interwater sandbox.Fault
-		gloryAhead        time.Duration // of our clock; 0: Glory tells its own time
+		gloryAhead        time.Duration // of our clock; 0: Glory sends its own Date
 		interwaterAhead   time.Duration // the same
 		own               []string
 		lines             []expected
 	}{
 		"Glory gone":         {own: []string{"GLORY_URL=http://127.0.0.1:1"}, lines: []expected{{"glory", failed, "refused", "GLORY_URL right"}}},
-		"Glory ill":          {glory: sandbox.Fault{Status: 500}, lines: []expected{{"glory", failed, "status 500", "Glory well"}}},
+		"Glory ill":          {glory: sandbox.Fault{Status: 500}, lines: []expected{{"glory", failed, "status 500", "Glory healthy"}}},
 		"Glory hangs":        {glory: sandbox.Fault{Kind: sandbox.KindHang}, own: []string{"GLORY_TIMEOUT=100ms"}, lines: []expected{{"glory", failed, "", "reachable"}}},
 		"Glory in no HTTP":   {glory: sandbox.Fault{Kind: sandbox.KindRaw, Body: "marker\r\n"}, lines: []expected{{"glory", failed, "no valid HTTP", "GLORY_URL"}}},
 		"Glory a minute on":  {gloryAhead: time.Minute, lines: []expected{{"glory clock", failed, "ahead of ours", "GLORY_JWT_LEEWAY (10s)"}}},
@@ -271,7 +271,7 @@ func TestCheckOfUpstreams(t *testing.T) {
 		"Glory within leeway": {gloryAhead: 5 * time.Second, lines: []expected{{"glory clock", warning, "ahead of ours", "time server"}}},
 		"Glory a second off":  {gloryAhead: time.Second, own: []string{"GLORY_JWT_LEEWAY=0s"}},
 		"Interwater ill": {interwater: sandbox.Fault{Path: "/v1/info", Status: 503},
-			lines: []expected{{"interwater", failed, "status 503", "Interwater well"}}},
+			lines: []expected{{"interwater", failed, "status 503", "Interwater healthy"}}},
 		"Interwater elsewhere": {interwater: sandbox.Fault{Path: "/v1/info", Status: 404},
 			lines: []expected{{"interwater", failed, "status 404", "INTERWATER_URL"}}},
 		"Interwater an hour ago": {interwaterAhead: -time.Hour,
@@ -296,7 +296,7 @@ func TestCheckOfUpstreams(t *testing.T) {
 	}
 }
 
-// A name that no server knows is not looked up in tests.
+// The test makes the error itself, because tests ask no name server.
 func TestCheckOfAnUnknownHost(t *testing.T) {
 	u := probed{setting: "GLORY_URL"}
 	if hint := u.whyNot(&net.OpError{Op: "dial", Err: &net.DNSError{Name: "x", IsNotFound: true}}); !strings.Contains(hint, "spelt right") {
@@ -304,7 +304,7 @@ func TestCheckOfAnUnknownHost(t *testing.T) {
 	}
 }
 
-// Of several licenses, each is asked, and the wrong one named.
+// With several licenses, each is tried, and the finding names the wrong one.
 func TestCheckOfLicenses(t *testing.T) {
 	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
@@ -318,7 +318,7 @@ func TestCheckOfLicenses(t *testing.T) {
 	}
 }
 
-// Settings that serve would refuse are exit status 2, and what was meant is told.
+// For settings that serve would refuse, the exit status is 2. A misspelt name gets a hint.
 func TestCheckOfSettingsThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	good := settings(newStands(t), "127.0.0.1:1")
@@ -350,7 +350,7 @@ func TestCheckOfSettingsThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// Each upstream answers only when the other has been asked, too.
+// Each upstream answers only after the other has been asked.
 func TestChecksRunSideBySide(t *testing.T) {
 	var both sync.WaitGroup
 	both.Add(2)

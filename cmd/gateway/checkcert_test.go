@@ -1,7 +1,7 @@
 package main
 
-// Certificates that end soon, have ended or don't fit, the gateway's own and an upstream's, as `gateway check` sees them; and what
-// it shows on a terminal, and never shows.
+// What gateway check says of certificates that expire soon, have expired or don't fit: the gateway's own and an upstream's. Also: its
+// line on a terminal, and that it shows no secret.
 
 import (
 	"crypto/tls"
@@ -24,7 +24,7 @@ import (
 
 const day = 24 * time.Hour
 
-// newCertificate is one for 127.0.0.1 that is valid from begins to ends, counted from now: as a pair, and as two files.
+// newCertificate makes a certificate for 127.0.0.1, as a pair and as two files. It is valid from begins to ends, counted from now.
 func newCertificate(t *testing.T, begins, ends time.Duration) (pair tls.Certificate, certFile, keyFile string) {
 	t.Helper()
 	made, err := sandbox.SelfSigned(begins, ends, "127.0.0.1")
@@ -69,10 +69,10 @@ func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
 	}{
 		"good":      {ends: 15 * day, check: expected{"glory certificate", ok, "14 days", ""}},
 		"soon":      {ends: 14 * day, check: expected{"glory certificate", warning, "in 13 days", "tell those who run glory"}},
-		"expired":   {ends: -time.Hour, check: expected{"glory", failed, "expired", "renewed, or this machine's clock wrong"}},
+		"expired":   {ends: -time.Hour, check: expected{"glory", failed, "expired", "or is this machine's clock wrong"}},
 		"untrusted": {ends: 99 * day, unknown: true, check: expected{"glory", failed, "", "SSL_CERT_FILE"}},
 		"another's": {ends: 99 * day, url: func(u string) string { return strings.Replace(u, "127.0.0.1", "localhost", 1) },
-			check: expected{"glory", failed, "", "the one that the certificate names"}},
+			check: expected{"glory", failed, "", "does its certificate name the host"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pair, certFile, _ := newCertificate(t, -10*day, c.ends)
@@ -85,7 +85,7 @@ func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
 				environ = append(environ, "GLORY_URL="+c.url(glory.URL))
 			}
 			if !c.unknown {
-				environ = append(environ, "SSL_CERT_FILE="+certFile) // read once by a process, so each case is one
+				environ = append(environ, "SSL_CERT_FILE="+certFile) // a process reads it once, so each case runs one
 			}
 			stdout, stderr, _ := program(t, environ, "check", "-json")
 			var list []finding
@@ -102,7 +102,7 @@ func TestCheckOfAnUpstreamsCertificate(t *testing.T) {
 	}
 }
 
-// Whatever is wrong, what the check says holds no secret.
+// Whatever is wrong, the output has no secret.
 func TestCheckShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	stands, secrets := newMarkedStands(t)
@@ -127,13 +127,13 @@ func TestCheckShowsNoSecret(t *testing.T) {
 	scan(t, sinks, secrets)
 }
 
-// On a terminal a line tells what is being waited for, and is gone in the end; standard output has the table alone.
+// On a terminal a line shows which checks are running. It is gone at the end. Standard output has only the table.
 func TestProgressOfACheckIsForTerminalsOnly(t *testing.T) {
 	t.Parallel()
 	stands, redisServer := newStands(t), newRedis(t)
 	stands.Glory.SetFaults(slowly("", 300*time.Millisecond))
 	environ := settings(stands, redisServer.Addr)
-	screen, terminal, err := pty.Open() // what is written to the terminal comes out of the screen
+	screen, terminal, err := pty.Open() // the command writes to terminal, the test reads from screen
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +145,9 @@ func TestProgressOfACheckIsForTerminalsOnly(t *testing.T) {
 		t.Errorf("%v\n%s", err, &stdout)
 	}
 	terminal.Close()
-	shown, _ := io.ReadAll(screen) // ends with an error once nobody has the terminal open
+	shown, _ := io.ReadAll(screen) // it fails when nobody has the terminal open any more
 	text := string(shown)
-	for _, name := range []string{"settings", "redis", "interwater", "license default"} { // in which order they end is open
+	for _, name := range []string{"settings", "redis", "interwater", "license default"} { // they end in any order
 		if !strings.Contains(text, name) {
 			t.Errorf("%s is not on the terminal: %q", name, text)
 		}

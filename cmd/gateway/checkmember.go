@@ -1,6 +1,6 @@
 package main
 
-// This file tries a member JWT: a wrong GLORY_JWT_SECRETS shows in nothing else.
+// Only a member JWT shows whether GLORY_JWT_SECRETS is right.
 
 import (
 	"bufio"
@@ -14,10 +14,10 @@ import (
 	"roomgate/internal/proxy"
 )
 
-// stdinPatience is how long `check` waits for a JWT: a script's standard input may stay open without a word.
+// stdinPatience is how long check waits for a JWT. In a script, standard input may stay open and send nothing.
 const stdinPatience = time.Second
 
-// checkFromStdin is runCheck with the member JWT on the process's own input, where that is a file or a pipe.
+// checkFromStdin is runCheck on the process's standard input. It reads no terminal.
 func checkFromStdin(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	var stdin io.Reader = strings.NewReader("")
 	if about, err := os.Stdin.Stat(); err == nil && about.Mode()&os.ModeCharDevice == 0 {
@@ -26,11 +26,11 @@ func checkFromStdin(ctx context.Context, args, environ []string, stdout, stderr 
 	return runCheck(ctx, stdin, args, environ, stdout, stderr)
 }
 
-// firstLine is what stdin says within stdinPatience; "" for nothing.
+// firstLine returns the first line that stdin sends within stdinPatience; "" for none.
 func firstLine(stdin io.Reader) string {
 	read := make(chan string, 1)
 	go func() { // ends with its input, or with the process
-		line, _ := bufio.NewReader(io.LimitReader(stdin, 64<<10)).ReadString('\n') // what can't be read isn't there
+		line, _ := bufio.NewReader(io.LimitReader(stdin, 64<<10)).ReadString('\n') // an error ends the line
 		read <- strings.TrimSpace(line)
 	}()
 	select {
@@ -41,7 +41,7 @@ func firstLine(stdin io.Reader) string {
 	}
 }
 
-// checkMember asks how members' tokens are verified, by one of them. "" is none.
+// checkMember verifies a member token as the gateway does. token "": there is none.
 func checkMember(ctx context.Context, cfg *config.Config, token string) finding {
 	f := begin("member token")
 	if token == "" {
@@ -55,7 +55,7 @@ func checkMember(ctx context.Context, cfg *config.Config, token string) finding 
 	case x.Verdict == "admitted":
 		return f.end("accepted")
 	case len(cfg.GloryJWTSecrets) == 0:
-		return f.fail(x.Verdict, "does Glory accept it (check_login), and is it one of this Glory's?")
+		return f.fail(x.Verdict, "did this Glory issue it, and does check_login accept it?")
 	}
-	return f.fail(x.Verdict, "are GLORY_JWT_SECRETS, GLORY_JWT_ALGORITHMS and GLORY_JWT_ISSUER those of Glory, and is the token not too old?")
+	return f.fail(x.Verdict, "do GLORY_JWT_SECRETS, GLORY_JWT_ALGORITHMS and GLORY_JWT_ISSUER match Glory's, and is the token still valid?")
 }

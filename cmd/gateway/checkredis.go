@@ -1,6 +1,6 @@
 package main
 
-// This file checks Redis: whether it does what the gateway needs, and whether it would throw away what is kept there.
+// Redis must do what the gateway's scripts need, and should not evict the gateway's keys.
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// leastRedis is the first major version whose scripts may write after having asked for the time.
+// leastRedis is the first major version whose scripts may write after a call of TIME.
 const leastRedis = 5
 
-// redisNeeds does what the gateway's own scripts do, under its prefix.
+// redisNeeds does what the gateway's own scripts do: it reads Redis's clock and writes a key.
 var redisNeeds = redis.NewScript(`local t = redis.call('TIME') return redis.call('SET', KEYS[1], t[1], 'PX', 1000)`)
 
-// checkRedis makes one finding for each thing that can be wrong by itself. Each step waits for REDIS_TIMEOUT at most.
+// checkRedis returns a finding for each thing that can be wrong by itself. Each call waits up to REDIS_TIMEOUT.
 func checkRedis(ctx context.Context, cfg *config.Config) []finding {
 	f := begin("redis")
 	to, _, err := redisConnection(cfg)
@@ -55,10 +55,10 @@ func checkRedis(ctx context.Context, cfg *config.Config) []finding {
 	return []finding{f, w, redisVersion(version, nodes), redisMode(mode, cfg.RedisMode, nodes), redisEviction(eviction, nodes)}
 }
 
-// redisNode is what one server says of itself; "" is what it doesn't tell.
+// redisNode is what one server says about itself. "": it doesn't say.
 type redisNode struct{ version, mode, policy, maxMemory string }
 
-// redisNodes asks every master of a Cluster, or the one server. Managed ones refuse some of the questions.
+// redisNodes asks every master of a cluster, or the one server. Managed servers refuse some of the questions.
 func redisNodes(ctx context.Context, client redis.UniversalClient) []redisNode {
 	cluster, isCluster := client.(*redis.ClusterClient)
 	if !isCluster {
@@ -72,7 +72,7 @@ func redisNodes(ctx context.Context, client redis.UniversalClient) []redisNode {
 		defer mu.Unlock()
 		nodes = append(nodes, n)
 		return nil
-	}) // what is missing is unknown
+	}) // masters that can't be reached are left out
 	return nodes
 }
 
@@ -85,7 +85,7 @@ func askNode(ctx context.Context, client redis.UniversalClient) redisNode {
 	return n
 }
 
-// info is one section of INFO, empty where it may not be asked for.
+// info returns the fields of one section of INFO. It is empty if the server refuses INFO.
 func info(ctx context.Context, client redis.UniversalClient, section string) map[string]string {
 	fields := map[string]string{}
 	for line := range strings.Lines(client.Info(ctx, section).Val()) {
@@ -96,7 +96,7 @@ func info(ctx context.Context, client redis.UniversalClient, section string) map
 	return fields
 }
 
-// told are the different values of the nodes, without those that tell none.
+// told returns the different values of a field, sorted. Nodes without a value are left out.
 func told(nodes []redisNode, field func(redisNode) string) []string {
 	var values []string
 	for _, n := range nodes {
@@ -108,7 +108,7 @@ func told(nodes []redisNode, field func(redisNode) string) []string {
 	return slices.Compact(values)
 }
 
-// redisVersion judges the oldest. That a version isn't told is no harm: the scripts have run.
+// redisVersion fails if any node is too old. An unknown version is no failure, because checkRedis tries a script.
 func redisVersion(f finding, nodes []redisNode) finding {
 	versions := told(nodes, func(n redisNode) string { return n.version })
 	if len(versions) == 0 {
@@ -123,7 +123,7 @@ func redisVersion(f finding, nodes []redisNode) finding {
 	return f.end(strings.Join(versions, ", "))
 }
 
-// redisMode compares what the servers are with what REDIS_MODE says.
+// redisMode compares the servers' mode with REDIS_MODE.
 func redisMode(f finding, set string, nodes []redisNode) finding {
 	modes := told(nodes, func(n redisNode) string { return n.mode })
 	switch {
@@ -138,13 +138,13 @@ func redisMode(f finding, set string, nodes []redisNode) finding {
 	return f.end(set)
 }
 
-// redisEviction warns of a Redis that makes room by throwing away.
+// redisEviction warns if Redis evicts keys when its memory is full.
 func redisEviction(f finding, nodes []redisNode) finding {
 	const remedy = "set maxmemory-policy noeviction"
 	policies := told(nodes, func(n redisNode) string { return n.policy })
 	if len(policies) == 0 {
 		return f.warn("unknown: neither CONFIG nor INFO is allowed",
-			"look at maxmemory-policy where this Redis is managed; it should be noeviction")
+			"look up maxmemory-policy with the provider of this Redis; it should be noeviction")
 	}
 	for _, p := range policies {
 		var lost string

@@ -1,7 +1,5 @@
 package main
 
-// This file says what to look at when Redis doesn't answer as it should.
-
 import (
 	"context"
 	"crypto/tls"
@@ -16,7 +14,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// redisHint is what to look at after err.
+// redisHint returns what to look at when Redis has failed with err.
 func redisHint(ctx context.Context, cfg *config.Config, to fleet.Connection, err error) string {
 	if mode := actualMode(ctx, to); mode != "" && mode != cfg.RedisMode {
 		return "the server is " + mode + ": set REDIS_MODE=" + mode
@@ -40,7 +38,7 @@ func redisHint(ctx context.Context, cfg *config.Config, to fleet.Connection, err
 		if cfg.RedisCertFile == "" {
 			return "it asks for a client certificate: set REDIS_CERT_FILE and REDIS_KEY_FILE"
 		}
-		return "it doesn't take the certificate in REDIS_CERT_FILE: is its authority one that Redis knows, is it still valid, and is it for clients?"
+		return "it rejects the certificate in REDIS_CERT_FILE: does Redis know its authority, is it still valid, and is it for clients?"
 	}
 	if speaksClear(ctx, to) {
 		return "it answers without TLS: should REDIS_URL begin with redis://, or name another port?"
@@ -51,7 +49,7 @@ func redisHint(ctx context.Context, cfg *config.Config, to fleet.Connection, err
 	return "is REDIS_URL right, and reachable from here?"
 }
 
-// speaksClear reports whether REDIS_URL says rediss:// and the server answers in clear. It is sent no password.
+// speaksClear reports whether REDIS_URL says rediss:// but the server answers without TLS. It sends no password.
 func speaksClear(ctx context.Context, to fleet.Connection) bool {
 	at, err := url.Parse(to.URL)
 	if err != nil || at.Scheme != "rediss" {
@@ -63,11 +61,11 @@ func speaksClear(ctx context.Context, to fleet.Connection) bool {
 	}
 	defer func() { _ = client.Close() }()
 	err = client.Ping(ctx).Err()
-	_, isAnswer := errors.AsType[redis.Error](err) // for one that it wants a password
+	_, isAnswer := errors.AsType[redis.Error](err) // such as that it wants a password
 	return err == nil || isAnswer
 }
 
-// asksForCertificate reports whether the first server of REDIS_URL wants to see a certificate of ours.
+// asksForCertificate reports whether the first server of REDIS_URL asks for a client certificate.
 func asksForCertificate(ctx context.Context, to fleet.Connection) bool {
 	var asked atomic.Bool
 	show := to.Certificate
@@ -83,12 +81,11 @@ func asksForCertificate(ctx context.Context, to fleet.Connection) bool {
 		return false
 	}
 	defer func() { _ = client.Close() }()
-	_ = client.Ping(ctx).Err() // what came of it is known
+	_ = client.Ping(ctx).Err() // only asked matters
 	return asked.Load()
 }
 
-// actualMode asks the first server of REDIS_URL, as one by itself, what it is: single, cluster or sentinel; "" if it doesn't
-// tell.
+// actualMode asks the first server of REDIS_URL for its mode: single, cluster or sentinel. "": it doesn't tell.
 func actualMode(ctx context.Context, to fleet.Connection) string {
 	client, ok := firstServer(to)
 	if !ok {
@@ -102,13 +99,13 @@ func actualMode(ctx context.Context, to fleet.Connection) string {
 	return mode
 }
 
-// firstServer is a client of the first server of REDIS_URL, as one by itself.
+// firstServer returns a client of the first server of REDIS_URL, as if it were the only one. The caller closes it.
 func firstServer(to fleet.Connection) (client redis.UniversalClient, ok bool) {
 	at, err := url.Parse(to.URL)
 	if err != nil {
 		return nil, false
 	}
-	at.RawQuery = "" // further nodes and a master's name aren't for one
+	at.RawQuery = "" // drop further nodes and the master's name
 	to.Mode, to.URL = "single", at.String()
 	client, err = fleet.Connect(to)
 	return client, err == nil

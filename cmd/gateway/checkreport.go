@@ -1,6 +1,6 @@
 package main
 
-// This file is what `gateway check` shows: the table or JSON, and on a terminal a line that tells what is being waited for.
+// gateway check prints a table or JSON. While it runs, a line on the terminal shows which checks are running.
 
 import (
 	"cmp"
@@ -21,7 +21,7 @@ import (
 	"roomgate/internal/config"
 )
 
-// result is a word of the table.
+// result is what a check came to.
 type result string
 
 const (
@@ -36,12 +36,12 @@ type finding struct {
 	Result result  `json:"result"`
 	TookMS float64 `json:"took_ms"`
 	Detail string  `json:"detail"`
-	Hint   string  `json:"hint"` // what to look at; "" when all is well
+	Hint   string  `json:"hint"` // what to look at; "" if all is well
 
 	began time.Time
 }
 
-// begin starts a finding's clock; end, warn and fail stop it and say what came of it.
+// begin starts to time a check. end, warn and fail stop the time and set the result.
 func begin(check string) finding { return finding{Check: check, began: time.Now()} }
 
 func (f finding) end(detail string) finding { return f.conclude(ok, detail, "") }
@@ -58,7 +58,7 @@ func (f finding) conclude(r result, detail, hint string) finding {
 	return f
 }
 
-// report prints the table; the error says that some line of it failed.
+// report prints the table. It returns errReported if a check failed.
 func report(stdout io.Writer, findings []finding) error {
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "CHECK\tRESULT\tTIME\tDETAIL")
@@ -72,12 +72,12 @@ func report(stdout io.Writer, findings []finding) error {
 	return errors.Join(verdict(findings), table.Flush())
 }
 
-// reportJSON is report for programs.
+// reportJSON is report in JSON.
 func reportJSON(stdout io.Writer, findings []finding) error {
 	return errors.Join(verdict(findings), printJSON(stdout, findings))
 }
 
-// printJSON prints what a command has found for programs.
+// printJSON prints v with indentation.
 func printJSON(stdout io.Writer, v any) error {
 	encoder := json.NewEncoder(stdout)
 	encoder.SetEscapeHTML(false)
@@ -85,7 +85,7 @@ func printJSON(stdout io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// verdict is nil unless something failed; a warning is no failure.
+// verdict returns errReported if a check failed. A warning is no failure.
 func verdict(findings []finding) error {
 	if slices.ContainsFunc(findings, func(f finding) bool { return f.Result == failed }) {
 		return errReported
@@ -93,8 +93,8 @@ func verdict(findings []finding) error {
 	return nil
 }
 
-// veil takes the secrets of the settings out of the findings. Servers repeat what they were sent in their errors: an old Redis
-// the whole command with which one logs in.
+// veil removes the settings' secrets from the findings. Servers quote in their errors what they were sent: an old Redis quotes the
+// whole login.
 func veil(findings []finding, cfg *config.Config) {
 	var secrets []string
 	for _, s := range cfg.GloryJWTSecrets {
@@ -122,16 +122,16 @@ func veil(findings []finding, cfg *config.Config) {
 	}
 }
 
-// progress is the line that tells what is being waited for. A nil one shows nothing.
+// progress is the line that shows which checks are running. A nil progress shows nothing. It is safe for concurrent use.
 type progress struct {
 	out   io.Writer
 	width int // of the terminal, in columns
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards running, and the line on the terminal
 	running []string
 }
 
-// newProgress is nil unless w is a terminal: a log wants no line that is rewritten.
+// newProgress returns nil unless w is a terminal, because a log can't have a line that is rewritten.
 func newProgress(w io.Writer) *progress {
 	file, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(file.Fd())) {
@@ -149,7 +149,8 @@ func (p *progress) end(name string) {
 	p.change(func() { p.running = slices.DeleteFunc(p.running, func(n string) bool { return n == name }) })
 }
 
-// change draws the line anew. One that fills the terminal would be wrapped, and could not be erased.
+// change calls what, with mu held, and redraws the line. The line is shorter than the terminal is wide: a wrapped line can't be
+// erased.
 func (p *progress) change(what func()) {
 	if p == nil {
 		return
@@ -161,7 +162,7 @@ func (p *progress) change(what func()) {
 	_, _ = fmt.Fprint(p.out, eraseLine+line[:min(len(line), p.width-1)])
 }
 
-// erase leaves the line as it was found.
+// erase clears the line.
 func (p *progress) erase() {
 	if p != nil {
 		_, _ = fmt.Fprint(p.out, eraseLine)

@@ -1,7 +1,7 @@
 package main
 
-// This file checks what one request to an upstream tells: whether it answers, what its clock says, and how long its certificate
-// holds; and the gateway's own certificate.
+// One request to an upstream shows whether it answers, whether its clock is right, and how long its certificate is valid. The
+// gateway's own certificates are checked here, too.
 
 import (
 	"context"
@@ -18,41 +18,41 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// When there is still time to do something about it.
+// A certificate that expires sooner gets a warning, and so does a clock that differs by more.
 const (
 	ownCertificateSoon  = 30 * 24 * time.Hour
 	upstreamCertificate = 14 * 24 * time.Hour
 	clockSkew           = 2 * time.Second
 )
 
-// probed is an upstream to be asked.
+// probed is an upstream to check.
 type probed struct {
 	name, setting string
 	base          *url.URL
 	path          string
 	timeout       time.Duration
 	healthy       func(status int) (detail, hint string, good bool)
-	mostSkew      time.Duration // more makes requests fail; 0: none does
+	mostSkew      time.Duration // requests fail if the clocks differ by more; 0: they never do
 }
 
-// isOK is what a health route answers.
+// isOK judges the answer of Glory's health route.
 func isOK(status int) (detail, hint string, good bool) {
-	return fmt.Sprintf("health: status %d", status), "is GLORY_URL that of Glory, and Glory well?", status == http.StatusOK
+	return fmt.Sprintf("health: status %d", status), "does GLORY_URL lead to Glory, and is Glory healthy?", status == http.StatusOK
 }
 
-// asksForCredential takes any answer that isn't a server's failure or a wrong address: Interwater has no health route, and
-// without a credential a room route is refused.
+// asksForCredential judges the answer of a room route to a request without a credential, because Interwater has no health route. 401
+// and 403 are good.
 func asksForCredential(status int) (detail, hint string, good bool) {
 	good = status < 300 || status == http.StatusUnauthorized || status == http.StatusForbidden
-	return fmt.Sprintf("without a credential: status %d", status), "is INTERWATER_URL that of Interwater, and Interwater well?", good
+	return fmt.Sprintf("without a credential: status %d", status), "does INTERWATER_URL lead to Interwater, and is Interwater healthy?", good
 }
 
-// check asks once.
+// check sends one request.
 func (u probed) check(ctx context.Context) []finding {
 	f := begin(u.name)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.base.JoinPath(u.path).String(), nil)
 	if err != nil {
-		return []finding{f.fail("no address to ask", "is "+u.setting+" right?")}
+		return []finding{f.fail("the URL is invalid", "is "+u.setting+" right?")}
 	}
 	service, err := upstream.New(upstream.Options{Name: u.name, Base: u.base, Timeout: u.timeout, Slots: 1})
 	if err != nil {
@@ -77,23 +77,24 @@ func (u probed) check(ctx context.Context) []finding {
 	return findings
 }
 
-// certificateHint is what to look at when the certificate of the server that setting names was refused; "" for another error.
+// certificateHint returns what to look at if err refuses a server's certificate, and "" for other errors. setting holds the server's
+// URL.
 func certificateHint(setting string, err error) string {
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, isOther := errors.AsType[x509.HostnameError](err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
-		return "is its certificate to be renewed, or this machine's clock wrong?"
+		return "has its certificate expired, or is this machine's clock wrong?"
 	case isOther:
-		return "is the host in " + setting + " the one that the certificate names?"
+		return "does its certificate name the host in " + setting + "?"
 	case isUnknown:
-		return "is its authority known here? SSL_CERT_FILE names a file with more roots"
+		return "does this machine know its certificate authority? SSL_CERT_FILE names a file with more roots"
 	}
 	return ""
 }
 
-// whyNot is what to look at when there was no answer.
+// whyNot returns what to look at if there was no answer.
 func (u probed) whyNot(err error) string {
 	if hint := certificateHint(u.setting, err); hint != "" {
 		return hint
@@ -106,12 +107,12 @@ func (u probed) whyNot(err error) string {
 	case isName:
 		return "is the host in " + u.setting + " spelt right, and known to the name server?"
 	case isNet && timeout.Timeout(), errors.Is(err, upstream.ErrTimeout):
-		return "is " + u.setting + " reachable from here, and no firewall between?"
+		return "is " + u.setting + " reachable from here, or does a firewall block it?"
 	}
 	return "is " + u.setting + " right, and reachable from here?"
 }
 
-// clock compares the upstream's with ours. Date counts whole seconds, so half of one is the best guess for the rest.
+// clock compares the upstream's clock with ours. Date has whole seconds, so half a second more is the best guess.
 func (u probed) clock(date string, sent, received time.Time) finding {
 	f := finding{Check: u.name + " clock"}
 	at, err := http.ParseTime(date)
@@ -125,7 +126,7 @@ func (u probed) clock(date string, sent, received time.Time) finding {
 	if skew > 0 {
 		detail = fmt.Sprintf("%s ahead of ours", skew)
 	}
-	const hint = "does a time server keep this machine's clock, and theirs?"
+	const hint = "does a time server set this machine's clock, and the upstream's?"
 	switch far := skew.Abs() - doubt; {
 	case far <= clockSkew-time.Second/2:
 		return f.end("agrees with ours to " + (skew.Abs() + doubt).Round(time.Second/10).String())
@@ -136,7 +137,7 @@ func (u probed) clock(date string, sent, received time.Time) finding {
 	return f.warn(detail, hint)
 }
 
-// checkOwnCertificate looks at a certificate of the gateway's own, in the file that setting names.
+// checkOwnCertificate checks a certificate of the gateway's own in the file path. setting names that file.
 func checkOwnCertificate(check, setting, path string) finding {
 	f := begin(check)
 	text, err := os.ReadFile(path)
@@ -158,7 +159,7 @@ func checkOwnCertificate(check, setting, path string) finding {
 	return f.conclude(checked.Result, checked.Detail, checked.Hint)
 }
 
-// certificate looks at the times of all of a chain: whichever ends first ends it.
+// certificate checks when a chain is valid: while all its certificates are.
 func certificate(check string, chain []*x509.Certificate, soon time.Duration, hint string) finding {
 	f := finding{Check: check}
 	if len(chain) == 0 {

@@ -1,7 +1,7 @@
 package main
 
-// Upstreams that can't be reached or break off at any point (the catalogue's row U13), names that move and addresses that die
-// (O09). The upstreams have names here, which the tests' own name server answers for.
+// Upstreams that can't be reached or break off (the catalogue's row U13), names that move and addresses that die (O09). The upstreams
+// have host names, for which the tests' own name server answers.
 
 import (
 	"net/http"
@@ -16,7 +16,7 @@ import (
 	"roomgate/tests"
 )
 
-// named is an arena whose upstreams are interwater.test and glory.test, at first 127.0.0.1 both.
+// named is an arena with the upstreams interwater.test and glory.test. At first both are at 127.0.0.1.
 type named struct {
 	*arena
 	names  *names
@@ -24,7 +24,7 @@ type named struct {
 	fronts map[string]*httptest.Server
 }
 
-// upstreamNames are those of both.
+// upstreamNames are the host names of both upstreams.
 var upstreamNames = []string{"interwater.test", "glory.test"}
 
 func newNamed(t *testing.T, own ...string) *named {
@@ -39,14 +39,14 @@ func newNamed(t *testing.T, own ...string) *named {
 	}
 	own = append(own, s.names.setting(), "INTERWATER_URL=http://interwater.test:"+s.ports["interwater.test"], "GLORY_URL=http://glory.test:"+s.ports["glory.test"])
 	s.arena = newArenaBefore(t, stands, own...)
-	for range 60 { // so that the failures to come are too few to open a circuit
+	for range 60 { // successes, so that the failures to come don't open a circuit
 		s.say(t, s.member("GET", "/v1/info"))
 		s.say(t, s.member("GET", "/api/v1/check_login"))
 	}
 	return s
 }
 
-// request is one for the upstream of this name: a GET of a room, or a login, which must not be sent twice.
+// request returns a request for the upstream with this name: a GET of a room, or a login, which must not be sent twice.
 func (s *named) request(name string) string {
 	if name == "glory.test" {
 		return withBody("POST", "/public-api/v1/login", s.loginBody())
@@ -54,19 +54,19 @@ func (s *named) request(name string) string {
 	return s.member("GET", "/v1/info")
 }
 
-// moved gives a name other addresses. Nobody listens at the old ones any more: else they would be used for some seconds.
+// moved gives a name other addresses, and closes the server at the old one: else it would be used for some seconds.
 func (s *named) moved(name string, addrs ...string) {
 	s.names.set(name, addrs...)
 	s.fronts[name].Close()
 }
 
-// serve answers for a name, beside what it did before.
+// serve starts another server for a name, with the same handler.
 func (s *named) serve(t *testing.T, name, addr string) {
 	t.Helper()
 	s.fronts[name] = serveAt(t, addr+":"+s.ports[name], s.fronts[name].Config.Handler)
 }
 
-// lastCause wants the newest access event to tell this cause, for the operator alone.
+// lastCause waits until the newest access event has this status and cause.
 func (s *arena) lastCause(t *testing.T, status int, cause string) {
 	t.Helper()
 	eventually(t, "an event that tells of "+cause, func() bool {
@@ -98,9 +98,9 @@ func TestUnreachableUpstreamIs502(t *testing.T) {
 		add("nobody listens", name, 502, "connection refused", func(*arena) { s.moved(name, "127.0.0.3") })
 		add("no such name", name, 502, "no such host", func(*arena) { s.moved(name) })
 		if i > 0 && !tests.Whole() {
-			continue // a connection takes 2 s to be given up, whoever it is to
+			continue // to give up a connection takes 2 s, and is the same for both
 		}
-		// It is given up before the upstream's own timeout, which would make it 504.
+		// The dialer gives up before the upstream's timeout, which would make it a 504.
 		add("swallowed", name, 502, "i/o timeout", func(*arena) { s.moved(name, "127.0.0.4") })
 	}
 	s.play(t, attacks)
@@ -135,7 +135,7 @@ func TestUpstreamThatBreaksOffNeverLooksWhole(t *testing.T) {
 			before: func(s *arena) { s.stands.Glory.SetFaults(fault) },
 		})
 	}
-	// both adds a row of each. Of an answer that has begun nothing is asked for again.
+	// both adds an attack of each kind. After an answer has begun, the request isn't repeated.
 	both := func(what string, fault sandbox.Fault, rooms int, want []int, look func(*testing.T, *arena, []reply)) {
 		room(what, fault, rooms, want, look)
 		login(what, fault, want, look)
@@ -146,7 +146,7 @@ func TestUpstreamThatBreaksOffNeverLooksWhole(t *testing.T) {
 	both("reset after the request", reset(""), 2, failed, nil) // a GET is repeated once
 	both("reset within the status line", reset("HTTP/1.1 2"), 1, failed, nil)
 	both("reset within the header", reset("HTTP/1.1 200 OK\r\nContent-Le"), 1, failed, nil)
-	both("reset after the header", reset(short), 1, failed, nil) // a small answer is read whole before it is passed on
+	both("reset after the header", reset(short), 1, failed, nil) // a small answer is passed on when it is complete
 	both("reset within a small body", reset(short+"{"), 1, failed, nil)
 	both("reset within a large body", reset(long+strings.Repeat("a", 50_000)), 1, cut, bodyIs("", true))
 	chunk := func(n int) sandbox.Fault {
@@ -165,12 +165,12 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 	for _, name := range upstreamNames {
 		blackhole(t, "127.0.0.4:"+s.ports[name])
 	}
-	for dead, alive := range map[string]string{"127.0.0.3": "127.0.0.5", "127.0.0.4": "127.0.0.6"} { // the one refuses, the other swallows
+	for dead, alive := range map[string]string{"127.0.0.3": "127.0.0.5", "127.0.0.4": "127.0.0.6"} { // the first refuses, the second doesn't answer
 		for _, name := range upstreamNames {
 			t.Run(dead+" "+name, func(t *testing.T) {
 				s.moved(name, dead, alive)
 				s.serve(t, name, alive)
-				s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request makes a connection
+				s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request opens a connection
 				asked := s.names.questions()
 				for range 5 {
 					if got := s.say(t, s.request(name)); got.status != 200 {
@@ -189,7 +189,7 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 	s.retired(t)
 }
 
-// The row of issue 16: one lost datagram was 502 after 2 s, and with AAAA never answered there was no connection ever.
+// Issue 16: one lost datagram led to a 502 after 2 s. If the question for AAAA was never answered, no connection was ever made.
 func TestLostAnswersOfTheNameServerCostTimeOnly(t *testing.T) {
 	t.Parallel() // mostly it waits
 	s, paths := newNamed(t), map[string]string{"interwater.test": "/v1/info", "glory.test": "/api/v1/check_login"}
@@ -198,7 +198,7 @@ func TestLostAnswersOfTheNameServerCostTimeOnly(t *testing.T) {
 		s.moved(name, addr)
 		s.serve(t, name, addr)
 		began := time.Now()
-		// A GET, which is repeated: on a busy machine the end of an old connection arrives after the request has gone over it.
+		// A GET, because it is repeated: on a busy machine the request may go over an old connection before its end is noticed.
 		if got := s.say(t, s.member("GET", paths[name])); got.status != 200 {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -250,7 +250,7 @@ func TestMovedNameFailsOneRequestAtMost(t *testing.T) {
 	s.retired(t)
 }
 
-// It takes as long as connections are used. By default the tests of both transports have this rule, on one connection.
+// The test takes as long as a connection may be used. In the default run, the tests of both transports check this on one connection.
 func TestMovedNameIsFollowedThoughTheOldAddressAnswers(t *testing.T) {
 	tests.Long(t)
 	t.Parallel() // mostly it waits
@@ -264,7 +264,7 @@ func TestMovedNameIsFollowedThoughTheOldAddressAnswers(t *testing.T) {
 		}))
 		s.names.set(name, "127.0.0.2")
 	}
-	// Connections that are never idle for long are given up all the same, and no request with them.
+	// Connections that are never idle for long are replaced, too, and no request fails.
 	began, tick := time.Now(), time.NewTicker(20*time.Millisecond)
 	defer tick.Stop()
 	for ; served[0].Load() == 0 || served[1].Load() == 0; <-tick.C {

@@ -1,7 +1,7 @@
 package main
 
-// How many connections, and streams of one, clients may have: what is more waits, and neither harms those who are in nor
-// holds up the end.
+// The limits on connections, and on streams of a connection. More connections wait. They don't disturb those that are served, and
+// don't delay the shutdown.
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// answered reports whether the gateway answers a request on conn, and waits for that no longer than patient.
+// answered sends a request on conn and reports whether the gateway answers within patient.
 func (s *arena) answered(t *testing.T, conn net.Conn, patient time.Duration) bool {
 	t.Helper()
 	if _, err := io.WriteString(conn, s.member("GET", "/v1/info")); err != nil {
@@ -25,7 +25,7 @@ func (s *arena) answered(t *testing.T, conn net.Conn, patient time.Duration) boo
 	return s.answers(t, conn, patient)
 }
 
-// answers is answered for a request that has been sent.
+// answers is answered for a request that has been sent already.
 func (s *arena) answers(t *testing.T, conn net.Conn, patient time.Duration) bool {
 	t.Helper()
 	conn.SetReadDeadline(time.Now().Add(patient))
@@ -40,7 +40,7 @@ func (s *arena) answers(t *testing.T, conn net.Conn, patient time.Duration) bool
 	return true
 }
 
-// dialed opens n connections, one after the other, until the end of the test.
+// dialed opens n connections, one after the other. They are closed when the test ends.
 func (s *arena) dialed(t *testing.T, n int) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, n)
@@ -72,7 +72,7 @@ func TestConnectionsBeyondTheLimitWaitAndAreServedInTurn(t *testing.T) {
 	}
 	conns[0].Close()
 	if !s.answers(t, conns[3], patience) {
-		t.Error("who waited isn't served though there is a place")
+		t.Error("the connection that waited isn't served after another was closed")
 	}
 	for _, conn := range conns {
 		conn.Close()
@@ -80,7 +80,7 @@ func TestConnectionsBeyondTheLimitWaitAndAreServedInTurn(t *testing.T) {
 	s.retired(t)
 }
 
-// The warm-up's connection is closed when its test ends, so there have to be two.
+// The limit is two, because the connection of the warm-up stays open until the test ends.
 func TestConnectionOfTLSGivesItsPlaceBack(t *testing.T) {
 	t.Parallel()
 	s := newTLSArena(t, "MAX_CONNECTIONS=2")
@@ -146,7 +146,7 @@ func TestShutdownWaitsForStreamsInFlightAndForNoIdleConnection(t *testing.T) {
 	}
 	eventually(t, "the request is upstream", func() bool { return s.stands.Interwater.RoomCalls() > before })
 	s.stop()
-	// The first GOAWAY comes before the answer, so that is looked for by hand.
+	// answer would stop at the GOAWAY that comes before the answer, so the frames are read here.
 	answered := false
 	for head := make([]byte, 9); ; {
 		if _, err := io.ReadFull(busy, head); err != nil {

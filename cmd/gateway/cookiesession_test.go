@@ -1,6 +1,6 @@
 package main
 
-// Browser sessions without a browser: what the settings do, and cookies in wrong hands.
+// Browser sessions without a browser: the settings, and stolen or altered cookies.
 
 import (
 	"encoding/json"
@@ -13,14 +13,14 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// beginSession logs the demo member in, and returns what the cookie holds.
+// beginSession logs the demo member in and returns the cookie's value.
 func beginSession(t *testing.T, client *http.Client, gate string, demo sandbox.Member) string {
 	t.Helper()
 	body, _ := json.Marshal(demo)
 	return beginBy(t, client, gate+"/session/login", string(body))
 }
 
-// beginBy begins a session with a login or join.
+// beginBy logs in or joins at address and returns the cookie's value.
 func beginBy(t *testing.T, client *http.Client, address, body string) string {
 	t.Helper()
 	a, err := call(t.Context(), client, http.MethodPost, address, "", body)
@@ -58,27 +58,27 @@ func TestSessionSecretsRotate(t *testing.T) {
 	reload(secret("b") + "," + secret("a"))
 	fresh := beginSession(t, client, r.url, stands.Demo)
 	if status(old) != 200 || status(fresh) != 200 {
-		t.Error("not both open while the secrets overlap")
+		t.Error("with both secrets, not both sessions open")
 	}
 	reload(secret("b"))
 	if status(old) != 401 || status(fresh) != 200 {
-		t.Error("rotated out: the old one opens, or the fresh one doesn't")
+		t.Error("without the old secret, the old session opens or the fresh one doesn't")
 	}
 	write("short")
-	r.log.wait(t, "changed secrets are not used; the old ones are")
+	r.log.wait(t, "changed secrets can't be used; the old ones stay in use")
 	if status(fresh) != 200 {
 		t.Error("a secret that is too short has taken the place of the old one")
 	}
 }
 
-// The gateways and their sessions are in one fleet, but for one whose cookie has another name: a sandbox's.
+// A cookie is refused under another name (that of a sandbox's cookie), cut short or mixed with another, and after the logout.
 func TestAStolenSessionIsOfNoUse(t *testing.T) {
 	t.Parallel()
 	stands, client, redisServer := newStands(t), newClient(t), newRedis(t)
 	r := startReplica(t, settings(stands, redisServer.Addr, "SESSION_SECRETS="+sessionSecret, "SESSION_MAX_AGE=1h"))
 	session := beginSession(t, client, r.url, stands.Demo)
 	other := beginBy(t, client, r.url+"/session/join", `{"id":"minji","password":"abcd","name":"김민지","nickname":"mj","email":"minji@example.com"}`)
-	audited := func(reason string) (n int) { // lines may be late
+	audited := func(reason string) (n int) { // log lines may be late
 		for _, e := range r.log.events("audit") {
 			if e["reason"] == reason {
 				n++

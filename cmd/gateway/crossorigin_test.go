@@ -1,6 +1,6 @@
 package main
 
-// What a page of another origin can read of the gateway's answers, by a browser and over HTTP/2.
+// What a page of another origin can read of the gateway's answers, in a browser and over HTTP/2.
 
 import (
 	"fmt"
@@ -49,7 +49,7 @@ func TestAPageReadsEveryRefusal(t *testing.T) {
 	}
 }
 
-// The server has an answer of its own for these, which no page could read.
+// The HTTP server's own answer would have no CORS headers, so no page could read it.
 func TestHTTP2HeadThatIsTooLongIsRefusedLikeAnyOther(t *testing.T) {
 	t.Parallel()
 	s := newTLSArena(t, "CORS_ALLOWED_ORIGINS=https://app.example")

@@ -1,6 +1,6 @@
 package main
 
-// This file tells what isn't as it should be, whether members notice, and since when.
+// Degradations: what is wrong, since when, and whether members notice.
 
 import (
 	"fmt"
@@ -15,13 +15,14 @@ import (
 	"roomgate/internal/ops"
 )
 
-// troubles remembers since when each degradation has been there. The history looks once a second, through roomgate_degraded.
+// troubles remembers when each degradation began. With an operations listener it is updated once a second, because the history
+// reads roomgate_degraded.
 type troubles struct {
 	mu    sync.Mutex
 	since map[[2]string]time.Time // by reason and subject
 }
 
-// date sets Since in all, and forgets what isn't among them.
+// date sets Since in all, and forgets the degradations that have ended.
 func (t *troubles) date(all []ops.Degradation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -38,7 +39,7 @@ func (t *troubles) date(all []ops.Degradation) {
 	t.since = since
 }
 
-// degraded lists everything, what members notice first.
+// degraded lists all degradations. Those that members notice come first.
 func (g *gateway) degraded() []ops.Degradation {
 	all := append(g.failing(), g.redisDegraded()...)
 	risk := func(reason, subject, text string) {
@@ -66,7 +67,7 @@ func (g *gateway) degraded() []ops.Degradation {
 		subject := t.license + " (" + t.role + ")"
 		switch {
 		case t.LastError != "" && t.ExpiresIn > 0:
-			risk("token", subject, fmt.Sprintf("license %s: no new access token: %s; the present one ends in %s", subject, t.LastError, t.ExpiresIn.Round(time.Second)))
+			risk("token", subject, fmt.Sprintf("license %s: no new access token: %s; the present one expires in %s", subject, t.LastError, t.ExpiresIn.Round(time.Second)))
 		case t.LastError != "":
 			down("token", subject, fmt.Sprintf("license %s: no new access token: %s", subject, t.LastError))
 		case t.Refused:
@@ -81,7 +82,7 @@ func (g *gateway) degraded() []ops.Degradation {
 	return all
 }
 
-// failing tells of routes and upstreams whose answers fail. Calls that fail while all routes are served are a risk.
+// failing lists the routes and upstreams that fail. While no route fails, an upstream that fails is only a risk.
 func (g *gateway) failing() []ops.Degradation {
 	all, membersFail := []ops.Degradation{}, false
 	for _, f := range g.history.Failing() {
@@ -89,11 +90,11 @@ func (g *gateway) failing() []ops.Degradation {
 		if f.Upstream {
 			d.Reason = "calls"
 		}
-		during := "last 5 minutes, under 1% in the last"
+		during := "last 5 minutes; under 1% in the last minute"
 		if f.Now {
 			during = "last minute"
 			membersFail = membersFail || !f.Upstream
-			if !f.Upstream || membersFail { // routes come first
+			if !f.Upstream || membersFail { // Failing lists routes first
 				d.Level = ops.LevelDown
 			}
 		}
@@ -103,7 +104,8 @@ func (g *gateway) failing() []ops.Degradation {
 	return all
 }
 
-// redisDegraded tells what Redis doesn't do. Redis is down if it is for tokens: then the rest goes without saying.
+// redisDegraded lists what Redis fails at. If Redis is down for tokens, it counts as down, and outages of its other uses aren't
+// listed.
 func (g *gateway) redisDegraded() (all []ops.Degradation) {
 	down, _ := g.cache.RedisDown()
 	if down {
@@ -123,7 +125,7 @@ func (g *gateway) redisDegraded() (all []ops.Degradation) {
 	return all
 }
 
-// degradations reports them as a metric.
+// degradations collects roomgate_degraded.
 type degradations struct{ of *gateway }
 
 // Describe implements prometheus.Collector.
@@ -143,10 +145,9 @@ func (d degradations) Collect(ch chan<- prometheus.Metric) {
 }
 
 func degradedDesc() *prometheus.Desc {
-	return prometheus.NewDesc("roomgate_degraded", "1 where something isn't as it should be, by reason (answers: of a route they "+
-		"fail, calls: of an upstream they fail, redis: it is down, redis_part: it "+
-		"fails or refuses the deny list or something else, secrets: "+
-		"changed ones are not used, circuit: one is open, verdicts: members are let in by "+
-		"verdicts or profiles that have run out, token: a license gets none, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
+	return prometheus.NewDesc("roomgate_degraded", "1 while something is wrong, by reason (answers: a route fails, calls: an upstream fails, "+
+		"redis: it is down, redis_part: it fails or refuses one use, such as the deny list, secrets: changed ones are not used, "+
+		"circuit: one is open, verdicts: members are let in by verdicts or profiles that have run out, token: a license gets no new "+
+		"access token, refused_token: Interwater refuses a fresh one, log: lines were dropped within the last minute).",
 		[]string{"reason"}, nil)
 }

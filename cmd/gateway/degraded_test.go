@@ -1,6 +1,6 @@
 package main
 
-// What the status tells of members' answers, on a gateway whose upstreams fail.
+// What /status reports while upstreams or Redis fail.
 
 import (
 	"encoding/json"
@@ -11,14 +11,14 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// trouble is one of what /status lists as degraded.
+// trouble is one entry of degraded in /status.
 type trouble struct {
 	Reason, Subject, Text, Level string
 	Since                        time.Time
 	Share                        float64
 }
 
-// troublesOf asks for them.
+// troublesOf returns what /status lists as degraded.
 func troublesOf(t *testing.T, r *replica) []trouble {
 	t.Helper()
 	var s struct{ Degraded []trouble }
@@ -29,7 +29,7 @@ func troublesOf(t *testing.T, r *replica) []trouble {
 	return s.Degraded
 }
 
-// find returns the one with this reason and subject; the zero value for none.
+// find returns the trouble with this reason and subject; the zero value if there is none.
 func find(list []trouble, reason, subject string) trouble {
 	for _, x := range list {
 		if x.Reason == reason && x.Subject == subject {
@@ -39,7 +39,7 @@ func find(list []trouble, reason, subject string) trouble {
 	return trouble{}
 }
 
-// An upstream that answers errors opens no circuit, and members get every one of them.
+// An upstream that answers with errors opens no circuit, but members get the errors.
 func TestStatusFollowsWhatMembersGet(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -78,7 +78,7 @@ func TestStatusFollowsWhatMembersGet(t *testing.T) {
 	}
 }
 
-// Members are served without Redis, and that is said.
+// Members are served without Redis, and the page says so.
 func TestRedisDownIsARiskAndNoOutage(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -99,7 +99,7 @@ func TestRedisDownIsARiskAndNoOutage(t *testing.T) {
 	}
 }
 
-// Every room request fails, and there is a word for why.
+// Every room request fails, and the status says why.
 func TestRefusedLicenseIsDown(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -112,7 +112,7 @@ func TestRefusedLicenseIsDown(t *testing.T) {
 	})
 }
 
-// A typing error in a name would give a default in silence.
+// Without a warning, a misspelt name would silently leave the default.
 func TestUnknownSettingsAreWarnedOfAtTheStart(t *testing.T) {
 	t.Parallel()
 	r := startReplica(t, settings(newStands(t), newRedis(t).Addr, "ROOM_CACHE_TLL=1s", "GLORY_TIMOUT=3s"))

@@ -1,6 +1,6 @@
 package main
 
-// This file turns members away on every replica, through the Redis of the settings: deny, allow, denied.
+// The commands deny, allow and denied work on the fleet's deny list in Redis.
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func runDeny(ctx context.Context, args, environ []string, stdout, stderr io.Writ
 		return err
 	}
 	if !bridge.CanBeDenied(name) {
-		return usageError("token: wants the SHA-256 of a member JWT, 64 hexadecimal digits")
+		return usageError("token:HASH: HASH must be the SHA-256 of a member JWT, 64 hexadecimal digits")
 	}
 	return withDenyList(ctx, environ, func(list *fleet.DenyList) error {
 		if err := list.Deny(ctx, name, time.Duration(ttl)); err != nil {
@@ -48,7 +48,7 @@ type denial time.Duration
 // String implements flag.Value.
 func (d *denial) String() string { return time.Duration(*d).String() }
 
-// Set implements flag.Value. It takes a duration in Go's form, with days before it: 24h, 30d, 1d12h.
+// Set implements flag.Value. It accepts a Go duration, with or without days before it: 24h, 30d, 1d12h.
 func (d *denial) Set(text string) error {
 	days, rest, found := strings.Cut(text, "d")
 	if !found {
@@ -116,7 +116,8 @@ func runDenied(ctx context.Context, args, environ []string, stdout, stderr io.Wr
 	})
 }
 
-// parseDenied takes SUB, before or after the flags, or token:HASH, the SHA-256 of a single member JWT.
+// parseDenied returns the name on the deny list for the one argument, which may stand before or after the flags: SUB for a member,
+// or token:HASH, the SHA-256 of a member JWT, for that token alone.
 func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, err error) {
 	subjects, done, err := parseAround(flags, args)
 	switch {
@@ -131,7 +132,7 @@ func parseDenied(flags *flag.FlagSet, args []string) (name string, done bool, er
 	return bridge.DeniedName(subjects[0]), false, nil
 }
 
-// openRedis is the fleet's Redis for a command that looks into it once. Each step waits up to timeout. The caller closes it.
+// openRedis opens the fleet's Redis for one command of the gateway. Each call waits up to timeout. The caller closes it.
 func openRedis(cfg *config.Config, timeout time.Duration) (*fleet.Redis, error) {
 	to, _, err := redisConnection(cfg)
 	if err != nil {
@@ -145,13 +146,13 @@ func openRedis(cfg *config.Config, timeout time.Duration) (*fleet.Redis, error) 
 	return fleet.New(client, fleet.Options{Prefix: cfg.RedisKeyPrefix, Timeout: timeout}), nil
 }
 
-// withDenyList opens the Redis of the settings for one change or look.
+// withDenyList opens the Redis of the settings, calls use with its deny list, and closes it.
 func withDenyList(ctx context.Context, environ []string, use func(*fleet.DenyList) error) error {
 	cfg, err := config.Redis(environ)
 	if err != nil {
 		return err
 	}
-	redis, err := openRedis(cfg, max(cfg.RedisTimeout, 2*time.Second)) // nobody else waits
+	redis, err := openRedis(cfg, max(cfg.RedisTimeout, 2*time.Second)) // no request waits for it
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 package main
 
-// Members turned away: on every replica, soon and under load, also while Redis is gone.
+// Denied members are turned away on every replica, soon, under load and without Redis.
 
 import (
 	"crypto/sha256"
@@ -36,7 +36,7 @@ func TestADeniedMemberIsSoonOutEverywhere(t *testing.T) {
 	})
 	stop()
 	for _, x := range got.all() {
-		// It is DenyDelay at most; the rest is for a slow machine.
+		// DenyDelay is the promise; the rest is for a slow machine.
 		if late := x.at.Sub(done); x.status == 200 && late > 5*fleet.DenyDelay {
 			t.Errorf("still served %v after the command", late)
 		}
@@ -100,7 +100,7 @@ func TestDenyOneTokenAndForAWhile(t *testing.T) {
 	}
 }
 
-// Whoever turns a member away in a hurry has no other setting at hand.
+// An operator in a hurry may have no other settings at hand.
 func TestTheDenyListNeedsRedisSettingsAlone(t *testing.T) {
 	t.Parallel()
 	environ := []string{"REDIS_URL=redis://" + newRedis(t).Addr}
@@ -121,7 +121,7 @@ func TestTheDenyListNeedsRedisSettingsAlone(t *testing.T) {
 	}
 }
 
-// The token is good, and Glory would say so.
+// Glory would accept the token.
 func TestDeniedMembersDoNotReachGlorysAPIEither(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -143,8 +143,8 @@ func TestDeniedMembersDoNotReachGlorysAPIEither(t *testing.T) {
 	}
 	get(t, client, r.url+api, other).want(t, 200)
 	get(t, client, r.url+"/public-api/v1/health", banned).want(t, 200)
-	// What anybody can write tells nobody that member 7 is denied, in either mode.
-	forger := newStands(t).Glory // with a secret of its own
+	// A forged token doesn't reveal that member 7 is denied, in either mode.
+	forger := newStands(t).Glory // it has its own secret
 	remote := startReplica(t, settings(stands, redisServer.Addr, "GLORY_JWT_SECRETS="))
 	eventually(t, "the member is denied", func() bool { return get(t, client, remote.url+api, banned).status == 403 })
 	for _, url := range []string{r.url, remote.url} {

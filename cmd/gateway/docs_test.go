@@ -14,7 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// execute opens an operation of the page, sends its request and returns the answer's status and body as shown.
+// execute opens an operation on the page and sends its request. It returns the status and body that the page shows.
 func (b *browser) execute(t *testing.T, operation string) (status, body string) {
 	t.Helper()
 	block := "#operations-" + operation
@@ -36,7 +36,7 @@ func (b *browser) execute(t *testing.T, operation string) (status, body string) 
 	return status, body
 }
 
-// paste puts text where the focus is, in one piece: key by key a token takes seconds.
+// paste inserts text at the focus in one piece. Key by key, a token would take seconds.
 func paste(text string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.execCommand('insertText', false, %q)", text))
 }

@@ -1,6 +1,6 @@
 package main
 
-// This file tells why a request is answered as it is: route, member, rules and credential, and nothing is forwarded.
+// explain tells how the gateway would judge a request: route, member, rules and credential. It forwards nothing.
 
 import (
 	"bufio"
@@ -20,19 +20,19 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// explained is the whole answer.
+// explained is what explain prints.
 type explained struct {
 	Method      string              `json:"method"`
 	Destination proxy.Destination   `json:"destination"`
 	Member      *bridge.Explanation `json:"member,omitempty"` // on room routes
 }
 
-// explainFromStdin is runExplain on the process's own input.
+// explainFromStdin is runExplain on the process's standard input.
 func explainFromStdin(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	return runExplain(ctx, os.Stdin, args, environ, stdout, stderr)
 }
 
-// runExplain reads the member JWT from stdin, never from an argument: arguments are seen by everybody on the machine.
+// runExplain reads the member JWT from stdin, never from an argument: everybody on the machine can see arguments.
 func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, stdout, stderr io.Writer) error {
 	flags := newFlags("explain [-json] METHOD PATH < member-jwt", stderr)
 	asJSON := flags.Bool("json", false, "print JSON")
@@ -42,7 +42,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 	}
 	if len(asked) != 2 {
 		flags.Usage()
-		return usageError("METHOD and PATH are wanted; the member JWT comes on standard input")
+		return usageError("explain needs METHOD and PATH, and the member JWT on standard input")
 	}
 	cfg, err := loadSettings(environ)
 	if err != nil {
@@ -63,7 +63,7 @@ func runExplain(ctx context.Context, stdin io.Reader, args, environ []string, st
 	return x.print(stdout)
 }
 
-// explainMember asks the domain, with a token cache that only looks.
+// explainMember judges the member and chooses the credential as for a request. It fetches no access token.
 func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x explained) (*bridge.Explanation, error) {
 	token, err := bufio.NewReader(io.LimitReader(stdin, 64<<10)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -84,7 +84,7 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	}
 	defer cache.Close()
 	denied := fleet.NewDenyList(redis)
-	_, _ = denied.All(ctx) // a Redis that is down shows in the standing
+	_, _ = denied.All(ctx) // if Redis is down, the token's standing shows it
 	services, err := newUpstreams(cfg, nil, nil)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func explainMember(ctx context.Context, cfg *config.Config, stdin io.Reader, x e
 	return &explanation, nil
 }
 
-// print is the answer for people.
+// print writes the result for people.
 func (x explained) print(w io.Writer) error {
 	var text strings.Builder
 	d := x.Destination
@@ -138,7 +138,7 @@ func printRule(text *strings.Builder, name string, r bridge.RuleExplanation) {
 	}
 }
 
-// printCredential tells what would go upstream, and where it stands.
+// printCredential writes which credential would go upstream, and the state of its token.
 func printCredential(text *strings.Builder, m *bridge.Explanation) {
 	switch {
 	case m.Denied:
@@ -148,7 +148,7 @@ func printCredential(text *strings.Builder, m *bridge.Explanation) {
 	case m.License == "":
 		text.WriteString("result   refused\n")
 	case m.Standing == nil:
-		fmt.Fprintf(text, "result   license %s as %s; its token isn't known: %s\n", m.License, m.Role, m.Error)
+		fmt.Fprintf(text, "result   license %s as %s; can't look up its token: %s\n", m.License, m.Role, m.Error)
 	default:
 		fmt.Fprintf(text, "result   license %s as %s; %s\n", m.License, m.Role, describeStanding(*m.Standing))
 	}

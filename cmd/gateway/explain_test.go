@@ -1,6 +1,6 @@
 package main
 
-// gateway explain names what then happens, and gives nothing away.
+// gateway explain says what would happen to a request, and shows no secret.
 
 import (
 	"encoding/json"

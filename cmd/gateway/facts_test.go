@@ -1,6 +1,6 @@
 package main
 
-// What /status says of a replica beside what is wrong, and what an operator can do about a license.
+// The facts about a replica in /status, and SIGHUP for a license that fails.
 
 import (
 	"encoding/json"
@@ -25,7 +25,7 @@ func statusOf(t *testing.T, r *replica) (s ops.Status) {
 	return s
 }
 
-// Interwater has refused a license and asked for ten minutes. Then somebody there mends it, and calls.
+// Interwater refuses a license with a Retry-After of ten minutes. Then its operators mend the license, and ours sends SIGHUP.
 func TestSIGHUPTriesAFailingLicenseAtOnce(t *testing.T) {
 	t.Parallel()
 	stands, client := newStands(t), newClient(t)

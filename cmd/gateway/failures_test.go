@@ -1,8 +1,7 @@
 package main
 
-// The table of docs/failures.md, played cell by cell: two replicas before a Redis and upstreams of their own, which fail
-// in the way that the cell names. The document is the source; a row that can't be read, and a combination that is missing or
-// stands there twice, fails as one that is untrue does.
+// The test plays the table of docs/failures.md cell by cell: two replicas, with a Redis and upstreams that fail as the cell says. It
+// fails if a cell is untrue. It also fails if a row can't be read, or a combination is missing or is there twice.
 
 import (
 	"encoding/json"
@@ -28,17 +27,17 @@ const (
 
 	cellReplicas = 2
 	cellRate     = 20 // requests a second, to the replicas in turn
-	cellAnswers  = 30 // at least so many are judged
-	cellsAtOnce  = 16 // they mostly wait
+	cellAnswers  = 30 // at least as many are judged
+	cellsAtOnce  = 16 // cells mostly wait
 )
 
-// tokenLives are the states of the access token, and how long the one lives that the replicas have when things fail. The
-// claims count whole seconds; a due one lives long enough for that, and for a slow endpoint, not to matter.
+// tokenLives returns the states of the access token, with the life of the token that the replicas have when things fail. Claims count
+// whole seconds. The life of a due token is long enough that this, and a slow endpoint, don't matter.
 func tokenLives() map[string]time.Duration {
 	return map[string]time.Duration{"fresh": time.Hour, "due": 26 * time.Second, "expired": 2 * time.Second}
 }
 
-// endpointFaults are the states of the token endpoint.
+// endpointFaults returns the states of the token endpoint.
 func endpointFaults() map[string]sandbox.Fault {
 	return map[string]sandbox.Fault{
 		"ok":       {},
@@ -49,12 +48,12 @@ func endpointFaults() map[string]sandbox.Fault {
 	}
 }
 
-// redisWords translates the table's states of Redis for redisFaults.
+// redisWords translates the table's states of Redis to names in redisFaults.
 func redisWords() map[string]string {
 	return map[string]string{"ok": "none", "slow": "slow", "frozen": "frozen", "gone": "killed", "read-only": "read-only"}
 }
 
-// fetchWords are what the table can say of fetches.
+// fetchWords translates the table's words for fetches.
 func fetchWords() map[string]fetches {
 	return map[string]fetches{
 		"0":                            {},
@@ -65,13 +64,13 @@ func fetchWords() map[string]fetches {
 	}
 }
 
-// fetches is how often the token endpoint is asked.
+// fetches says how often the token endpoint is asked.
 type fetches struct {
-	askers int  // how many replicas ask for themselves
-	again  bool // each of them once more after each backoff
+	askers int  // how many replicas ask
+	again  bool // each asks again after each backoff
 }
 
-// most is the greatest number in a time that began with the first fetch or before it.
+// most returns the greatest number of fetches in a time that began with the first fetch, or before it.
 func (f fetches) most(c cell, took time.Duration) int {
 	if !f.again {
 		return f.askers
@@ -81,13 +80,13 @@ func (f fetches) most(c cell, took time.Duration) int {
 		backoff = time.Second
 	}
 	each := 1 + int(took/backoff)
-	if f.askers > 1 { // without Redis there is a budget besides; it counts from a moment before the endpoint is asked
+	if f.askers > 1 { // without Redis there is also a budget, which counts from just before the first fetch
 		each = min(each, 3+int(took/min(10*time.Second, tokenLives()[c.token]/3)))
 	}
 	return f.askers * each
 }
 
-// cell is one combination of states, and what comes of it.
+// cell is one combination of states, and its outcome.
 type cell struct {
 	redis, endpoint, token string
 	sees                   int
@@ -99,13 +98,13 @@ func (c cell) name() string {
 	return "redis " + c.redis + "/endpoint " + c.endpoint + "/token " + c.token
 }
 
-// failing tells whether the token endpoint brings no token.
+// failing reports whether the token endpoint issues no token.
 func (c cell) failing() bool { return c.endpoint != "ok" && c.endpoint != "slow" }
 
-// metricName is a metric, with one of its labels or without.
+// metricName is a metric, with one of its labels or none.
 type metricName struct{ name, label string }
 
-// in sums the metric's samples in what /metrics says.
+// in adds up the metric's samples in the text of /metrics.
 func (m metricName) in(exposition string) (sum float64) {
 	for line := range strings.Lines(exposition) {
 		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -118,7 +117,7 @@ func (m metricName) in(exposition string) (sum float64) {
 	return sum
 }
 
-// readTable returns the document's cells: every one, once.
+// readTable returns the document's cells. It fails the test unless each is there once.
 func readTable(t *testing.T) []cell {
 	t.Helper()
 	text, err := os.ReadFile(failuresDoc)
@@ -163,7 +162,7 @@ func readTable(t *testing.T) []cell {
 	return cells
 }
 
-// readRow returns the cells of a row: one for each combination of its states. Their names are checked by readTable.
+// readRow returns the cells of a row, one for each combination of its states. It doesn't check the states; readTable does.
 func readRow(line string) ([]cell, error) {
 	columns := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
 	if len(columns) != 6 {
@@ -189,7 +188,7 @@ func readRow(line string) ([]cell, error) {
 	return cells, nil
 }
 
-// states are those that a column names, of all.
+// states returns the states that a column names. "any" means all.
 func states[T any](column string, all map[string]T) []string {
 	if column == "any" {
 		return slices.Collect(maps.Keys(all))
@@ -197,7 +196,7 @@ func states[T any](column string, all map[string]T) []string {
 	return strings.Split(column, " · ")
 }
 
-// readOutcome reads the last three columns.
+// readOutcome reads the last three columns of a row.
 func readOutcome(columns []string) (c cell, err error) {
 	switch columns[0] {
 	case "200", "502", "503":
@@ -220,7 +219,7 @@ func readOutcome(columns []string) (c cell, err error) {
 	return c, nil
 }
 
-// representatives are the cells that every run plays: each state of each of the three is in one of them.
+// representatives returns the cells that every run plays. Each state of Redis, the endpoint and the token is in one of them.
 func representatives() []string {
 	return []string{
 		"redis ok/endpoint ok/token due", // the ordinary refresh: one for the fleet, and nobody waits for it
@@ -244,7 +243,7 @@ func TestFailureTable(t *testing.T) {
 			t.Fatalf("%d cells in %d representatives", len(cells), len(chosen))
 		}
 	}
-	// Those that take longest go first, or the last of them would run alone.
+	// The cells that take longest go first. Else the last of them would run alone.
 	order := []string{"due", "expired", "fresh"}
 	slices.SortStableFunc(cells, func(a, b cell) int { return slices.Index(order, a.token) - slices.Index(order, b.token) })
 	slots := make(chan struct{}, cellsAtOnce)
@@ -259,7 +258,7 @@ func TestFailureTable(t *testing.T) {
 	wg.Wait()
 }
 
-// play runs one cell: the replicas get a token, everything fails as it should, members go on asking.
+// play plays one cell: the replicas get a token, Redis and the endpoint fail as the cell says, and members go on asking.
 func play(t *testing.T, c cell) {
 	s := newStage(t, c)
 	s.prepare(t)
@@ -276,18 +275,18 @@ func play(t *testing.T, c cell) {
 	s.judgeFetches(t, first)
 }
 
-// stage is what a cell is played on.
+// stage has the servers for one cell.
 type stage struct {
 	cell
 	gateways
 	server *sandbox.RedisServer
 	link   *link
 	stands *sandbox.Sandbox
-	member string    // member token
-	lives  time.Time // the access token that prepare has fetched lives until then at least
+	member string    // a member token
+	lives  time.Time // the access token of prepare doesn't expire before
 
-	calls, rooms int         // before that
-	told         [][]float64 // the cell's metrics on each replica, before that
+	calls, rooms int         // fetches and room requests before the faults
+	told         [][]float64 // the cell's metrics on each replica before the faults
 }
 
 func newStage(t *testing.T, c cell) *stage {
@@ -304,11 +303,11 @@ func newStage(t *testing.T, c cell) *stage {
 	return s
 }
 
-// prepare gives every replica the token in the cell's state.
+// prepare makes every replica fetch a token with the cell's life, and waits until it is in the cell's state.
 func (s *stage) prepare(t *testing.T) {
 	t.Helper()
 	client := newClient(t)
-	eventually(t, "every replica has found its Redis", func() bool { // on a busy machine the first calls may be too slow for it
+	eventually(t, "every replica has found its Redis", func() bool { // on a busy machine the first calls may time out
 		return !slices.ContainsFunc(s.urlsOfAdmin("/status"), func(url string) bool {
 			return !strings.Contains(get(t, client, url, "").body, `"state": "up"`)
 		})
@@ -324,13 +323,13 @@ func (s *stage) prepare(t *testing.T) {
 	if s.token == "expired" {
 		lapsed := func(l ops.License) bool { return l.State == "empty" && l.ExpiresInSeconds == 0 }
 		s.await(t, "the token has lapsed everywhere", lapsed)
-		// Also of a replica that is late with a refresh there is nothing to see for a moment: whether it stays so tells.
+		// A replica that is late with a refresh looks the same for a moment, so look again.
 		lasting(t, time.Second)
 		s.await(t, "the token has lapsed everywhere for good", lapsed)
 	}
 }
 
-// await waits until every replica says of its license what holds asks for.
+// await waits until holds is true for the license of every replica.
 func (s *stage) await(t *testing.T, what string, holds func(ops.License) bool) {
 	t.Helper()
 	client, look := newClient(t), time.NewTicker(100*time.Millisecond)
@@ -347,7 +346,7 @@ func (s *stage) await(t *testing.T, what string, holds func(ops.License) bool) {
 	})
 }
 
-// urlsOfAdmin is the same path on every replica's operations listener.
+// urlsOfAdmin returns the URLs of path on every replica's operations listener.
 func (s *stage) urlsOfAdmin(path string) (list []string) {
 	for _, r := range s.replicas {
 		list = append(list, r.admin+path)
@@ -355,7 +354,7 @@ func (s *stage) urlsOfAdmin(path string) (list []string) {
 	return list
 }
 
-// measure reads the cell's metrics on each replica.
+// measure returns the cell's metrics on each replica.
 func (s *stage) measure(t *testing.T) (values [][]float64) {
 	t.Helper()
 	client := newClient(t)
@@ -369,8 +368,8 @@ func (s *stage) measure(t *testing.T) (values [][]float64) {
 	return values
 }
 
-// settle waits until every replica has come to its outcome, every metric tells, and enough members were answered. It
-// returns the last moment known to be before the first fetch.
+// settle waits until every replica has reached its outcome, every metric has grown, and enough members are answered. It returns the
+// last moment known to be before the first fetch.
 func (s *stage) settle(t *testing.T, got *samples) (first time.Time) {
 	t.Helper()
 	if s.fetches.askers > 0 {
@@ -385,7 +384,7 @@ func (s *stage) settle(t *testing.T, got *samples) (first time.Time) {
 			}
 			return l.ExpiresInSeconds > tokenLives()["due"].Seconds()
 		})
-		// A replica may have been told by something else than a fetch of its own, on a busy machine. It will fetch all the same.
+		// On a busy machine a replica may know the outcome before its own fetch. It will fetch, too.
 		eventually(t, "as many fetches as replicas ask", func() bool { return s.stands.Interwater.AuthCalls()-s.calls >= s.fetches.askers })
 		s.judgeFetches(t, first)
 	}
@@ -407,8 +406,8 @@ func (s *stage) settle(t *testing.T, got *samples) (first time.Time) {
 	return first
 }
 
-// judgeAnswers compares what members saw with what the cell says. On a slow machine a token that is due may expire before all
-// has happened: what members see then is another cell's.
+// judgeAnswers compares the answers with the cell. On a slow machine a due token may expire before the end. Later answers are left out,
+// because they belong to another cell.
 func (s *stage) judgeAnswers(t *testing.T, all []sample) {
 	t.Helper()
 	if s.token == "due" {
@@ -426,12 +425,12 @@ func (s *stage) judgeAnswers(t *testing.T, all []sample) {
 		}
 		return
 	}
-	if s.token != "expired" { // the log knows without a clock that nobody has waited for a token
+	if s.token != "expired" { // nobody waits for a token; the log shows it on a slow machine, too
 		eventually(t, "every request had its token from memory", func() bool { return s.sources()["memory"] >= len(all) })
 	}
 }
 
-// judgeFetches compares the calls of the token endpoint until now with what the cell says.
+// judgeFetches compares the fetches until now with the cell.
 func (s *stage) judgeFetches(t *testing.T, first time.Time) {
 	t.Helper()
 	calls := s.stands.Interwater.AuthCalls() - s.calls

@@ -1,7 +1,7 @@
 package main
 
-// A fleet under load while Redis or the token endpoint fails in every way known: no request fails that a token in memory
-// can serve, and nobody is flooded.
+// A fleet under load while Redis or the token endpoint fails in every known way. Requests that a token in memory can serve don't fail,
+// and nothing is flooded with calls.
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"roomgate/tests"
 )
 
-// link is a connection to a Redis that can be made slow.
+// link is a proxy before a Redis. It can make the Redis slow.
 type link struct {
 	*toxiproxy.Proxy
 }
@@ -31,7 +31,7 @@ func newLink(t *testing.T, to string) *link {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		l.Toxics.ResetToxics(context.Background()) // a delayed piece would outlive the link
+		l.Toxics.ResetToxics(context.Background()) // else delayed data would outlive the link
 		l.Stop()
 	})
 	return l
@@ -46,7 +46,7 @@ func (l *link) slow(t *testing.T) {
 	}
 }
 
-// redisFaults are the ways in which Redis is lost under a running fleet.
+// redisFaults returns the ways in which a running fleet loses Redis, by name.
 func redisFaults() map[string]func(*testing.T, *sandbox.RedisServer, *link) {
 	command := func(args ...any) func(*testing.T, *sandbox.RedisServer, *link) {
 		return func(t *testing.T, server *sandbox.RedisServer, _ *link) {
@@ -63,11 +63,11 @@ func redisFaults() map[string]func(*testing.T, *sandbox.RedisServer, *link) {
 		"killed": func(_ *testing.T, s *sandbox.RedisServer, _ *link) { s.Kill() },
 		"frozen": func(_ *testing.T, s *sandbox.RedisServer, _ *link) { s.Freeze() },
 		"slow":   func(t *testing.T, _ *sandbox.RedisServer, l *link) { l.slow(t) },
-		// A replica of nobody takes no writes.
+		// A replica takes no writes, even if its master doesn't exist.
 		"read-only": command("REPLICAOF", "127.0.0.1", "1"),
 		"password": func(t *testing.T, s *sandbox.RedisServer, l *link) {
 			command("CONFIG", "SET", "requirepass", "another")(t, s, l)
-			// Connections that are open stay logged in: they have to be new.
+			// Open connections stay logged in, so close them.
 			l.Stop()
 			l.Start()
 		},
@@ -88,11 +88,11 @@ func redisFaults() map[string]func(*testing.T, *sandbox.RedisServer, *link) {
 	}
 }
 
-// Also tokens that run out meanwhile fail no request.
+// Tokens expire during the fault, and still no request fails.
 func TestRedisFaultsUnderLoad(t *testing.T) {
 	t.Parallel()
 	faults := redisFaults()
-	if !tests.Whole() { // one that answers nobody, and one that keeps everybody waiting
+	if !tests.Whole() { // one that refuses connections, and one that doesn't answer
 		faults = map[string]func(*testing.T, *sandbox.RedisServer, *link){"killed": faults["killed"], "frozen": faults["frozen"]}
 	}
 	for name, inject := range faults {
@@ -103,7 +103,7 @@ func TestRedisFaultsUnderLoad(t *testing.T) {
 	}
 }
 
-// underRedisFault loads a fleet until its tokens have been replaced several times since the fault.
+// underRedisFault loads a fleet until its token has been replaced several times after the fault.
 func underRedisFault(t *testing.T, inject func(*testing.T, *sandbox.RedisServer, *link)) {
 	t.Helper()
 	const life = 3 * time.Second
@@ -126,7 +126,7 @@ func underRedisFault(t *testing.T, inject func(*testing.T, *sandbox.RedisServer,
 	if failed := failures(got.all()); len(failed) > 0 {
 		t.Errorf("%d of %d failed, the first: %s", len(failed), len(got.all()), failed[0])
 	}
-	// Each replica a burst of 2, and one fetch in a third of a life.
+	// Each replica may make a burst of 2 fetches, and one in each third of a token's life.
 	if most := 3 * (2 + int(took/(life/3))); calls > most {
 		t.Errorf("%d calls of v1/auth in %v, want at most %d", calls, took, most)
 	}
@@ -137,7 +137,7 @@ func underRedisFault(t *testing.T, inject func(*testing.T, *sandbox.RedisServer,
 	}
 }
 
-// Redis starts after the gateways do, and they find it.
+// A gateway starts without Redis, and uses it when it comes.
 func TestRedisAbsentAtTheStart(t *testing.T) {
 	t.Parallel()
 	stands, server, client := newStands(t), newRedis(t), newClient(t)
@@ -186,7 +186,7 @@ func TestTokenEndpointOutage(t *testing.T) {
 				return len(recent) > 10 && len(failures(recent)) == 0
 			})
 			stop()
-			// The issuer counts whole seconds and rounds down, so up to one of them is missing at the end.
+			// The issuer rounds down to whole seconds, so a token may live a second less.
 			if failed := failures(got.between(issued, issued.Add(life*4/5-500*time.Millisecond))); len(failed) > 0 {
 				t.Errorf("%d failed while the token lived, the first: %s", len(failed), failed[0])
 			}
@@ -216,7 +216,7 @@ func TestTokenEndpointOutage(t *testing.T) {
 	}
 }
 
-// A failover of the master under load.
+// The master dies under load, and the standby takes over.
 func TestSentinelFailover(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()
@@ -248,7 +248,7 @@ func TestSentinelFailover(t *testing.T) {
 	t.Logf("%d requests, %d calls of v1/auth", len(got.all()), stands.Interwater.AuthCalls())
 }
 
-// A master of a Cluster dies with its slots under load.
+// Under load, the cluster node that holds the token dies.
 func TestClusterLosesANode(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()

@@ -1,7 +1,5 @@
 package main
 
-// This file parses a command's flags the way all commands do.
-
 import (
 	"errors"
 	"flag"
@@ -9,7 +7,7 @@ import (
 	"io"
 )
 
-// newFlags returns an empty flag set that prints its usage to stderr; what is wrong with the flags is for main to print.
+// newFlags returns an empty flag set that prints its usage to stderr. It prints no errors, because main does.
 func newFlags(command string, stderr io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -22,7 +20,7 @@ func newFlags(command string, stderr io.Writer) *flag.FlagSet {
 	return flags
 }
 
-// parseFlags takes flags only; anything else is a mistake. done tells that help was asked for and given.
+// parseFlags accepts only flags; another argument is an error. done: the user asked for help, and it was printed.
 func parseFlags(flags *flag.FlagSet, args []string) (done bool, err error) {
 	arguments, done, err := parseAround(flags, args)
 	if len(arguments) > 0 {
@@ -32,7 +30,8 @@ func parseFlags(flags *flag.FlagSet, args []string) (done bool, err error) {
 	return done, err
 }
 
-// parseAround takes flags before, between and after arguments, and returns the arguments. Done: help was asked for.
+// parseAround accepts flags before, between and after arguments, and returns the arguments. done: the user asked for help, and it
+// was printed.
 func parseAround(flags *flag.FlagSet, args []string) (arguments []string, done bool, err error) {
 	for {
 		err := flags.Parse(args)

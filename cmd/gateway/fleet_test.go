@@ -1,7 +1,7 @@
 package main
 
-// Three replicas, as processes of their own, before one Redis: one access token for all of them, refreshed without a
-// waiting request, whoever of them dies.
+// Three replicas, each a process, with one Redis. They share one access token. No request waits for its refresh, even if a replica
+// dies.
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func startFleet(t *testing.T, n int, environ []string) *gateways {
 	return f
 }
 
-// urls is the same path on every replica.
+// urls returns the URLs of path on every replica.
 func (f *gateways) urls(path string) []string {
 	var list []string
 	for _, r := range f.replicas {
@@ -44,7 +44,7 @@ func (f *gateways) urls(path string) []string {
 	return list
 }
 
-// sources counts the access events of room requests by where their token came from.
+// sources counts the access events by token_source.
 func (f *gateways) sources() map[string]int {
 	count := map[string]int{}
 	for _, r := range f.replicas {
@@ -64,25 +64,25 @@ type sample struct {
 	err        error
 }
 
-// samples are the requests of one load, in the order of their ends.
+// samples are the requests of one load, in the order in which they ended.
 type samples struct {
 	mu   sync.Mutex
 	list []sample
 }
 
-// all is what has been collected until now.
+// all returns the samples until now.
 func (s *samples) all() []sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.list)
 }
 
-// between are those sent from one moment to another.
+// between returns the samples of requests that were sent at from or later, and before to.
 func (s *samples) between(from, to time.Time) []sample {
 	return slices.DeleteFunc(s.all(), func(x sample) bool { return x.at.Before(from) || !x.at.Before(to) })
 }
 
-// failures describes those that weren't answered 200.
+// failures describes the samples that weren't answered 200.
 func failures(list []sample) []string {
 	var failed []string
 	for _, x := range list {
@@ -93,7 +93,7 @@ func failures(list []sample) []string {
 	return failed
 }
 
-// quantile of the durations; 0 for none.
+// quantile returns a quantile of the durations; 0 for an empty list.
 func quantile(list []sample, q float64) time.Duration {
 	if len(list) == 0 {
 		return 0
@@ -106,7 +106,7 @@ func quantile(list []sample, q float64) time.Duration {
 	return took[int(math.Ceil(q*float64(len(took))))-1]
 }
 
-// openLoad sends rate requests a second, whether or not the ones before are answered, to the URLs in turn, until stop.
+// openLoad sends rate requests a second to the URLs in turn, until stop. It doesn't wait for answers before it sends more.
 func openLoad(t *testing.T, rate int, urls []string, token string) (got *samples, stop func()) {
 	t.Helper()
 	got = &samples{}
@@ -141,7 +141,7 @@ func openLoad(t *testing.T, rate int, urls []string, token string) (got *samples
 	return got, stop
 }
 
-// lasting waits: so long a part of a load goes on.
+// lasting waits for d, while a load goes on.
 func lasting(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {
@@ -175,8 +175,8 @@ func TestAColdFleetMakesOneTokenCall(t *testing.T) {
 	}
 }
 
-// Tokens of six seconds for six of their lives: replaced in time, once for all, and no request waits for it. Once, every run sees
-// that: in TestFailureTable, where nothing fails and the token is due.
+// Tokens live six seconds, and the test lasts six lives. Each token is replaced in time, once for the fleet, and no request waits. The
+// default run sees one such refresh in TestFailureTable, in the cell where nothing fails and the token is due.
 func TestRefreshSlowsNobody(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()
@@ -219,14 +219,14 @@ func TestRefreshSlowsNobody(t *testing.T) {
 			t.Logf("%d calls; around refreshes: n %d p50 %v p99 %v max %v; else: n %d p50 %v p99 %v max %v", seen,
 				len(near), quantile(near, .5), quantile(near, .99), quantile(near, 1),
 				len(far), quantile(far, .5), quantile(far, .99), quantile(far, 1))
-			// The log knows, without a clock: beside the first of each replica, tokens came from memory. On a machine that is
-			// short of time a refresh may end after the token has; of seven thousand requests those are few.
+			// By the log, all but each replica's first token came from memory. On a busy machine a refresh may end after the token
+			// has expired, but that concerns few of the seven thousand requests.
 			eventually(t, "nearly all tokens came from memory", func() bool { return f.sources()["memory"] >= len(got.all())*99/100 })
 		})
 	}
 }
 
-// split tells the requests sent within half a second of a refresh from the others.
+// split separates the requests sent within half a second of a refresh from the others.
 func split(all []sample, refreshes []time.Time) (near, far []sample) {
 	for _, x := range all {
 		if slices.ContainsFunc(refreshes, func(at time.Time) bool { return x.at.Sub(at).Abs() < 500*time.Millisecond }) {
@@ -238,12 +238,12 @@ func split(all []sample, refreshes []time.Time) (near, far []sample) {
 	return near, far
 }
 
-// The replica that fetches for all dies, or stands still for longer than its lease. The others take over.
+// The replica that fetches for all dies or freezes for longer than its lease. The others take over.
 func TestTheHolderOfTheLockIsLost(t *testing.T) {
 	t.Parallel()
 	losses := map[string]syscall.Signal{"frozen": syscall.SIGSTOP}
 	if tests.Whole() {
-		losses["killed"] = syscall.SIGKILL // for the others the same
+		losses["killed"] = syscall.SIGKILL // the other replicas can't tell the difference
 	}
 	for shape, newShape := range shapes() {
 		for name, lose := range losses {

@@ -1,6 +1,6 @@
 package main
 
-// Framing: what could be read in two ways reaches nobody, and what reaches an upstream is one request at most.
+// Framing: a request that can be read in two ways reaches nobody. At most one request reaches an upstream.
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ func TestOddFramingIsOneRequestAtMost(t *testing.T) {
 	for _, line := range []string{"X-A: b\rc", "X-A: b\x00c", "X-A: b\x0bc", "X-\x00A: b", "X-\rA: b"} {
 		refused("S07", fmt.Sprintf("control character %q", line), message("GET", "/v1/info", line))
 	}
-	// A length that is too long for what follows, as 8000000000000000, is a slow body: see slowclients_test.go.
+	// A chunk size beyond what follows, such as 8000000000000000, is a slow body: see slowclients_test.go.
 	for _, chunk := range []string{"0x2\r\n{}", "-1\r\n{}", "ffffffffffffffffff\r\n{}", "2\r\n{}x", "zz\r\n", "2 \r\n{}", "2;a=b\r\n{}", "2;" + strings.Repeat("e", 64<<10) + "\r\n{}"} {
 		refused("S09", fmt.Sprintf("chunk %.20q", chunk), start+"Transfer-Encoding: chunked\r\n\r\n"+chunk+"\r\n0\r\n\r\n")
 	}
@@ -62,7 +62,7 @@ func TestOddFramingIsOneRequestAtMost(t *testing.T) {
 		refused("", fmt.Sprintf("malformed %q", lines), lines+"\r\n\r\n")
 	}
 	s.play(t, attacks)
-	// Another 100 on the connections that these left behind.
+	// 100 good requests, over the upstream connections that the attacks have left behind.
 	for range 100 {
 		if got := s.say(t, withBody("POST", "/public-api/v1/login", s.loginBody())); got.status != 200 {
 			t.Fatalf("a good login after all that: %+v", got)
@@ -71,7 +71,7 @@ func TestOddFramingIsOneRequestAtMost(t *testing.T) {
 	s.retired(t)
 }
 
-// What the lane refuses is recorded as what the handler refuses: an access event, an audit event and the counters.
+// A refusal by the lane is recorded like one by the handler: an access event, an audit event and counters.
 func TestRefusedRequestsAreRecorded(t *testing.T) {
 	s := newArena(t)
 	for _, c := range []struct{ name, send, reason, code, method, path string }{
@@ -123,12 +123,12 @@ func chunk(data string) string {
 	return string(digits[len(data)>>4]) + string(digits[len(data)&15]) + "\r\n" + data + "\r\n"
 }
 
-// loginBody is the demo member's.
+// loginBody returns the body of the demo member's login.
 func (s *arena) loginBody() string {
 	return `{"id":"` + s.stands.Demo.ID + `","password":"` + s.stands.Demo.Password + `"}`
 }
 
-// loginOnly looks at the one login that arrived.
+// loginOnly checks the one login that has reached Glory.
 func loginOnly(t *testing.T, s *arena, _ []reply) {
 	r := s.stands.Glory.LastRequest()
 	for _, name := range []string{"Expect", "Trailer", "Transfer-Encoding", "Authorization"} {

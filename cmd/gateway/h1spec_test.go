@@ -1,7 +1,7 @@
 package main
 
-// The cases of uNetworking's h1spec (http_test.ts), typed again: the catalogue's row S16. They want a server that echoes
-// whatever it gets: Glory is one here, and what is asked for at its root is asked for below /api/.
+// The cases of uNetworking's h1spec (http_test.ts), copied by hand: the catalogue's row S16. They need a server that echoes whatever
+// it gets. Here Glory does, and requests for / are sent to /api/.
 
 import (
 	"bufio"
@@ -16,8 +16,7 @@ import (
 	"time"
 )
 
-// h1spec are the cases that are answered, by the description they have there. Where it takes several statuses, want is
-// the gateway's.
+// h1spec are the cases with an answer, by their descriptions there. Where h1spec accepts several statuses, want is the gateway's.
 var h1spec = []struct {
 	name, send string
 	want       int
@@ -49,7 +48,7 @@ var h1spec = []struct {
 	},
 }
 
-// h1specFragments are where the others cut a good request: the server has to wait for the rest.
+// h1specFragments are the cases that cut a good request after end. The server must wait for the rest.
 var h1specFragments = []struct{ name, end string }{
 	{"Fragmented method", "G"}, {"Fragmented URL 1", "GET "}, {"Fragmented URL 2", "GET /api/hello"}, {"Fragmented URL 3", "GET /api/hello "},
 	{"Fragmented HTTP version", "GET /api/hello HTTP"}, {"Fragmented request line", "GET /api/hello HTTP/1.1"},
@@ -80,7 +79,7 @@ func TestRequestsAreTakenAndRefusedAsH1specWants(t *testing.T) {
 	s.retired(t)
 }
 
-// fragmented sends requests up to the end of each fragment, and the rest once nothing was answered to that.
+// fragmented sends each fragment, makes sure that there is no answer, and sends the rest.
 func (s *arena) fragmented(t *testing.T) {
 	const request = "GET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	conns := make([]net.Conn, len(h1specFragments))

@@ -1,6 +1,6 @@
 package main
 
-// h2spec over TLS, the whole of it: the catalogue's row D11. Its program is no part of this module; .ci/run installs it.
+// All cases of h2spec over TLS: the catalogue's row D11. .ci/run installs the program, which is not part of this module.
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func TestH2specFailsWhereGoItselfDoesAlone(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "h2spec", "--strict", "--tls", "--insecure", "--host", host, "--port", port, "--path", "/public-api/v1/health")
-	out, _ := command.CombinedOutput() // it ends with 1 where a case fails
+	out, _ := command.CombinedOutput() // its exit status is 1 if a case fails
 	if !strings.Contains(string(out), "146 tests, ") {
 		t.Fatalf("it didn't come to its end: %s", out)
 	}

@@ -1,7 +1,7 @@
 package main
 
-// An upstream that accepts and never answers, for a while, with the settings that a gateway has by default: nobody fails who
-// doesn't need it. Figures are logged; what is asserted holds on a busy machine too.
+// For a while an upstream accepts requests and doesn't answer. With the default settings, requests that don't need it don't fail. The
+// tests log their figures, and assert only what holds on a busy machine, too.
 
 import (
 	"crypto/rand"
@@ -15,20 +15,20 @@ import (
 	"roomgate/tests"
 )
 
-// hangs is how long the upstream does.
+// hangs is how long the upstream hangs.
 const hangs = 15 * time.Second
 
-// usual are the settings that the other tests change, as they are by default.
+// usual returns the default limits and timeout, which arenas change, and further settings.
 func usual(own ...string) []string {
 	return append([]string{"MEMBER_RATE_LIMIT=100/1s", "ACCOUNT_RATE_LIMIT=10/1m", "REDIS_TIMEOUT=250ms"}, own...)
 }
 
-// Issue 16's first run that must be seen: members whom Glory has admitted go on while it hangs, whoever else comes.
+// Issue 16: members whom Glory has admitted are served while it hangs, however many strangers come.
 func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 	tests.Long(t)
 	withoutRaceDetector(t)
 	const members, rate, strangers = 1000, 500, 300
-	for _, ttl := range []time.Duration{5 * time.Second, time.Minute} { // one runs out meanwhile, and counts on
+	for _, ttl := range []time.Duration{5 * time.Second, time.Minute} { // verdicts of 5 s run out meanwhile, and are still used
 		t.Run(ttl.String(), func(t *testing.T) {
 			s := newArena(t, usual("GLORY_JWT_SECRETS=", fmt.Sprint("MEMBER_CACHE_TTL=", ttl))...)
 			var known []string
@@ -63,7 +63,8 @@ func TestKnownMembersGoOnWhileGloryHangs(t *testing.T) {
 	}
 }
 
-// carried plays the load while both upstreams are well, until the machine carries it: what fails before says nothing of a hang.
+// carried plays the load while both upstreams are well, until the machine carries it. A failure before that has nothing to do with a
+// hang.
 func carried(t *testing.T, load func() []sample) []sample {
 	t.Helper()
 	for range 5 {
@@ -81,8 +82,8 @@ func carried(t *testing.T, load func() []sample) []sample {
 // stranger makes a JWT of the right form that Glory has not signed.
 func stranger() string { return (&sandbox.Glory{}).MintToken(rand.Text(), time.Hour) }
 
-// Issue 16's second run that must be seen. Glory's routes go on while Interwater hangs with many members on few rooms, and these
-// soon get their answer at once.
+// Issue 16: Glory's routes are served while Interwater hangs and many members poll few rooms. Soon the circuit opens, and the members
+// are refused at once.
 func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 	tests.Long(t)
 	withoutRaceDetector(t)
@@ -106,7 +107,7 @@ func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 			if failed := failures(during); len(failed) > 0 {
 				t.Errorf("%d of Glory's requests failed, the first: %s", len(failed), failed[0])
 			}
-			if refused := statuses(late)[503]; refused < len(late)*9/10 { // the rest tries whether Interwater answers
+			if refused := statuses(late)[503]; refused < len(late)*9/10 { // the rest are probes of the circuit
 				t.Errorf("with the circuit open %d of %d polls were refused at once", refused, len(late))
 			}
 			s.looker.CloseIdleConnections()
@@ -115,8 +116,8 @@ func TestGlorysRoutesGoOnWhileInterwaterHangs(t *testing.T) {
 	}
 }
 
-// pollAround sends Glory 100 requests a second, for a while, beside members of whom each polls one of three rooms every second,
-// whether or not it has been answered. Polls that aren't answered at the end are left out.
+// pollAround sends Glory 100 requests a second. Meanwhile each member polls one of three routes every second, without waiting for
+// answers. Polls that aren't answered at the end are left out.
 func (s *arena) pollAround(t *testing.T, members int, lasts time.Duration) (glory, polls []sample) {
 	t.Helper()
 	var tokens []string
@@ -137,7 +138,7 @@ func (s *arena) pollAround(t *testing.T, members int, lasts time.Duration) (glor
 	return glory, polls
 }
 
-// statuses counts samples by their status.
+// statuses counts samples by status.
 func statuses(list []sample) map[int]int {
 	counts := map[int]int{}
 	for _, x := range list {

@@ -1,7 +1,7 @@
 package main
 
-// What the whole-program tests share: stand-ins of both upstreams, a real redis-server, and gateways, either through
-// run in this process or as processes of their own.
+// Tests of the whole program share stand-ins of both upstreams, a real redis-server, and gateways. A gateway runs in the test's
+// process or in its own.
 
 import (
 	"bufio"
@@ -27,16 +27,16 @@ import (
 	"roomgate/tests"
 )
 
-// patience is how long a test waits for what must come: beyond what a slow machine takes.
+// patience is how long a test waits for something that must happen. It is enough for a slow machine.
 const patience = time.Minute
 
-// noLane is the setting that has net/http answer everything.
+// noLane makes net/http answer everything.
 const noLane = "FAST_LANE=false"
 
-// fastLane is false for a run of all tests with noLane.
+// fastLane is false if all tests are to run with noLane.
 var fastLane = flag.Bool("fast-lane", true, "run gateways with FAST_LANE, where a test doesn't say otherwise")
 
-// asProgram makes this test binary the gateway itself: processes to be killed are real ones, built as the tests are.
+// asProgram makes this test binary run as the gateway. So tests can kill a real process, and it is built like the tests.
 const asProgram = "ROOMGATE_TEST_AS_PROGRAM=1"
 
 func TestMain(m *testing.M) {
@@ -50,17 +50,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// moreAtOnce lets so many parallel tests run, whatever the number of processors, unless the command line says how many: they
-// mostly wait.
+// moreAtOnce lets n parallel tests run at once, because they mostly wait. A number on the command line counts more.
 func moreAtOnce(n int) {
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
 	if !said {
-		_ = flag.Set("test.parallel", strconv.Itoa(n)) // every test binary has it
+		_ = flag.Set("test.parallel", strconv.Itoa(n)) // every test binary has this flag
 	}
 }
 
-// newRedis starts a redis-server for the test, with further arguments as on its command line.
+// newRedis starts a redis-server for the test, with args on its command line.
 func newRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
 	tests.Need(t, "redis-server")
@@ -83,8 +82,8 @@ func newStands(t *testing.T) *sandbox.Sandbox {
 	return stands
 }
 
-// settings are those of a gateway before stands and redis, on free ports, without a delay at the end, and with patience: a busy
-// machine must not look like a slow Redis. Later entries count more, so that a test can append its own.
+// settings returns the settings of a gateway for stands and redis, on free ports and without a drain delay. REDIS_TIMEOUT is long, so
+// that a busy machine doesn't look like a slow Redis. Of two entries for one setting the later counts, so a test can append its own.
 func settings(stands *sandbox.Sandbox, redisAddr string, own ...string) []string {
 	license := stands.Interwater.Licenses()[0]
 	return append([]string{
@@ -101,8 +100,8 @@ type replica struct {
 	url, admin string
 	environ    []string
 	log        *logs
-	stop       func()       // as SIGTERM would; once
-	ended      func() error // waits for the end and gives its error
+	stop       func()       // like SIGTERM; call it once
+	ended      func() error // waits for the end and returns the error
 }
 
 // startReplica runs the program in this process until the test ends.
@@ -123,7 +122,7 @@ func startReplica(t *testing.T, environ []string) *replica {
 	return r
 }
 
-// startProcess runs the program as a process, which the test may signal, and which is killed when the test ends.
+// startProcess runs the program in a process of its own, which the test may signal. It is killed when the test ends.
 func startProcess(t *testing.T, environ []string, args ...string) (*replica, *os.Process) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -140,14 +139,14 @@ func startProcess(t *testing.T, environ []string, args ...string) (*replica, *os
 	return r, command.Process
 }
 
-// await reads where the gateway listens from its log.
+// await waits until the gateway serves, and reads its addresses from the log.
 func (r *replica) await(t *testing.T) {
 	t.Helper()
 	line := r.log.wait(t, "serving")
 	r.url, r.admin = "http://"+line["listen"].(string), "http://"+line["admin"].(string)
 }
 
-// metric is what the gateway has counted in the series, which must be there.
+// metric returns the value of a series. It fails the test if there is no such series.
 func (r *replica) metric(t *testing.T, client *http.Client, series string) int {
 	t.Helper()
 	text := get(t, client, r.admin+"/metrics", "").want(t, http.StatusOK).body
@@ -169,7 +168,7 @@ type logs struct {
 	more chan struct{} // closed and replaced at each write
 }
 
-// newLogs holds what is audited to the published schema when the test ends.
+// newLogs returns empty logs. When the test ends, their audit events must match the published schema.
 func newLogs(t *testing.T) *logs {
 	l := &logs{more: make(chan struct{})}
 	t.Cleanup(func() { tests.Audit(t, l.String()) })
@@ -191,7 +190,7 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// events are all lines so far with this msg.
+// events returns all lines so far with this msg.
 func (l *logs) events(msg string) []map[string]any {
 	var found []map[string]any
 	for scan := bufio.NewScanner(strings.NewReader(l.String())); scan.Scan(); {
@@ -203,7 +202,7 @@ func (l *logs) events(msg string) []map[string]any {
 	return found
 }
 
-// wait returns the first line with this msg, as soon as there is one.
+// wait waits for a line with this msg, and returns the first.
 func (l *logs) wait(t *testing.T, msg string) map[string]any {
 	t.Helper()
 	deadline := time.After(patience)
@@ -242,10 +241,10 @@ type answer struct {
 	status int
 	header http.Header
 	body   string
-	closes bool // the connection ends with it
+	closes bool // the connection ends after it
 }
 
-// newClient keeps connections alive, as apps do, and closes them with the test.
+// newClient returns a client that keeps connections alive, as apps do. They are closed when the test ends.
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}
@@ -253,7 +252,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: patience}
 }
 
-// call sends one request; token is sent as bearer unless empty, body as JSON.
+// call sends a request and reads the whole answer. token, unless it is "", is sent as the bearer token, body as JSON.
 func call(ctx context.Context, client *http.Client, method, url, token, body string) (answer, error) {
 	var reader io.Reader
 	if body != "" {
@@ -283,7 +282,7 @@ func send(client *http.Client, request *http.Request) (answer, error) {
 	return answer{response.StatusCode, response.Header, string(text), response.Close}, err
 }
 
-// get is call for a GET that must come to an answer.
+// get sends a GET. It fails the test if there is no answer.
 func get(t *testing.T, client *http.Client, url, token string) answer {
 	t.Helper()
 	a, err := call(t.Context(), client, http.MethodGet, url, token, "")

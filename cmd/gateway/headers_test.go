@@ -1,6 +1,6 @@
 package main
 
-// Headers across the boundary of trust: what a client says of itself stands for nothing upstream.
+// Headers of untrusted clients: what a client claims about itself doesn't reach an upstream.
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// spellings of the credential's name that some upstream would take for it.
+// spellings returns names that some server would take for the credential's.
 func spellings() []string {
 	return []string{"s-connector-jwt", "S_Connector_Jwt", "S-Connector_Jwt", "s.connector.jwt", "sconnectorjwt", "S-CONNECTOR-JWT", "-s-connector-jwt"}
 }
@@ -19,7 +19,7 @@ func TestClientsHeadersAreNotBelieved(t *testing.T) { bothModes(t, clientsHeader
 
 func clientsHeaders(t *testing.T, s *arena) {
 	var attacks []attack
-	// good is a request that works all the same; what arrives is looked at by the invariants.
+	// good adds a request that must work. The invariants check what reaches Interwater.
 	good := func(id, name string, lines ...string) {
 		attacks = append(attacks, attack{row: id, name: name, send: s.member("GET", "/v1/sessions", lines...), want: []int{200}, rooms: 1})
 	}
@@ -63,7 +63,7 @@ func clientsHeaders(t *testing.T, s *arena) {
 	raw := func(id, name, request string, status, rooms int) {
 		attacks = append(attacks, attack{row: id, name: name, send: strings.ReplaceAll(request, "AUTH", bearer), want: []int{status}, rooms: rooms})
 	}
-	// There is no allow-list of hosts: any that is well-formed serves, and counts for nothing but X-Forwarded-Host.
+	// There is no allow-list of hosts. Any well-formed host is served, and is used only for X-Forwarded-Host.
 	raw("H10", "Host of another", "GET /v1/sessions HTTP/1.1\r\nHost: "+s.evil+"\r\nAUTH\r\n", 200, 1)
 	raw("H10", "Host with user info", "GET /v1/sessions HTTP/1.1\r\nHost: gw@"+s.evil+"\r\nAUTH\r\n", 400, 0)
 	raw("H10", "Host with a path", "GET /v1/sessions HTTP/1.1\r\nHost: "+s.evil+"/x\r\nAUTH\r\n", 400, 0)
@@ -92,7 +92,7 @@ func clientsHeaders(t *testing.T, s *arena) {
 
 func manyLines(n int) []string { return slices.Repeat([]string{"X-A: b"}, n) }
 
-// encodingAsked looks at what Interwater was asked for.
+// encodingAsked checks the Accept-Encoding that Interwater got.
 func encodingAsked(want string) func(*testing.T, *arena, []reply) {
 	return func(t *testing.T, s *arena, _ []reply) {
 		if got := strings.Join(s.stands.Interwater.LastRoomRequest().Header["Accept-Encoding"], "|"); got != want {
@@ -101,7 +101,7 @@ func encodingAsked(want string) func(*testing.T, *arena, []reply) {
 	}
 }
 
-// A client's credential must not stand in for one that can't be had, and the answer is not the client's fault.
+// While no access token can be had, a client's credential isn't used instead, and the answer doesn't blame the client.
 func TestClientsCredentialStandsInForNone(t *testing.T) { bothModes(t, clientsCredential) }
 
 func clientsCredential(t *testing.T, s *arena) {

@@ -1,6 +1,6 @@
 package main
 
-// This file asks the gateway on this machine whether it is ready: for containers, whose image has no shell.
+// healthcheck asks the gateway on this machine whether it is ready. Containers need the command because their image has no shell.
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func runHealthcheck(ctx context.Context, args, environ []string, stdout, stderr 
 	return nil
 }
 
-// readyURL is where a listener on addr is reached from its own machine.
+// readyURL returns the URL of /readyz, for a client on the machine of the listener on addr.
 func readyURL(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

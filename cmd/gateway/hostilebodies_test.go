@@ -1,8 +1,7 @@
 package main
 
-// Everything that could fill the memory of a gateway that has 128 MiB, at once and for a while:
-// answers that explode (U08), that don't end or don't begin (U09), bodies without an end (D05), and members among them. It is
-// the catalogue's row O07.
+// All that could fill the memory of a gateway with 128 MiB, at once and for a while: compression bombs (U08), answers that don't end or
+// don't begin (U09), request bodies without an end (D05), and members among them. This is the catalogue's row O07.
 
 import (
 	"bytes"
@@ -24,23 +23,23 @@ import (
 )
 
 const (
-	hostileMiB     = 100              // resident, at most
-	hostileLasts   = 20 * time.Second // unless hostileSetting says for how long
+	hostileMiB     = 100              // the most that may be resident
+	hostileLasts   = 20 * time.Second // hostileSetting changes it
 	hostileSetting = "ROOMGATE_TEST_HOSTILE_FOR"
 )
 
-// mixed counts what became of a load of many kinds.
+// mixed is a load of many kinds, and counts the outcomes.
 type mixed struct {
 	*arena
 	ctx    context.Context
 	client *http.Client
 	wg     sync.WaitGroup
 	counts sync.Map     // of *atomic.Int64, by kind and outcome
-	asked  atomic.Int64 // makes each query another one: none shares an answer
+	asked  atomic.Int64 // makes each query different, so that no answer is shared
 }
 
-// repeat runs one from so many workers, each of them with a pause of its own, until the load ends. It returns the outcome,
-// or "" where the load's end has cut it short.
+// repeat runs one in each of workers goroutines, at most once per pause, until the load ends, and counts the outcomes that one returns.
+// It doesn't wait.
 func (m *mixed) repeat(kind string, workers int, pause time.Duration, one func() string) {
 	for range workers {
 		m.wg.Go(func() {
@@ -63,7 +62,7 @@ func (m *mixed) repeat(kind string, workers int, pause time.Duration, one func()
 	}
 }
 
-// count is how often a kind had an outcome.
+// count returns how often a kind had an outcome. what is both, with a space between.
 func (m *mixed) count(what string) int64 {
 	if count, ok := m.counts.Load(what); ok {
 		return count.(*atomic.Int64).Load()
@@ -71,7 +70,7 @@ func (m *mixed) count(what string) int64 {
 	return 0
 }
 
-// get is a member's GET; the outcome is its status and whether the body broke off.
+// get sends a member's GET. The outcome is its status, and whether the body broke off.
 func (m *mixed) get(path string) string {
 	r, err := http.NewRequestWithContext(m.ctx, http.MethodGet, fmt.Sprint(m.url, path, "?", m.asked.Add(1)), nil)
 	if err != nil {
@@ -90,7 +89,7 @@ func (m *mixed) get(path string) string {
 	return fmt.Sprint(response.StatusCode)
 }
 
-// endless sends a body of chunks until it is answered.
+// endless sends a body of chunks until the gateway cuts it off, or 64 MiB are sent.
 func (m *mixed) endless(method, path string) string {
 	conn, err := net.Dial("tcp", m.addr())
 	if err != nil {
@@ -108,7 +107,7 @@ func (m *mixed) endless(method, path string) string {
 	return "taken"
 }
 
-// bomb is a body of some 6 MiB that inflates to 6 GiB: gzip members can be strung together.
+// bomb returns a body of about 6 MiB that inflates to 6 GiB. It is the same gzip member many times.
 func bomb(t *testing.T) []byte {
 	t.Helper()
 	var one bytes.Buffer
@@ -183,7 +182,7 @@ func TestHostileBodiesStayWithinBounds(t *testing.T) {
 	s.retired(t)
 }
 
-// watchMemory returns the most that was resident until it was over, in bytes.
+// watchMemory returns the largest resident size in bytes until over is closed.
 func (s *arena) watchMemory(t *testing.T, over <-chan struct{}) (peak float64) {
 	t.Helper()
 	for tick := time.NewTicker(200 * time.Millisecond); ; {

@@ -1,6 +1,6 @@
 package main
 
-// Upstreams that are hostile, broken or endless: what they must not tell, nor take from whom.
+// Hostile, broken and endless upstreams: what must not reach clients, and what must not be sent to them.
 
 import (
 	"crypto/tls"
@@ -23,7 +23,7 @@ import (
 func TestHostileUpstreamsAreHeldOff(t *testing.T) {
 	t.Parallel()
 	s := newArena(t)
-	for range 60 { // so that the failures to come are too few to open the circuit
+	for range 60 { // successes, so that the failures to come don't open the circuit
 		s.say(t, s.member("GET", "/v1/info"))
 	}
 	var attacks []attack
@@ -43,7 +43,7 @@ func TestHostileUpstreamsAreHeldOff(t *testing.T) {
 	room("U01 U04", "credential in a header and in the body", sandbox.Fault{Kind: sandbox.KindEcho}, 502)
 	room("U01", "credential in a trailer", sandbox.Fault{Kind: sandbox.KindTrailer}, 200)
 	room("U01", "credential in early hints", sandbox.Fault{Kind: sandbox.KindEarlyHints}, 200)
-	room("U04", "debug page", sandbox.Fault{Kind: sandbox.KindGarbage, Status: 500}, 500) // Interwater's own errors pass
+	room("U04", "debug page", sandbox.Fault{Kind: sandbox.KindGarbage, Status: 500}, 500) // Interwater's own errors are passed on
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, to := range []string{"http://" + s.evil + "/", "//" + s.evil, "javascript:alert(1)", "/v1/auth"} {
 			room("U05", fmt.Sprint(status, " to ", to), sandbox.Fault{Redirect: to, Status: status}, 502).look = expectHeader("Location", "")
@@ -79,13 +79,13 @@ func TestHostileUpstreamsAreHeldOff(t *testing.T) {
 	room("", "protocols switched unasked", sandbox.Fault{Kind: sandbox.KindUpgrade}, 502)
 
 	glory("U15", "cookie", sandbox.Fault{Kind: sandbox.KindCookie}, 200, expectHeader("S-Connector-Jwt", ""))
-	glory("U15", "redirect", sandbox.Fault{Redirect: "http://glory.test/"}, 302, expectHeader("Location", "http://glory.test/")) // Glory's answers are its own
+	glory("U15", "redirect", sandbox.Fault{Redirect: "http://glory.test/"}, 302, expectHeader("Location", "http://glory.test/")) // Glory's answers are passed on
 	glory("U15", "error page", sandbox.Fault{Kind: sandbox.KindGarbage, Status: 500}, 500, expectHeader("X-Content-Type-Options", "nosniff"))
 	s.play(t, attacks)
 	s.retired(t)
 }
 
-// The catalogue's rows U09 and U13: what doesn't come to an end is given up after the upstream's time, and asked for once.
+// The catalogue's rows U09 and U13: after the upstream's timeout the gateway gives up, and doesn't repeat the request.
 func TestUpstreamsThatTakeForEverAre504(t *testing.T) {
 	t.Parallel() // mostly it waits
 	s := newArena(t, "INTERWATER_TIMEOUT=1s", "GLORY_TIMEOUT=1s")
@@ -103,7 +103,7 @@ func TestUpstreamsThatTakeForEverAre504(t *testing.T) {
 	s.retired(t)
 }
 
-// onlyRoomHeaders looks for headers of a room answer that members aren't to see.
+// onlyRoomHeaders fails the test if a room answer has headers that members must not see.
 func onlyRoomHeaders(t *testing.T, _ *arena, got []reply) {
 	allowed := []string{
 		"Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Etag", "Last-Modified", "Vary", "Date", "Retry-After",
@@ -119,7 +119,7 @@ func onlyRoomHeaders(t *testing.T, _ *arena, got []reply) {
 	}
 }
 
-// bodyIs looks at the body: which, or that it broke off.
+// bodyIs returns a look at the first answer's body. It must be want, or must have broken off.
 func bodyIs(want string, broken bool) func(*testing.T, *arena, []reply) {
 	return func(t *testing.T, _ *arena, got []reply) {
 		if got[0].broken != broken || !broken && got[0].body != want {
@@ -128,7 +128,7 @@ func bodyIs(want string, broken bool) func(*testing.T, *arena, []reply) {
 	}
 }
 
-// The invariant I4, at its worst: 20 idle connections, and each of them dead.
+// The worst case for invariant I4: 20 idle connections, all dead.
 func TestGetIsRepeatedOnceHoweverManyConnectionsAreDead(t *testing.T) {
 	t.Parallel()
 	s := newArena(t)
@@ -147,7 +147,7 @@ func TestGetIsRepeatedOnceHoweverManyConnectionsAreDead(t *testing.T) {
 	s.retired(t)
 }
 
-// Where the upstream is not proven to be the one meant, no credential is sent: the catalogue's row U12.
+// No credential is sent to an upstream that can't prove who it is: the catalogue's row U12.
 func TestNoCredentialGoesToAnUnprovenUpstream(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]func(*httptest.Server, string) []string{

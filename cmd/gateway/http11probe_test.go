@@ -1,7 +1,7 @@
 package main
 
-// The scored cases of Http11Probe (MDA2AV/Http11Probe), typed again. They want a server that echoes what it gets: Glory is
-// one here, and what is asked for at its root is asked for below /api/. The probe's own verdict is kept beside each case, so that the score is known.
+// The scored cases of Http11Probe (MDA2AV/Http11Probe), copied by hand. They need a server that echoes what it gets. Here Glory does,
+// and requests for / are sent to /api/. Each case has the probe's own verdict, so that the score is known.
 
 import (
 	"bytes"
@@ -13,14 +13,14 @@ import (
 	"testing"
 )
 
-// probeCase is one case. Its answers' statuses, in order; none: whatever comes once the client sends no more is a 400.
+// probeCase is one case. want has the statuses of the answers, in order. nil: after the client has closed its side, only 400 may come.
 type probeCase struct {
 	id, send string
 	want     []int
 	warns    string // why the probe would only warn, or fail; "" where it passes
 }
 
-// The beginnings of most cases.
+// Most cases begin with one of these.
 const (
 	probeGet     = "GET /api/ HTTP/1.1\r\nHost: g\r\n"
 	probePost    = "POST /api/ HTTP/1.1\r\nHost: g\r\n"
@@ -29,18 +29,18 @@ const (
 	probeSocket  = "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: "
 )
 
-// oddLine is the request without a body whose only odd line this is.
+// oddLine returns a good request without a body, with one more header line.
 func oddLine(l string) string { return probeGet + l + "\r\n\r\n" }
 
-// requestLine is a request with this request line.
+// requestLine returns a request with this request line.
 func requestLine(l string) string { return l + "\r\nHost: g\r\n\r\n" }
 
-// bothLengths declares two lengths, with the lines given, and hides a request between them.
+// bothLengths returns a request with both lengths, as lines say, that hides another request between its two ends.
 func bothLengths(lines string) string {
 	return probePost + lines + "\r\n\r\n0\r\n\r\n" + probeHidden
 }
 
-// probesRefused are the cases that the gateway answers 400, and closes.
+// probesRefused returns the cases that the gateway answers 400 before it closes the connection.
 func probesRefused() map[string]string {
 	long := strings.Repeat("A", 100_000)
 	cases := map[string]string{
@@ -106,7 +106,7 @@ func probesRefused() map[string]string {
 	return cases
 }
 
-// probeCases are all cases.
+// probeCases returns all cases.
 func probeCases() []probeCase {
 	long, status := strings.Repeat("A", 100_000), func(codes ...int) []int { return codes }
 	list := []probeCase{
@@ -144,7 +144,7 @@ func probeCases() []probeCase {
 	return list
 }
 
-// probedGlory echoes bodies, and knows GET, HEAD, POST and OPTIONS.
+// probedGlory echoes bodies of GET, HEAD and POST, answers OPTIONS, and refuses DELETE.
 func probedGlory(w http.ResponseWriter, r *http.Request) {
 	const allow = "GET, HEAD, POST, OPTIONS"
 	w.Header().Set("Content-Type", "text/plain")

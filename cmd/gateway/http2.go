@@ -1,6 +1,6 @@
 package main
 
-// This file bounds what a client may hold by one HTTP/2 connection.
+// Limits for one HTTP/2 connection of a client.
 
 import (
 	"context"
@@ -14,20 +14,21 @@ import (
 )
 
 const (
-	// maxStreams is how many requests it may have open: with MAX_CONNECTIONS that bounds what all clients can hold.
+	// maxStreams is how many requests a connection may have open. With MAX_CONNECTIONS it bounds the requests of all clients.
 	maxStreams = 64
-	// blockedTime is how long it may take nothing of what is to be written. Streams have limits of their own, but on a
-	// connection that is blocked none of them can be reset.
+	// blockedTime is how long a client may read nothing while the gateway has something to write. Streams have limits of their
+	// own, but on a blocked connection no stream can be reset.
 	blockedTime = 10 * time.Second
-	// serverHeads is how many times MAX_HEADER_BYTES the server takes, which the lane and the handler hold heads to. The server would
-	// answer a longer one over HTTP/2 by itself, and a page couldn't read that.
+	// serverHeads times MAX_HEADER_BYTES is the HTTP server's limit for a head. The lane and the handler refuse heads over
+	// MAX_HEADER_BYTES first. Over HTTP/2 the server's own refusal has no CORS headers, so no page could read it.
 	serverHeads = 4
 )
 
-// speakHTTP2 has server speak HTTP/2 over TLS on connections that hold heads to its ReadHeaderTimeout. net/http does so for
-// HTTP/1 only: in HTTP/2 a head that is never completed has all of IdleTimeout. Its fields are to be set before.
+// speakHTTP2 makes server speak HTTP/2 over TLS, with ReadHeaderTimeout as the limit for each head. net/http applies that limit
+// to HTTP/1 only: over HTTP/2 an incomplete head may take all of IdleTimeout. Set the server's fields before.
 //
-// Package http2 is deprecated in favour of net/http, but that, as of Go 1.26, takes no connection with TLS but its own.
+// Package http2 is deprecated in favour of net/http. But net/http, as of Go 1.26, serves HTTP/2 over TLS only on its own
+// connections, not on a headLimit.
 //
 //nolint:staticcheck // SA1019: see above
 func speakHTTP2(server *http.Server) error {
@@ -38,7 +39,7 @@ func speakHTTP2(server *http.Server) error {
 	}
 	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 		h2.NextProtoTLS: func(server *http.Server, conn *tls.Conn, h http.Handler) {
-			var ctx context.Context // nil: the background
+			var ctx context.Context // nil: context.Background()
 			if base, ok := h.(interface{ BaseContext() context.Context }); ok {
 				ctx = base.BaseContext()
 			}
@@ -48,21 +49,21 @@ func speakHTTP2(server *http.Server) error {
 	return nil
 }
 
-// headLimit is a connection on which no head, and no frame but of a body, takes longer than limit from its first byte on. It
-// follows what is read from frame to frame (RFC 9113 §4.1). One goroutine reads.
+// headLimit is a connection with a time limit for each head, and for each frame except a body's, from its first byte on. It follows
+// the frames as they are read (RFC 9113 §4.1). Only one goroutine may call Read.
 type headLimit struct {
 	*tls.Conn
 	limit time.Duration
 
-	preface int     // what has come of it, in bytes
-	header  [9]byte // of the frame
-	have    int     // of header, in bytes
-	left    int     // of the payload, in bytes
-	open    bool    // a head has begun that isn't complete: only CONTINUATION may come
-	limited bool    // there is a deadline
+	preface int     // bytes of the client's preface that have come
+	header  [9]byte // of the present frame
+	have    int     // bytes of header that have come
+	left    int     // bytes of the payload that are still to come
+	open    bool    // a head is incomplete: only CONTINUATION frames may follow
+	limited bool    // a deadline is set
 }
 
-// Read implements net.Conn. It fails with os.ErrDeadlineExceeded where a head takes too long.
+// Read implements net.Conn. It fails with os.ErrDeadlineExceeded if a head or frame takes too long.
 func (c *headLimit) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.follow(p[:n])
@@ -79,7 +80,7 @@ func (c *headLimit) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// follow takes note of what has been read.
+// follow updates the state with the bytes just read.
 func (c *headLimit) follow(p []byte) {
 	n := min(len(h2.ClientPreface)-c.preface, len(p))
 	c.preface, p = c.preface+n, p[n:]
@@ -99,12 +100,12 @@ func (c *headLimit) follow(p []byte) {
 		}
 		c.have = 0
 		if kind, flags := h2.FrameType(c.header[3]), h2.Flags(c.header[4]); kind == h2.FrameHeaders || kind == h2.FrameContinuation {
-			c.open = !flags.Has(h2.FlagHeadersEndHeaders) // CONTINUATION has the same
+			c.open = !flags.Has(h2.FlagHeadersEndHeaders) // CONTINUATION has the same flag
 		}
 	}
 }
 
-// due reports whether more has to come soon. A body's frame has READ_TIMEOUT.
+// due reports whether a head or frame is incomplete and subject to limit. For a body's frames READ_TIMEOUT counts instead.
 func (c *headLimit) due() bool {
 	body := c.have == len(c.header) && h2.FrameType(c.header[3]) == h2.FrameData
 	return c.open || c.have > 0 && !body

@@ -1,7 +1,7 @@
 package main
 
-// HTTP/2, frame by frame: what has no place in it, or two places, must not become an HTTP/1.1 request that says something
-// else (the catalogue's row S17). With it is what TLS needs in tests.
+// HTTP/2, frame by frame: forbidden and repeated fields must not become an HTTP/1.1 request with another meaning (the catalogue's row
+// S17). The helpers for TLS are here, too.
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 // newTLSArena is newArena with TLS on the public listener.
 func newTLSArena(t *testing.T, own ...string) *arena {
 	t.Helper()
-	lender := httptest.NewTLSServer(http.NotFoundHandler()) // its pair is good enough
+	lender := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate and key
 	defer lender.Close()
 	pair := lender.TLS.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
@@ -42,12 +42,12 @@ func newTLSArena(t *testing.T, own ...string) *arena {
 	return newArena(t, append(own, "TLS_CERT_FILE="+certFile, "TLS_KEY_FILE="+keyFile)...)
 }
 
-// insecure trusts any certificate: it is the clients' side that is played.
+// insecure returns a client's TLS configuration that trusts any certificate.
 func insecure(protocols ...string) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}
 }
 
-// http2 is a connection on which frames are written by hand.
+// http2 is a connection on which tests write single frames.
 type http2 struct {
 	*tls.Conn
 	stream uint32
@@ -69,14 +69,14 @@ func (s *arena) dialHTTP2(t *testing.T) *http2 {
 	return h
 }
 
-// h2Frame is one frame (RFC 9113 §4.1): 0 DATA, 1 HEADERS, 3 RST_STREAM, 4 SETTINGS, 7 GOAWAY. The flags of HEADERS: 1
-// ends the stream, 4 the block.
+// h2Frame returns a frame (RFC 9113 §4.1). Kinds are 0 DATA, 1 HEADERS, 3 RST_STREAM, 4 SETTINGS, 7 GOAWAY, 8 WINDOW_UPDATE and
+// 9 CONTINUATION. Of the flags, 1 ends the stream and 4 the field block.
 func h2Frame(kind, flags byte, stream uint32, payload []byte) []byte {
 	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
 	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
 }
 
-// h2Fields is a block of literal fields that are not indexed (RFC 7541 §6.2.2), names and values in turn.
+// h2Fields returns a block of literal fields without indexing (RFC 7541 §6.2.2). fields are names and values in turn.
 func h2Fields(fields ...string) []byte {
 	var block []byte
 	for i, s := range fields {
@@ -85,7 +85,7 @@ func h2Fields(fields ...string) []byte {
 		}
 		if len(s) < 127 {
 			block = append(block, byte(len(s)))
-		} else { // §5.1
+		} else { // RFC 7541 §5.1
 			block = append(block, 127)
 			rest := len(s) - 127
 			for ; rest >= 128; rest >>= 7 {
@@ -98,14 +98,14 @@ func h2Fields(fields ...string) []byte {
 	return block
 }
 
-// ask sends a request without a body and returns the answer's status, or 0 where stream or connection were broken off.
+// ask sends a request without a body and returns the answer. status 0: the stream was reset or the connection ended.
 func (h *http2) ask(t *testing.T, fields ...string) (status int, body string) {
 	t.Helper()
 	h.Write(h2Frame(1, 5, h.stream, h2Fields(fields...)))
 	return h.answer(t)
 }
 
-// answer reads that of the stream last used.
+// answer reads the answer on the stream that was used last.
 func (h *http2) answer(t *testing.T) (status int, body string) {
 	t.Helper()
 	var data bytes.Buffer
@@ -137,9 +137,9 @@ func (h *http2) answer(t *testing.T) (status int, body string) {
 	}
 }
 
-// h2Status reads a status that has an index of its own; -1: look in the body.
+// h2Status returns a status that is in HPACK's static table, and -1 for another: then the body tells.
 func h2Status(block []byte) int {
-	for len(block) > 0 && block[0]&0xe0 == 0x20 { // a table's size
+	for len(block) > 0 && block[0]&0xe0 == 0x20 { // an update of the table's size
 		block = block[1:]
 	}
 	if len(block) == 0 {
@@ -169,7 +169,7 @@ func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		fields []string
-		want   []int // any of them; 0: stream or connection broken off
+		want   []int // any of them; 0: the stream was reset or the connection ended
 		rooms  int
 	}{
 		{"as it should be", base(), []int{200}, 1},
@@ -229,7 +229,7 @@ func TestHTTP2SaysNothingElseInHTTP1(t *testing.T) {
 	s.retired(t)
 }
 
-// A body that isn't as long as it was said to be reaches nobody as a whole one.
+// A body that isn't as long as its content-length reaches nobody.
 func TestHTTP2BodyOfAnotherLengthReachesNobody(t *testing.T) {
 	t.Parallel()
 	s := newTLSArena(t)

@@ -1,8 +1,13 @@
 package main
 
-// What holds whatever is done to a gateway. I1: nothing but declared room routes reaches Interwater. I2: it gets the gateway's
-// credential, and nothing that a client says of itself. I3: no secret comes out. I4: one request is one request upstream. I5:
-// nothing is left behind. I6: each ends in time, with a status. I4 is in what each attack says must arrive, I5 in retired.
+// What must hold whatever clients and upstreams do:
+//
+//   - I1: only declared room routes reach Interwater.
+//   - I2: Interwater gets the gateway's credential, and nothing that a client claims about itself.
+//   - I3: no secret comes out.
+//   - I4: one request is one request upstream. Each attack says how many must arrive.
+//   - I5: nothing is left behind. retired checks it.
+//   - I6: each request ends in time, with a status.
 
 import (
 	"encoding/json"
@@ -14,18 +19,18 @@ import (
 	"time"
 )
 
-// declared are the room routes as they may reach Interwater, written again: dots alone are no name, nothing is encoded
-// that would separate or end one.
+// declared and unclean describe the room routes that may reach Interwater. Dots alone are no room name. A name has no encoded slash,
+// backslash or control character.
 var (
 	declared = regexp.MustCompile(`^/v1/(info|sessions|sessions/([^/?#%\\;]|%[0-9A-Fa-f]{2})+)(\?[^#;]*)?$`)
 	unclean  = regexp.MustCompile(`(?i)^/v1/sessions/(\.|%2e){1,2}(\?|$)|%(2f|5c|0.|1.|7f)`)
 	folded   = regexp.MustCompile(`[^a-z0-9]`)
-	// interwaterHeaders are all that may be sent there.
+	// interwaterHeaders are all headers that may be sent to Interwater.
 	interwaterHeaders = " accept accept-encoding accept-language user-agent if-none-match if-modified-since " +
 		"traceparent tracestate x-request-id x-forwarded-for x-forwarded-host x-forwarded-proto via s-connector-jwt "
 )
 
-// invariants are what holds after every attack, for all that reached an upstream and for what came back.
+// invariants checks all requests that have reached an upstream, and the answers, after an attack.
 func (s *arena) invariants(t *testing.T, replies []reply, raw string) {
 	t.Helper()
 	for _, r := range s.stands.Interwater.RoomRequests() {
@@ -70,7 +75,7 @@ func (s *arena) invariants(t *testing.T, replies []reply, raw string) {
 	}
 }
 
-// secrets are all that must not come out of the gateway.
+// secrets returns all that must not come out of the gateway, by name.
 func (s *arena) secrets() map[string]string {
 	license := s.stands.Interwater.Licenses()[0]
 	all := map[string]string{"secret key": license.SecretKey, "access key": license.AccessKey, "JWT secret": s.stands.Glory.Secret()}
@@ -80,10 +85,10 @@ func (s *arena) secrets() map[string]string {
 	return all
 }
 
-// footprint is what a process holds on to.
+// footprint is what a process holds.
 type footprint struct{ goroutines, files, heap float64 }
 
-// footprint asks the gateway, after a garbage collection.
+// footprint returns the gateway's footprint after a garbage collection.
 func (s *arena) footprint(t *testing.T) footprint {
 	t.Helper()
 	get(t, s.looker, s.admin+"/debug/pprof/heap?gc=1", "").want(t, 200)
@@ -91,13 +96,13 @@ func (s *arena) footprint(t *testing.T) footprint {
 	return footprint{values["go_goroutines"], values["process_open_fds"], values["go_memstats_heap_alloc_bytes"]}
 }
 
-// files is how many the process has open, connections among them.
+// files returns how many file descriptors the process has open, connections among them.
 func (s *arena) files(t *testing.T) float64 {
 	t.Helper()
 	return s.metrics(t)["process_open_fds"]
 }
 
-// metrics are all series with their values.
+// metrics returns all series with their values.
 func (s *arena) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	values := map[string]float64{}
@@ -109,8 +114,8 @@ func (s *arena) metrics(t *testing.T) map[string]float64 {
 	return values
 }
 
-// retired ends a test: nothing is left behind (I5), the log tells no secret and has no line that a client wrote (I3), and
-// no race was found in the process.
+// retired ends a test. Nothing may be left behind (I5). The log may have no secret and no line that a client wrote (I3). The process
+// must exit well, which it doesn't after a data race.
 func (s *arena) retired(t *testing.T) {
 	t.Helper()
 	secrets := s.secrets()
@@ -133,11 +138,11 @@ func (s *arena) retired(t *testing.T) {
 	s.ends(t, secrets)
 }
 
-// ends stops the gateway, and looks at its end and its log.
+// ends stops the gateway, and checks its exit and its log.
 func (s *arena) ends(t *testing.T, secrets map[string]string) {
 	t.Helper()
 	s.stop()
-	if err := s.ended(); err != nil { // and all is in the log
+	if err := s.ended(); err != nil { // after it the log is complete
 		t.Errorf("the end: %v", err)
 	}
 	text := s.log.String()

@@ -1,6 +1,6 @@
 package main
 
-// What leaks and what is counted: errors, operations pages, dumps and metrics tell nothing that isn't for their readers.
+// Errors, operations pages, dumps and metrics tell nothing that isn't for their readers.
 
 import (
 	"encoding/base64"
@@ -20,7 +20,7 @@ import (
 	"roomgate/tests"
 )
 
-// envelope looks at an error of the gateway's own.
+// envelope checks an error of the gateway's own.
 func envelope(t *testing.T, _ *arena, got []reply) {
 	var body map[string]string
 	if err := json.Unmarshal([]byte(got[0].body), &body); err != nil || len(body) != 2 || body["code"] != fmt.Sprint(got[0].status) || body["message"] == "" {
@@ -55,7 +55,7 @@ func TestErrorsTellNothingAndAreLoggedOnceEach(t *testing.T) {
 	s.play(t, attacks)
 	t.Run("one event each", func(t *testing.T) { // X08
 		s.say(t, message("GET", "/last-before-them"))
-		var before int // lines are in order, and may be late
+		var before int // log lines are in order, and may be late
 		eventually(t, "the events so far", func() bool {
 			events := s.log.events("request")
 			before = len(events)
@@ -79,7 +79,7 @@ func TestErrorsTellNothingAndAreLoggedOnceEach(t *testing.T) {
 	s.retired(t)
 }
 
-// operationsPagesTellNoSecret is X06, but for what SIGQUIT prints.
+// operationsPagesTellNoSecret plays row X06, without the dump of SIGQUIT.
 func (s *arena) operationsPagesTellNoSecret(t *testing.T) {
 	secrets := s.secrets()
 	secrets["member token"] = s.token
@@ -93,8 +93,8 @@ func (s *arena) operationsPagesTellNoSecret(t *testing.T) {
 	}
 }
 
-// What SIGQUIT prints is for a developer, who need not know secrets: the catalogue's row X06. It is printed in the middle of
-// requests.
+// The dump that SIGQUIT prints is for a developer, and has no secret: the catalogue's row X06. It is taken while requests are in
+// flight.
 func TestDumpTellsNoSecret(t *testing.T) {
 	s, client := newArena(t, "GOTRACEBACK=all"), newClient(t)
 	get(t, client, s.url+"/v1/sessions", s.token).want(t, 200)
@@ -109,7 +109,7 @@ func TestDumpTellsNoSecret(t *testing.T) {
 	if err := s.process.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.ended() // an exit status of 2
+	_ = s.ended() // the exit status is 2
 	dump := s.log.String()
 	if strings.Count(dump, "\ngoroutine ") < 5 {
 		t.Fatalf("no dump: %.2000s", dump)
@@ -125,7 +125,7 @@ func TestDumpTellsNoSecret(t *testing.T) {
 	}
 }
 
-// Whatever clients make up, there is no new series: the catalogue's row X05.
+// Whatever clients send, there is no new series: the catalogue's row X05.
 func TestSeriesStayTheSameWhateverClientsMakeUp(t *testing.T) {
 	s, client, n := newArena(t), newClient(t), 1000
 	if tests.Whole() {
@@ -153,9 +153,9 @@ func TestSeriesStayTheSameWhateverClientsMakeUp(t *testing.T) {
 		once(i)
 	}
 	series := func() []string {
-		once(0) // the request before is counted by now
+		once(0) // after it, the request before has been counted
 		all := s.metrics(t)
-		maps.DeleteFunc(all, func(name string, _ float64) bool { return strings.HasPrefix(name, "roomgate_reloads_total") }) // comes with time alone
+		maps.DeleteFunc(all, func(name string, _ float64) bool { return strings.HasPrefix(name, "roomgate_reloads_total") }) // reloads come with time
 		return slices.Sorted(maps.Keys(all))
 	}
 	before := series()

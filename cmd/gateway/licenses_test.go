@@ -1,6 +1,6 @@
 package main
 
-// Several licenses behind one gateway: who gets which, as whom, seen by the access key that Interwater saw.
+// Several licenses behind one gateway: which member gets which license and role. The access key in Interwater's token tells.
 
 import (
 	"encoding/base64"
@@ -14,7 +14,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// licenseSeen is what Interwater's own token says of the last room request.
+// licenseSeen returns the access key and role in the token of the last room request.
 func licenseSeen(t *testing.T, stands *sandbox.Sandbox) (accessKey string, owner bool) {
 	t.Helper()
 	return readLicense(t, stands.Interwater.LastRoomRequest().Header.Get("s-connector-jwt"))
@@ -40,7 +40,8 @@ func readLicense(t *testing.T, token string) (accessKey string, owner bool) {
 	return claims.AccessKey, claims.IsOwner
 }
 
-// newCompany is two licenses: the company's by e-mail domain, one of its members an owner by sub, and the partners' by sub.
+// newCompany starts a gateway with two licenses. The company's admits an e-mail domain, and one of its members, by sub, is an owner.
+// The partners' admits by sub. The map has a member token for each of owner, staff, partner and stranger.
 func newCompany(t *testing.T, own ...string) (*sandbox.Sandbox, *replica, map[string]string) {
 	t.Helper()
 	stands, err := sandbox.Start(sandbox.Options{Licenses: []sandbox.License{
@@ -57,7 +58,7 @@ func newCompany(t *testing.T, own ...string) (*sandbox.Sandbox, *replica, map[st
 		`INTERWATER_LICENSE_1_ALLOW=member.sub in ["4"]`)
 	r := startReplica(t, append(environ, own...))
 	client, tokens := newClient(t), map[string]string{}
-	// The demo member is 1; these are 2 to 5.
+	// The demo member has sub 1; these get 2 to 5.
 	for _, who := range [][2]string{{"owner", "company.example"}, {"staff", "company.example"}, {"partner", "partner.example"}, {"stranger", "evil-company.example.org"}} {
 		body := `{"id":"` + who[0] + `","password":"abcd","name":"a","nickname":"b","email":"` + who[0] + "@" + who[1] + `"}`
 		if a, err := call(t.Context(), client, http.MethodPost, r.url+"/public-api/v1/join", "", body); err != nil || a.status != 200 {
@@ -96,7 +97,7 @@ func TestEachMemberGetsTheirLicense(t *testing.T) {
 		t.Errorf("%d more profile calls within MEMBER_CACHE_TTL", got-profiles)
 	}
 	r.stop()
-	if err := r.ended(); err != nil { // and all is in the log
+	if err := r.ended(); err != nil { // after it the log is complete
 		t.Error(err)
 	}
 	audits := r.log.events("audit")
@@ -117,7 +118,7 @@ func TestNobodyGetsAnOwnersTokenByMistake(t *testing.T) {
 	for i := range 150 {
 		who := []string{"owner", "staff", "partner"}[i%3]
 		wg.Go(func() {
-			// The request id comes back to whoever recorded the request, so that asker and token can be matched.
+			// The request id reaches Interwater, so that the test can match member and token.
 			request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/v1/info", nil)
 			request.Header.Set("Authorization", "Bearer "+tokens[who])
 			request.Header.Set("X-Request-Id", who)
@@ -162,7 +163,7 @@ func TestGloryFailingAdmitsNobody(t *testing.T) {
 	} {
 		stands.Glory.SetFaults(tt.fault)
 		get(t, client, tt.gate.url+"/v1/info", tokens["staff"]).want(t, tt.want)
-		// Also who would be admitted by a later license: the first may have been theirs.
+		// The same for a member whom a later license would admit: the first license might be theirs.
 		get(t, client, tt.gate.url+"/v1/info", tokens["partner"]).want(t, tt.want)
 	}
 	stands.Glory.SetFaults(sandbox.Fault{Path: "/api/v1/profile", Body: `{"data":{"profile":{"email":"x@company.example"}}}`})

@@ -1,6 +1,6 @@
 package main
 
-// How the program starts, drains and ends, as a process among others sees it.
+// How the program starts, drains and ends, seen from another process.
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// A balancer stops sending once /readyz says so; what is sent until then is answered.
+// A balancer stops sending requests when /readyz says so. All requests until then are answered.
 func TestSIGTERMUnderLoadFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -53,7 +53,7 @@ func TestSIGTERMUnderLoadFailsNoRequest(t *testing.T) {
 	}
 }
 
-// What is in flight when the listener closes is still answered.
+// Requests in flight when the listener closes are answered.
 func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -77,7 +77,7 @@ func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 	}
 }
 
-// Connections on which the lane alone has answered serve until DRAIN_DELAY is over, and hold nothing up then.
+// Connections on which only the lane has answered are served until DRAIN_DELAY is over. Then they don't delay the end.
 func TestIdleConnectionsAreClosedWhenTheDrainEnds(t *testing.T) {
 	t.Parallel()
 	stands := newStands(t)
@@ -128,7 +128,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-// program runs the gateway to its end and gives what it printed and its exit status.
+// program runs the gateway to its end and returns what it has printed and its exit status.
 func program(t *testing.T, environ []string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	return programReading(t, "", environ, args...)
@@ -143,7 +143,7 @@ func programReading(t *testing.T, stdin string, environ []string, args ...string
 	command.Env, command.Stdin = append(environ, asProgram), strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	command.Stdout, command.Stderr = &out, &errs
-	_ = command.Run() // the exit status tells
+	_ = command.Run() // the caller looks at the exit status
 	return out.String(), errs.String(), command.ProcessState.ExitCode()
 }
 
@@ -154,7 +154,7 @@ func TestHelpAndVersion(t *testing.T) {
 		"-v":         "roomgate ",
 		"help":       "usage: gateway [command]",
 		"--help":     "usage: gateway [command]",
-		"help check": "gateway check: ask Redis",
+		"help check": "gateway check: try the settings on Redis",
 		"help deny":  "usage: gateway deny SUB",
 		"-h sandbox": "-member-tokens",
 	} {

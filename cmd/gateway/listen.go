@@ -1,7 +1,5 @@
 package main
 
-// This file opens the two listeners.
-
 import (
 	"context"
 	"fmt"
@@ -12,7 +10,7 @@ import (
 	"roomgate/internal/proxy"
 )
 
-// open opens the listeners, and makes the handler of the one for operations, which depends on where it is.
+// open opens the listeners. Then it makes the operations handler, which depends on its listener's address.
 func (g *gateway) open(ctx context.Context, level *slog.LevelVar) error {
 	if err := g.listen(ctx); err != nil {
 		return err
@@ -23,7 +21,7 @@ func (g *gateway) open(ctx context.Context, level *slog.LevelVar) error {
 	return nil
 }
 
-// listen opens both listeners.
+// listen opens the public and the operations listener.
 func (g *gateway) listen(ctx context.Context) (err error) {
 	var config net.ListenConfig
 	if g.public, err = config.Listen(ctx, "tcp", g.cfg.ListenAddr); err != nil {
@@ -41,7 +39,7 @@ func (g *gateway) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// onLoopback reports whether a listener can be reached from this machine alone. A nil one can't.
+// onLoopback reports whether only this machine can reach l. It is false for nil.
 func onLoopback(l net.Listener) bool {
 	if l == nil {
 		return false

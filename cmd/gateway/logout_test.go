@@ -1,6 +1,6 @@
 package main
 
-// Members who log out: on every replica within a second, in rooms and under /api/, for as long as their token would live.
+// A logout counts on every replica within a second, in rooms and under /api/, for as long as the token would live.
 
 import (
 	"net/http"
@@ -13,7 +13,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// logOut has a gateway log a token out, or all of its member's.
+// logOut logs a token out, or with the query "?all=true" all tokens of its member.
 func logOut(t *testing.T, client *http.Client, gate, query, token string) {
 	t.Helper()
 	a, err := call(t.Context(), client, http.MethodPost, gate+"/session/logout"+query, token, "")
@@ -22,7 +22,7 @@ func logOut(t *testing.T, client *http.Client, gate, query, token string) {
 	}
 }
 
-// out reports whether the gateway turns a token away in rooms and under /api/.
+// out reports whether the gateway refuses a token in rooms and under /api/.
 func out(t *testing.T, client *http.Client, gate, token string) bool {
 	t.Helper()
 	room, api := get(t, client, gate+"/v1/info", token).status, get(t, client, gate+"/api/v1/profile", token).status
@@ -54,7 +54,7 @@ func TestALoggedOutTokenIsSoonOutEverywhere(t *testing.T) {
 				get(t, client, r.url+"/v1/info", phone).want(t, 200)
 				get(t, client, r.url+"/api/v1/profile", phone).want(t, 200)
 			}
-			if took := time.Since(done); took > 5*fleet.DenyDelay { // it is DenyDelay at most; the rest is for a slow machine
+			if took := time.Since(done); took > 5*fleet.DenyDelay { // DenyDelay is the promise; the rest is for a slow machine
 				t.Errorf("out after %v", took)
 			}
 			before := len(stands.Glory.Requests())
@@ -74,7 +74,7 @@ func TestALoggedOutTokenIsSoonOutEverywhere(t *testing.T) {
 					eventually(t, "all tokens are out", func() bool { return out(t, client, r.url, any) })
 				}
 			}
-			next := time.Now().Truncate(time.Second).Add(time.Second) // issued in the same second is issued before
+			next := time.Now().Truncate(time.Second).Add(time.Second) // a token of the same second counts as issued before
 			eventually(t, "the next second", func() bool { return time.Now().After(next) })
 			fresh := stands.Glory.MintToken("1", time.Hour)
 			get(t, client, f.replicas[0].url+"/v1/info", fresh).want(t, 200)
@@ -89,8 +89,8 @@ func TestALoggedOutTokenIsSoonOutEverywhere(t *testing.T) {
 	}
 }
 
-// What the documentation promises: as long as one replica that knew runs, Redis gets the list back, also if somebody logs out
-// right after it was lost; so replicas that start later know it, too.
+// As the documentation promises, Redis gets a lost deny list back while one replica that knew it runs, even if somebody logs out right
+// after the loss. So replicas that start later know the list.
 func TestALogoutOutlivesRedisAndAllReplicas(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)

@@ -1,5 +1,5 @@
-// Gateway is an auth-bridging reverse proxy: client apps log in at Glory and enter rooms at Interwater through it, and
-// never see the license's keys or access token. See README.md.
+// Gateway is an auth-bridging reverse proxy. Client apps log in at Glory and enter rooms at Interwater through it. They never
+// see the license's keys or access token. See README.md.
 package main
 
 import (
@@ -23,15 +23,15 @@ func main() {
 	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	// The defaults would end the process. A running gateway listens to SIGHUP itself, and outlives the reader of its log.
+	// By default both signals end the process. A running gateway handles SIGHUP itself, and goes on when nobody reads its log.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
 		<-signals
 		cancel() // drain
 		<-signals
-		os.Exit(1) // now
+		os.Exit(1) // without waiting for the drain
 	}()
-	log.SetOutput(io.Discard) // net/http writes there what it can't parse of an upstream, with a piece of it
+	log.SetOutput(io.Discard) // net/http would quote there what it can't parse of an upstream's answer
 	tuneMemory(os.Environ())
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, errReported) {
@@ -40,7 +40,7 @@ func main() {
 	os.Exit(exitStatus(err))
 }
 
-// run is the program. It ends when ctx does, having drained. Whoever calls it owns signals and the exit status.
+// run is the whole program. When ctx ends, it drains and returns. The caller owns signals and the exit status.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	name := "serve"
 	if len(args) > 0 {
@@ -70,7 +70,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return usageError(fmt.Sprintf("unknown command %q", name))
 }
 
-// command is one word on the command line.
+// command is a subcommand.
 type command struct {
 	name, does string
 	run        func(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error
@@ -79,13 +79,13 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "serve with the settings in the environment (the default)", runServe},
-		{"sandbox", "run everything embedded, to try it or to develop against", runSandbox},
-		{"check", "ask Redis, Glory and Interwater with the settings, and print a table", checkFromStdin},
+		{"sandbox", "run the gateway and all it needs in one process, to try it or to develop against it", runSandbox},
+		{"check", "try the settings on Redis, Glory and Interwater, and print a table", checkFromStdin},
 		{"healthcheck", "ask this machine's gateway whether it is ready", runHealthcheck},
 		{"deny", "turn a member away on every replica", runDeny},
 		{"allow", "take a member off the deny list", runAllow},
 		{"denied", "print the deny list", runDenied},
-		{"explain", "tell how a request would be judged", explainFromStdin},
+		{"explain", "tell how the gateway would judge a request", explainFromStdin},
 		{"version", "print version, commit and Go version", runVersion},
 	}
 }
@@ -104,10 +104,10 @@ type usageError string
 // Error implements error.
 func (e usageError) Error() string { return string(e) }
 
-// errReported is returned by a command that has said itself what is wrong.
+// errReported is the error of a command that has already printed what is wrong.
 var errReported = errors.New("failed")
 
-// exitStatus is 2 for mistakes in settings or on the command line, 1 for what goes wrong after that.
+// exitStatus returns 2 for mistakes in the settings or on the command line, and 1 for other errors.
 func exitStatus(err error) int {
 	if err == nil {
 		return 0

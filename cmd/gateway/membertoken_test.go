@@ -1,7 +1,7 @@
 package main
 
-// Member tokens over the wire, a sample of the catalogue's rows J; package bridge's tests have the rest. Every cause of a
-// refusal looks the same from outside, and no refused token causes a call of anybody.
+// Member tokens over the wire: a sample of the catalogue's rows J. The tests of package bridge have the rest. All refusals look the
+// same from outside, and a refused token causes no call.
 
 import (
 	"crypto/hmac"
@@ -31,7 +31,7 @@ func TestRefusedTokensLookAlikeAndCallNobody(t *testing.T) {
 		} else {
 			r.look = func(t *testing.T, _ *arena, got []reply) {
 				challenge := `Bearer error="invalid_token"`
-				if name == "exp 0" || name == "exp past" { // that alone may be told
+				if name == "exp 0" || name == "exp past" { // the only cause that is told
 					challenge += `, error_description="expired"`
 				}
 				if got[0].body != refusal || got[0].header.Get("WWW-Authenticate") != challenge {
@@ -94,10 +94,10 @@ func TestRefusedTokensLookAlikeAndCallNobody(t *testing.T) {
 	s.retired(t)
 }
 
-// unsigned is the token without its signature.
+// unsigned returns the token without its signature.
 func unsigned(token string) string { return token[:strings.LastIndexByte(token, '.')+1] }
 
-// nest is an array in an array, and so on.
+// nest returns arrays within arrays, depth levels deep.
 func nest(depth int) any {
 	var v any = []any{}
 	for range depth {
@@ -106,8 +106,8 @@ func nest(depth int) any {
 	return v
 }
 
-// A secret that is too short to sign with never verifies a token, it stops the start: the catalogue's row J14. One newline at
-// the end of a file, and base64, are read as contract §7 says.
+// A secret that is too short for its algorithm stops the start: the catalogue's row J14. A newline at the end of a file isn't part of
+// the secret, and base64: is decoded, as docs/settings.md says.
 func TestSecretTooShortToSignWithStopsTheStart(t *testing.T) {
 	stands, redis := newStands(t), newRedis(t)
 	secret := stands.Glory.Secret()
@@ -141,7 +141,7 @@ func TestSecretTooShortToSignWithStopsTheStart(t *testing.T) {
 			r, client := startReplica(t, settings(stands, redis.Addr, "GLORY_JWT_SECRETS=", "GLORY_JWT_SECRETS_FILE="+file)), newClient(t)
 			token := stands.Glory.MintToken("1", time.Hour)
 			get(t, client, r.url+"/v1/info", token).want(t, 200)
-			// Not a key that is empty.
+			// A token signed with an empty key is refused.
 			input := token[:strings.LastIndexByte(token, '.')]
 			mac := hmac.New(sha512.New384, nil)
 			mac.Write([]byte(input))

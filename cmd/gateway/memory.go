@@ -1,6 +1,6 @@
 package main
 
-// This file sets the garbage collector up for a proxy: short-lived garbage beside little that lives.
+// A proxy makes much short-lived garbage and keeps little. The garbage collector is set up for that.
 
 import (
 	"log/slog"
@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// gcPercent lets the heap grow to three times what lives before it is collected: half the collections for some MiB.
+	// gcPercent lets the heap grow to three times the live data before a collection. That halves the collections, for some MiB.
 	gcPercent = 200
-	// memoryShare of a container's memory is the collector's soft limit; the rest is for stacks and the kernel's buffers.
+	// memoryShare of the container's memory is the soft limit for Go's heap and stacks. The rest is for the kernel's buffers.
 	memoryShare = 0.8
 )
 
-// tuneMemory applies what GOGC and GOMEMLIMIT in environ don't say.
+// tuneMemory sets the collector's limits unless GOGC or GOMEMLIMIT in environ set them.
 func tuneMemory(environ []string) {
 	set := make(map[string]bool)
 	for _, entry := range environ {
@@ -28,7 +28,7 @@ func tuneMemory(environ []string) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if !set["GOMEMLIMIT"] {
-		// Without a container, or where its limit can't be read, there is none.
+		// On an error there is no limit: this is no container, or its limit can't be read.
 		_, _ = memlimit.Set(memlimit.WithRatio(memoryShare), memlimit.WithProvider(memlimit.FromCgroup), memlimit.WithLogger(slog.New(slog.DiscardHandler)))
 	}
 }

@@ -1,6 +1,6 @@
 package main
 
-// What many connections and members cost, within the bounds that docs/performance.md names.
+// The memory of many connections and members stays within bounds. docs/operations.md says what each of them takes.
 
 import (
 	"bufio"
@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	idleKiB      = 40 // for each
+	idleKiB      = 40 // for each connection
 	membersAsked = 60_000
-	membersMiB   = 160 // for the 50,000 that are remembered, and the garbage beside them
+	membersMiB   = 160 // for all of them, who are remembered, with garbage
 )
 
-// resident is the process's memory, in bytes.
+// resident returns the process's resident memory in bytes.
 func resident(t *testing.T, r *replica) float64 {
 	t.Helper()
 	for line := range strings.SplitSeq(get(t, newClient(t), r.admin+"/metrics", "").body, "\n") {
@@ -42,7 +42,7 @@ func TestManyIdleConnectionsStayWithinBounds(t *testing.T) {
 	t.Parallel()
 	idleConnections := 1_000
 	if tests.Whole() {
-		idleConnections = 5_000 // both ends need a descriptor each, and the usual hard limit is not far
+		idleConnections = 5_000 // each needs two descriptors; more would come near the usual hard limit
 	}
 	withoutRaceDetector(t)
 	stands := newStands(t)

@@ -1,6 +1,6 @@
 package main
 
-// This file makes docs/metrics.md from the collectors that a gateway registers, and keeps it true.
+// docs/metrics.md is generated from the collectors that a gateway registers.
 
 import (
 	"flag"
@@ -24,13 +24,13 @@ var update = flag.Bool("update", false, "write docs/metrics.md")
 
 const metricsPage = "../../docs/metrics.md"
 
-// described is one metric as its collector tells of it.
+// described is what a collector says about one metric.
 type described struct {
 	name, help string
 	labels     []string
 }
 
-// registered are our metrics of a gateway, by name: also those that have counted nothing yet.
+// registered returns our metrics of a gateway, sorted by name. Those that have counted nothing yet are among them.
 func registered(t *testing.T) []described {
 	t.Helper()
 	environ := settings(newStands(t), "127.0.0.1:1")
@@ -45,7 +45,7 @@ func registered(t *testing.T) []described {
 	defer g.close()
 	descs := make(chan *prometheus.Desc)
 	go func() { defer close(descs); g.registry.Describe(descs) }()
-	// A Desc has no accessors; this is how it prints itself.
+	// A Desc has no accessors. This is its String.
 	const quoted = `("(?:[^"\\]|\\.)*")`
 	form := regexp.MustCompile(`^Desc\{fqName: ` + quoted + `, help: ` + quoted + `, unit: "[^"]*", constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 	var all []described
@@ -64,7 +64,7 @@ func registered(t *testing.T) []described {
 		}
 	}
 	slices.SortFunc(all, func(a, b described) int { return strings.Compare(a.name, b.name) })
-	// One that is registered for each upstream is described for each.
+	// A metric that is registered for each upstream is described for each.
 	return slices.CompactFunc(all, func(a, b described) bool { return a.name == b.name })
 }
 
@@ -77,7 +77,7 @@ func unquoted(t *testing.T, s string) string {
 	return text
 }
 
-// kinds are the types of the metrics, which only those tell that have counted something.
+// kinds returns the types of the metrics in the text of /metrics. Metrics that have counted nothing aren't there.
 func kinds(exposition string) map[string]string {
 	all := map[string]string{}
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\w+) (\w+)$`).FindAllStringSubmatch(exposition, -1) {
@@ -86,16 +86,16 @@ func kinds(exposition string) map[string]string {
 	return all
 }
 
-// metricsTable is the page.
+// metricsTable returns the page.
 func metricsTable(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
-What ` + "`/metrics`" + ` on ` + "`ADMIN_ADDR`" + ` tells, beside Go's own (` + "`go_`" + `) and the process's (` + "`process_`" + `). Every label is bounded: routes and licenses come
-from the settings, the others have the values that stand in brackets. A metric with labels shows itself once it has something to
-tell. Where tracing is on, OpenMetrics has exemplars that lead from a duration to its trace. What to do about them is in
-[operations.md](operations.md). This page is made by ` + "`go generate ./cmd/gateway`" + `.
+The metrics in ` + "`/metrics`" + ` on ` + "`ADMIN_ADDR`" + `, beside those of Go (` + "`go_`" + `) and of the process (` + "`process_`" + `). Every label is bounded: routes and licenses
+come from the settings; for the other labels the values are in brackets. A metric with labels appears once it has counted something.
+With tracing, OpenMetrics has exemplars that link a duration to its trace. [operations.md](operations.md) says what to do about a metric.
+` + "`go generate ./cmd/gateway`" + ` writes this page.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -130,7 +130,7 @@ func TestMetricsPage(t *testing.T) {
 	}
 }
 
-// A help text is all that somebody sees who meets a metric in a dashboard.
+// In a dashboard, the help text is all that people see of a metric.
 func TestHelpTextsTellOfTheirLabels(t *testing.T) {
 	for _, d := range registered(t) {
 		for _, label := range d.labels {

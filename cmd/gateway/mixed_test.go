@@ -1,7 +1,7 @@
 package main
 
-// Mixed traffic in every order on connections that the lane and net/http share, straight and through balancers that give their
-// connections to one member after the other: each answer belongs to its request.
+// Mixed traffic in random order, on connections that the lane and net/http share. It goes straight to a gateway, and through balancers
+// that send different members' requests over one connection. Each answer must belong to its request.
 
 import (
 	"bufio"
@@ -23,11 +23,11 @@ import (
 )
 
 var (
-	mixedTime = flag.Duration("mixed-time", 2*time.Second, "how long TestMixedTraffic sends by each way")
+	mixedTime = flag.Duration("mixed-time", 2*time.Second, "how long TestMixedTraffic sends on each way")
 	mixedRate = flag.Int("mixed-rate", 300, "requests a second of TestMixedTraffic")
 )
 
-// echoed is what both upstreams answer: who is asked what, and as many bytes as the target's last number says.
+// echoed returns what both upstreams answer: the request, and as many bytes as the last number in target says.
 func echoed(method, target, id, body string) string {
 	size := 0
 	_, _ = fmt.Sscanf(target[strings.LastIndexByte(target, '.')+1:], "%d", &size) // none: 0
@@ -44,7 +44,7 @@ func newEcho(t *testing.T, stands *sandbox.Sandbox) string {
 		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // a client that has left
+			return // the client has left
 		}
 		if strings.Contains(r.URL.Path, "slow") { // long enough for the lane to watch its client
 			select {
@@ -60,21 +60,21 @@ func newEcho(t *testing.T, stands *sandbox.Sandbox) string {
 	return server.URL
 }
 
-// mixer is one way's traffic.
+// mixer is the traffic on one way.
 type mixer struct {
 	addr, token                   string
 	next                          chan struct{} // a request may be sent
 	number                        atomic.Int64
 	right, left, mismatch, failed atomic.Int64
 	mu                            sync.Mutex
-	wrong                         []string // the first of it
+	wrong                         []string // the first 20 failures
 }
 
-// question is a request, and what is right for it.
+// question is a request and its right answer.
 type question struct {
 	method, id, send string
 	status           int
-	body             string // "" : it isn't looked at
+	body             string // "": not checked
 }
 
 // ask makes a request of any kind.
@@ -120,7 +120,7 @@ func (m *mixer) ask(random *rand.Rand, last bool) question {
 	return q
 }
 
-// converse plays one connection: some requests, one by one or pipelined, whole or in pieces, and perhaps it leaves too early.
+// converse plays one connection: some requests, one by one or pipelined, whole or in pieces. Now and then it leaves too early.
 func (m *mixer) converse(random *rand.Rand) error {
 	conn, err := net.Dial("tcp", m.addr)
 	if err != nil {
@@ -167,7 +167,7 @@ func (m *mixer) converse(random *rand.Rand) error {
 	return nil
 }
 
-// inPieces writes text with pauses.
+// inPieces writes text in pieces, with pauses between them.
 func inPieces(conn net.Conn, text string, pieces int) error {
 	for ; pieces > 1; pieces-- {
 		n := len(text) / pieces
@@ -181,7 +181,7 @@ func inPieces(conn net.Conn, text string, pieces int) error {
 	return err
 }
 
-// judge reads the answer to a request.
+// judge reads the answer to a request, and returns an error if it isn't the right one.
 func (m *mixer) judge(q *question, in *bufio.Reader) error {
 	answer, ok := readReply(in, q.method)
 	id := answer.header.Get("X-Request-Id")
@@ -198,7 +198,7 @@ func (m *mixer) judge(q *question, in *bufio.Reader) error {
 	return nil
 }
 
-// play sends for so long.
+// play sends rate requests a second for d.
 func (m *mixer) play(d time.Duration, rate int) {
 	m.next = make(chan struct{})
 	var running sync.WaitGroup
@@ -264,7 +264,7 @@ func TestMixedTraffic(t *testing.T) {
 	}
 }
 
-// laneTook is how many requests the lanes have answered.
+// laneTook returns how many requests the lanes have answered.
 func (f *gateways) laneTook(t *testing.T) (sum int) {
 	t.Helper()
 	client := newClient(t)
@@ -274,7 +274,7 @@ func (f *gateways) laneTook(t *testing.T) (sum int) {
 	return sum
 }
 
-// eventsOf finds what the gateways have logged of requests whose ids stand in the texts.
+// eventsOf returns the log lines of requests whose ids are in texts.
 func (f *gateways) eventsOf(texts []string) string {
 	var found strings.Builder
 	for _, text := range texts {

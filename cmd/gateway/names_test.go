@@ -1,7 +1,7 @@
 package main
 
-// A name server for the tests in which upstreams have names: what a name stands for changes while a gateway runs, and
-// addresses stop answering in each of the ways they do. All of them are on loopback.
+// A name server for tests in which upstreams have host names. The addresses of a name can change while a gateway runs, and an address
+// can stop answering. All addresses are on loopback.
 
 import (
 	"context"
@@ -21,10 +21,10 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// namesVariable names the name server that a process of the tests asks, instead of that of the machine.
+// namesVariable is the variable with the name server that a process asks instead of the machine's.
 const namesVariable = "ROOMGATE_TEST_NAMES"
 
-// askNames makes this process ask the tests' name server, where there is one.
+// askNames makes this process ask the name server in namesVariable, if it is set.
 func askNames() {
 	server := os.Getenv(namesVariable)
 	if server == "" {
@@ -35,18 +35,18 @@ func askNames() {
 	}}
 }
 
-// names is a name server. Its answers are to be used once: their TTL is 0.
+// names is a name server. The TTL of its answers is 0, so that nobody caches them.
 type names struct {
 	conn net.PacketConn
 
 	mu    sync.Mutex
 	known map[string][]netip.Addr
 	asked int
-	lost  int  // datagrams to come that get no answer
-	only4 bool // questions for AAAA get none
+	lost  int  // the next questions that get no answer
+	only4 bool // questions for AAAA get no answer
 }
 
-// newNames starts one that knows no name. It ends with the test.
+// newNames starts a name server that knows no name. It ends with the test.
 func newNames(t *testing.T) *names {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -60,10 +60,10 @@ func newNames(t *testing.T) *names {
 	return n
 }
 
-// setting makes a gateway ask n.
+// setting returns the environment entry that makes a gateway ask n.
 func (n *names) setting() string { return namesVariable + "=" + n.conn.LocalAddr().String() }
 
-// set says what a name stands for, in the order of the answer. Without an address there is no such name.
+// set sets the addresses of a name, in the order of the answer. Without addrs there is no such name.
 func (n *names) set(name string, addrs ...string) {
 	var list []netip.Addr
 	for _, addr := range addrs {
@@ -74,21 +74,21 @@ func (n *names) set(name string, addrs ...string) {
 	n.known[name] = list
 }
 
-// lose drops the next datagrams.
+// lose leaves the next questions without an answer.
 func (n *names) lose(datagrams int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lost = datagrams
 }
 
-// silence answers no question for AAAA.
+// silence leaves questions for AAAA without an answer from now on.
 func (n *names) silence() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.only4 = true
 }
 
-// questions is how many were asked so far.
+// questions returns how many questions have come.
 func (n *names) questions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -108,10 +108,10 @@ func (n *names) serve() {
 	}
 }
 
-// errUnanswered: there shall be no answer.
+// errUnanswered says that a question gets no answer.
 var errUnanswered = errors.New("no answer")
 
-// answer knows A records. Asked for another type it has none.
+// answer returns the answer to a question. It has only A records.
 func (n *names) answer(question []byte) ([]byte, error) {
 	var parser dnsmessage.Parser
 	header, err := parser.Start(question)
@@ -123,7 +123,7 @@ func (n *names) answer(question []byte) ([]byte, error) {
 		return nil, err
 	}
 	n.mu.Lock()
-	addrs := slices.Clone(n.known[asked.Name.String()[:asked.Name.Length-1]]) // less the dot at the end
+	addrs := slices.Clone(n.known[asked.Name.String()[:asked.Name.Length-1]]) // without the dot at the end
 	n.asked++
 	dropped := n.lost > 0 || n.only4 && asked.Type == dnsmessage.TypeAAAA
 	n.lost = max(0, n.lost-1)
@@ -147,7 +147,7 @@ func (n *names) answer(question []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// serveAt serves on an address until the test ends, or close, which cuts the connections too.
+// serveAt starts a server on an address. It ends with the test, or by Close, which closes its connections, too.
 func serveAt(t *testing.T, addr string, handler http.Handler) *httptest.Server {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
@@ -160,8 +160,7 @@ func serveAt(t *testing.T, addr string, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// blackhole makes an address of loopback swallow what is sent to a port: its listener's queue is full, and the kernel
-// drops every SYN to come.
+// blackhole makes an address ignore connections: the queue of its listener is full, and the kernel drops every further SYN.
 func blackhole(t *testing.T, addr string) {
 	t.Helper()
 	at := netip.MustParseAddrPort(addr)

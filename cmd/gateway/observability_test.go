@@ -1,7 +1,7 @@
 package main
 
-// What stands in deploy/observability and its pages is true: the metrics exist, the queries can be asked, and every alert has
-// its tests and its section in docs/operations.md.
+// deploy/observability is true: the metrics exist, the queries are valid, and every alert has its tests and its section in
+// docs/operations.md.
 
 import (
 	"encoding/json"
@@ -23,7 +23,7 @@ import (
 
 const observability = "../../deploy/observability/"
 
-// promtool runs it in the folder of the rules.
+// promtool runs promtool in the folder of the rules. It fails the test if promtool does.
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
 	tests.Need(t, "promtool")
@@ -43,7 +43,7 @@ func readText(t *testing.T, name string) string {
 	return string(text)
 }
 
-// alerts are the names in alerts.yaml, in order.
+// alerts returns the names of the alerts in alerts.yaml, in order.
 func alerts(t *testing.T) []string {
 	t.Helper()
 	var names []string
@@ -57,8 +57,8 @@ func alerts(t *testing.T) []string {
 	return names
 }
 
-// everyMetric makes a gateway do all that is counted, and returns the text of its /metrics. A vector shows itself only once
-// it has counted something.
+// everyMetric makes a gateway do all that metrics count, and returns the text of /metrics. A metric with labels appears only after it
+// has counted something.
 func everyMetric(t *testing.T) string {
 	t.Helper()
 	stands, client := newStands(t), newClient(t)
@@ -82,7 +82,7 @@ func everyMetric(t *testing.T) string {
 	return text
 }
 
-// A metric that is renamed leaves no alert or panel behind that is silent for ever.
+// Without this, an alert or panel on a renamed metric would be silent for ever.
 func TestEveryMetricOfAlertsAndDashboardExists(t *testing.T) {
 	t.Parallel()
 	kind := kinds(everyMetric(t))
@@ -102,7 +102,7 @@ func TestMetricsPassPromtoolsCheck(t *testing.T) {
 	t.Parallel()
 	var ours strings.Builder
 	for line := range strings.Lines(everyMetric(t)) {
-		if strings.Contains(line, "roomgate_") { // what go_ and process_ are called is their library's choice
+		if strings.Contains(line, "roomgate_") { // the library names those of go_ and process_
 			ours.WriteString(line)
 		}
 	}
@@ -111,7 +111,7 @@ func TestMetricsPassPromtoolsCheck(t *testing.T) {
 
 func TestAlertsFireInTheirRuleTests(t *testing.T) {
 	t.Parallel()
-	promtool(t, "", "check", "config", "prometheus.yaml") // and its rules
+	promtool(t, "", "check", "config", "prometheus.yaml") // with its rules
 	promtool(t, "", "test", "rules", "alerts_test.yaml", "objectives_test.yaml")
 }
 
@@ -127,7 +127,7 @@ func TestEveryAlertHasAFiringAndAQuietCase(t *testing.T) {
 	}
 }
 
-// Queries of the dashboard are read as rules: promtool knows no dashboards.
+// promtool can't read dashboards, so the queries are checked as rules.
 func TestQueriesOfTheDashboardCanBeAsked(t *testing.T) {
 	t.Parallel()
 	var dashboard struct {
@@ -145,7 +145,7 @@ func TestQueriesOfTheDashboardCanBeAsked(t *testing.T) {
 	ids := map[int]bool{}
 	for _, p := range dashboard.Panels {
 		if ids[p.ID] {
-			t.Errorf("%s: its id %d is another's too", p.Title, p.ID)
+			t.Errorf("%s: another panel has the id %d, too", p.Title, p.ID)
 		}
 		ids[p.ID] = true
 		for i, target := range p.Targets {
@@ -160,7 +160,7 @@ func TestQueriesOfTheDashboardCanBeAsked(t *testing.T) {
 	promtool(t, "", "check", "rules", file)
 }
 
-// Whoever is woken by an alert finds its section, and no section is about an alert that is gone.
+// Every alert has a section, and every section an alert.
 func TestEveryAlertHasItsSection(t *testing.T) {
 	page := readText(t, "../../docs/operations.md")
 	rules := readText(t, observability+"alerts.yaml")

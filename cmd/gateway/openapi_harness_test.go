@@ -1,7 +1,6 @@
 package main
 
-// What the tests of the API description share: the description as it is served, requests made from it, and the look at
-// their answers.
+// The tests of the API description fetch it from the gateway, send requests that are made from it, and check the answers against it.
 
 import (
 	"context"
@@ -18,26 +17,26 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// undescribed are the headers that any answer may have.
+// undescribed returns the headers that any answer may have.
 func undescribed() []string {
 	return []string{"Content-Type", "Content-Length", "Content-Encoding", "Date", "Connection", "Vary"}
 }
 
-// description is the served one.
+// description is the API description as the gateway serves it.
 type description struct {
 	*openapi3.T
 	client *http.Client
-	seen   map[string]bool // operation and status
+	seen   map[string]bool // answers that came, by operation and status
 }
 
-// operation is one line of the description.
+// operation is a method of a path. Operation is nil if the description doesn't have it.
 type operation struct {
 	method, path string
 	*openapi3.Operation
 }
 
-// fetchDescription reads /openapi.json and checks that it is OpenAPI, its examples too. Objects are closed for the test: a
-// client should not mind a new field, but the description has to tell of it.
+// fetchDescription reads /openapi.json and checks that it is valid OpenAPI with valid examples. It closes all objects, so that a field
+// that isn't described fails the test, though clients should ignore it.
 func fetchDescription(t *testing.T, gate string) *description {
 	t.Helper()
 	d := &description{client: newClient(t), seen: map[string]bool{}}
@@ -65,7 +64,7 @@ func closeObjects(s *openapi3.Schema) {
 	}
 }
 
-// operations are all, in order, that any of the beginnings fits. Every GET is answered as HEAD, too.
+// operations returns all operations whose path has one of the beginnings, in order. For each GET there is a HEAD, too.
 func (d *description) operations(beginnings ...string) []operation {
 	var all []operation
 	for _, path := range slices.Sorted(maps.Keys(d.Paths.Map())) {
@@ -83,8 +82,8 @@ func (d *description) operations(beginnings ...string) []operation {
 	return all
 }
 
-// ask sends an operation's request, with the body that the description gives as its example, and holds the answer against
-// the description. change may be nil.
+// ask sends an operation's request, with the example of the description as its body, and checks the answer against the description.
+// change, if not nil, changes the request first.
 func (d *description) ask(t *testing.T, gate string, op operation, token string, status int, change func(*http.Request)) answer {
 	t.Helper()
 	body := ""
@@ -121,8 +120,8 @@ func (d *description) ask(t *testing.T, gate string, op operation, token string,
 	return a
 }
 
-// check holds an answer against the description: status, headers, type and body. What is no operation is answered like what is
-// malformed, with Allow where it is another method.
+// check compares an answer with the description: status, headers, type and body. For what isn't described, the answer must be like that
+// to a malformed request; a 405 also has Allow.
 func (d *description) check(ctx context.Context, op operation, a answer) error {
 	expected, status, described := d.Components.Responses["Malformed"], fmt.Sprint(a.status), undescribed()
 	if op.Operation != nil {
@@ -148,7 +147,7 @@ func (d *description) check(ctx context.Context, op operation, a answer) error {
 	if bodiless && a.body != "" {
 		return fmt.Errorf("a body where none belongs: %q", a.body)
 	}
-	// The validator looks at nothing of a HEAD or a 304, so it is told that the answer is a GET's 200.
+	// The validator ignores answers to HEAD, and 304. So it is told that the answer is a 200 to a GET.
 	asked := &openapi3.Operation{Responses: openapi3.NewResponses(openapi3.WithStatus(200, expected))}
 	input := (&openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{
@@ -161,7 +160,7 @@ func (d *description) check(ctx context.Context, op operation, a answer) error {
 	return openapi3filter.ValidateResponse(ctx, input)
 }
 
-// never fails the test for every described answer that was not seen.
+// never fails the test for every described answer that hasn't come.
 func (d *description) never(t *testing.T) {
 	t.Helper()
 	for _, op := range d.operations("/") {

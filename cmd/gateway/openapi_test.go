@@ -1,7 +1,6 @@
 package main
 
-// The description that the gateway serves to client developers is true: its routes are the gateway's, and every answer that
-// it gives, the errors among them, is as described.
+// The API description is true: it has the gateway's routes, and every answer of the gateway, errors among them, is as described.
 
 import (
 	"context"
@@ -35,7 +34,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	eventually(t, "an access token", func() bool { return get(t, d.client, gate+"/v1/info", token).status == 200 })
 
 	for _, op := range d.operations("/") {
-		if !strings.HasPrefix(op.path, "/session") { // or it would be the last of the token
+		if !strings.HasPrefix(op.path, "/session") { // a logout would end the token
 			d.ask(t, gate, op, token, 200, nil)
 		}
 		d.ask(t, gate, op, token, 400, func(r *http.Request) { r.URL.RawQuery = "a;b" })
@@ -87,9 +86,9 @@ func (d *description) askRooms(t *testing.T, gate, token string, stands *sandbox
 	}
 }
 
-// askSessions begins them, and comes with cookies that are good and that aren't.
+// askSessions begins sessions, and sends good and bad cookies.
 func (d *description) askSessions(t *testing.T, gate string, stands *sandbox.Sandbox) {
-	for _, op := range d.operations("/session/join", "/session/login") { // in this order: who joins can log in
+	for _, op := range d.operations("/session/join", "/session/login") { // join first: login needs the member
 		d.ask(t, gate, op, "", 200, nil)
 		d.ask(t, gate, op, "", 403, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") })
 	}
@@ -112,9 +111,9 @@ func (d *description) askSessions(t *testing.T, gate string, stands *sandbox.San
 	d.ask(t, gate, logout, "", 200, with(cookie))
 }
 
-// askLogout also asks a gateway that verifies members by Glory, which fails.
+// askLogout logs out, also at a gateway that asks Glory about members, while Glory fails.
 func (d *description) askLogout(t *testing.T, gate string, stands *sandbox.Sandbox, environ []string) {
-	token := stands.Glory.MintToken("7", time.Hour) // whose logouts nobody has counted yet
+	token := stands.Glory.MintToken("7", time.Hour) // no other test step has counted a logout of this member
 	logout := d.operations("/session/logout")[0]
 	d.ask(t, gate, logout, "", 401, nil)
 	d.ask(t, gate, logout, token, 400, func(r *http.Request) { r.URL.RawQuery = "all=1" })
@@ -134,7 +133,7 @@ func (d *description) askLogout(t *testing.T, gate string, stands *sandbox.Sandb
 	}
 }
 
-// askUpstreamFailures has both upstreams fail, in front of a gateway that doesn't wait for them long where they hang.
+// askUpstreamFailures asks while both upstreams fail. Where they hang, it asks a gateway with short timeouts.
 func (d *description) askUpstreamFailures(t *testing.T, gate, token string, stands *sandbox.Sandbox, environ []string) {
 	impatient := startReplica(t, append(slices.Clone(environ), "GLORY_TIMEOUT=200ms", "INTERWATER_TIMEOUT=200ms")).url
 	for _, failure := range []struct {
@@ -157,10 +156,10 @@ func (d *description) askUpstreamFailures(t *testing.T, gate, token string, stan
 	stands.Interwater.Reset()
 }
 
-// askTooMuch meets the limits, each at a gateway where it is low.
+// askTooMuch exceeds the limits, at gateways where they are low.
 func (d *description) askTooMuch(t *testing.T, token string, stands *sandbox.Sandbox, environ []string) {
 	limited := startReplica(t, append(slices.Clone(environ), "LOGIN_RATE_LIMIT=1/1h", "MEMBER_RATE_LIMIT=1/1h")).url
-	for _, path := range []string{"/v1/info", "/public-api/v1/login"} { // takes up what there is
+	for _, path := range []string{"/v1/info", "/public-api/v1/login"} { // uses up the limits
 		_, _ = call(t.Context(), d.client, http.MethodGet, limited+path, token, "")
 		_, _ = call(t.Context(), d.client, http.MethodPost, limited+path, token, "{}")
 	}
@@ -185,7 +184,7 @@ func (d *description) askTooMuch(t *testing.T, token string, stands *sandbox.San
 	stands.Glory.Reset()
 }
 
-// A route that one knows and the other doesn't fails here, whichever it is.
+// The description and the gateway must have the same routes.
 func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
 	t.Parallel()
 	stands := newStands(t)
@@ -200,7 +199,7 @@ func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
 	for _, op := range d.operations("/") {
 		destination, err := proxy.Explain(cfg.InterwaterRoutes, true, true, op.method, strings.ReplaceAll(op.path, "{room_name}", "x"))
 		if err != nil || destination.Route == "" {
-			t.Errorf("%s %s is described, and the gateway doesn't know it: %+v %v", op.method, op.path, destination, err)
+			t.Errorf("%s %s is described, but the gateway doesn't have it: %+v %v", op.method, op.path, destination, err)
 		}
 		switch {
 		case destination.Upstream == "glory" && op.method != http.MethodHead && !strings.HasPrefix(op.path, "/session/"):
@@ -220,7 +219,7 @@ func TestTheDescriptionHasTheGatewaysRoutes(t *testing.T) {
 	if want := slices.Sorted(maps.Keys(stats.Requests)); !slices.Equal(slices.Sorted(slices.Values(members)), want) {
 		t.Errorf("member routes described: %q, want %q", members, want)
 	}
-	// The methods of a path are those that it is described with. Glory's own are its own affair.
+	// A room path allows exactly the described methods. Those of other paths are Glory's choice.
 	for _, op := range d.operations("/v1/") {
 		described := slices.Sorted(maps.Keys(d.Paths.Value(op.path).Operations()))
 		if slices.Contains(described, http.MethodGet) {

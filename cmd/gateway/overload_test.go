@@ -1,6 +1,6 @@
 package main
 
-// Too much at once, and an upstream that drags. Figures are logged; what is asserted holds on a busy machine too.
+// Too many requests at once, and slow upstreams. The tests log their figures, and assert only what holds on a busy machine, too.
 
 import (
 	"context"
@@ -17,18 +17,18 @@ import (
 	"roomgate/tests"
 )
 
-// manyConns is as many connections as a load needs that isn't to test the kernel's queue of them. The slow upstream below
-// holds 200 a second for 4 s.
+// manyConns is enough connections for any load here, and too few to fill the kernel's queue. The slow upstream below holds 200 a
+// second for 4 s.
 const manyConns = 1000
 
-// flood sends rate requests a second until ended, whatever becomes of those before, over so many connections at most, and
-// gives up on the ones that are still open then.
+// flood sends rate requests a second until ended, over at most conns connections. It doesn't wait for answers before it sends more.
+// Requests without an answer at the end are cut off and left out.
 func flood(t *testing.T, rate, conns int, ended <-chan time.Time, url, token string) *samples {
 	t.Helper()
 	return floodOf(t, rate, conns, ended, func(int) (string, string) { return url, token })
 }
 
-// floodOf is flood with requests of their own: what names the n-th one's URL and token.
+// floodOf is flood with different requests: what returns the URL and token of the n-th.
 func floodOf(t *testing.T, rate, conns int, ended <-chan time.Time, what func(n int) (url, token string)) *samples {
 	t.Helper()
 	got, client := &samples{}, newClient(t)
@@ -51,7 +51,7 @@ func floodOf(t *testing.T, rate, conns int, ended <-chan time.Time, what func(n 
 		got.mu.Unlock()
 	}
 	began, sent := time.Now(), 0
-	tick := time.NewTicker(2 * time.Millisecond) // as many as are due: a ticker alone is too slow for thousands
+	tick := time.NewTicker(2 * time.Millisecond) // each tick sends all that are due, because a tick per request is too slow for thousands
 	for going := true; going; {
 		select {
 		case now := <-tick.C:
@@ -70,7 +70,7 @@ func floodOf(t *testing.T, rate, conns int, ended <-chan time.Time, what func(n 
 	return got
 }
 
-// closedLoop measures the capacity: clients that ask again as soon as they are answered.
+// closedLoop measures the capacity, with clients that send the next request as soon as one is answered.
 func closedLoop(t *testing.T, clients int, lasts time.Duration, url, token string) (perSecond float64) {
 	t.Helper()
 	client := newClient(t)
@@ -97,7 +97,7 @@ func closedLoop(t *testing.T, clients int, lasts time.Duration, url, token strin
 	return float64(answered.Load()) / time.Since(warm).Seconds()
 }
 
-// goodAndRest sorts samples by whether they were answered 200.
+// goodAndRest separates the samples that were answered 200 from the rest.
 func goodAndRest(list []sample) (good, rest []sample) {
 	for _, x := range list {
 		if x.status == 200 {
@@ -109,8 +109,8 @@ func goodAndRest(list []sample) (good, rest []sample) {
 	return good, rest
 }
 
-// withoutRaceDetector skips t where this binary is built with it: its cost in memory and CPU would be what t measures.
-// .ci/run has a run without it, and counts that each of these tests passes there.
+// withoutRaceDetector skips t in a build with the race detector, because t measures memory or plays a load. .ci/run has a run
+// without it, and checks that each of these tests passes there.
 func withoutRaceDetector(t *testing.T) {
 	t.Helper()
 	info, ok := debug.ReadBuildInfo()
@@ -119,10 +119,10 @@ func withoutRaceDetector(t *testing.T) {
 	}
 }
 
-// The catalogue's row O01; that what is too much is refused at once is package proxy's TestTooManyRequestsAtOnceAre503, too.
+// The catalogue's row O01. Package proxy's TestTooManyRequestsAtOnceAre503 also shows that excess requests are refused at once.
 //
-// The capacity is not the machine's but that of 32 places and an upstream that takes its time, so that a goodput of 90 % can
-// be asked for on a busy machine, too. Of times the medians are judged, and the rest logged.
+// 32 places and a slow upstream bound the capacity, not the machine. So the test can ask for a goodput of 90 % on a busy machine, too.
+// It judges only the medians of the times, and logs the rest.
 func TestOverloadLeavesTheGoodput(t *testing.T) {
 	tests.Long(t)
 	const inFlight, delay, cycles = 32, time.Second, 6
@@ -130,7 +130,7 @@ func TestOverloadLeavesTheGoodput(t *testing.T) {
 	s.stands.Interwater.SetFaults(sandbox.Fault{Path: "/v1/info", Delay: delay})
 	url, most := s.url+"/v1/info", inFlight/delay.Seconds()
 	capacity := min(most, closedLoop(t, inFlight, 4*delay, url, s.token))
-	// What is counted is answers within whole cycles, once all places have been taken.
+	// Only answers within whole cycles count, after all places have been taken.
 	from := time.Now().Add(2 * delay)
 	to := from.Add(cycles * delay)
 	good, rest := goodAndRest(flood(t, int(3*capacity), manyConns, time.After(time.Until(to)), url, s.token).all())
@@ -156,7 +156,7 @@ func TestOverloadLeavesTheGoodput(t *testing.T) {
 	if a := get(t, s.looker, s.admin+"/livez", ""); a.status != 200 {
 		t.Errorf("livez: %+v", a)
 	}
-	// A request or two may find the last ones still leaving.
+	// The first requests may be refused while the last ones still hold places.
 	s.stands.Interwater.SetFaults()
 	eventually(t, "back to normal", func() bool { return get(t, s.looker, url, s.token).status == 200 })
 	s.looker.CloseIdleConnections()
@@ -169,7 +169,7 @@ type dependency struct {
 	slow func(...sandbox.Fault)
 }
 
-// dependencies are both, by name.
+// dependencies returns both upstreams by name.
 func (s *arena) dependencies() map[string]dependency {
 	return map[string]dependency{
 		"Glory":      {s.url + "/api/v1/check_login", s.stands.Glory.SetFaults},
@@ -180,8 +180,8 @@ func (s *arena) dependencies() map[string]dependency {
 // otherOf names the other upstream.
 var otherOf = map[string]string{"Interwater": "Glory", "Glory": "Interwater"}
 
-// The catalogue's row O02, without a clock: of 1024 places one upstream has 7/8. Who waits for an answer that is shared with
-// others makes no call, and counts all the same.
+// The catalogue's row O02 without a clock: one upstream may have 7/8 of 1,024 places. A request that waits for a shared answer makes no
+// call, but takes a place.
 func TestHangingUpstreamLeavesPlacesForTheOther(t *testing.T) {
 	for _, coalesce := range []string{"ROOM_COALESCE=false", "ROOM_COALESCE=true"} {
 		t.Run(coalesce, func(t *testing.T) { hangingUpstreamLeavesPlaces(t, coalesce) })
@@ -209,7 +209,7 @@ func hangingUpstreamLeavesPlaces(t *testing.T, coalesce string) {
 					}
 				})
 			}
-			eventually(t, "those are refused whom the share has no place for", func() bool { return refused.Load() == places-share })
+			eventually(t, "requests beyond the share are refused", func() bool { return refused.Load() == places-share })
 			for range 20 {
 				get(t, s.looker, upstreams[other].url, s.token).want(t, 200)
 			}
@@ -240,7 +240,7 @@ func TestSlowUpstreamSlowsNotTheOther(t *testing.T) {
 			if failed := failures(during); len(failed) > 0 {
 				t.Errorf("%d failed, the first: %s", len(failed), failed[0])
 			}
-			// Who waits for the slow one takes 5 s. A busy machine has outliers, and a median far below.
+			// A request that waited for the slow upstream would take 5 s. On a busy machine there are outliers, but the median is far below.
 			if p50 := quantile(during, .5); p50 > time.Second {
 				t.Errorf("the median is %v", p50)
 			}

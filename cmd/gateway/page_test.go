@@ -32,15 +32,15 @@ func seen(t *testing.T, b *browser, what, expression string) {
 	t.Helper()
 	eventually(t, what, func() bool {
 		holds, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
-		return err == nil && holds // between two pages there may be nothing to look at
+		return err == nil && holds // between two pages an evaluation may fail
 	})
 }
 
-// What the page says, as expressions.
+// Expressions for parts of the page.
 const (
 	pageRoute = `[...document.querySelectorAll("#routes tbody tr")].find(r => r.textContent.includes("/v1/info"))?`
 	pageRate  = `parseFloat(` + pageRoute + `.children[1].querySelector("b").textContent)`
-	// The median in milliseconds; a dash, which is no number, while nothing was measured.
+	// The median in milliseconds. NaN while the page has a dash, because nothing was measured.
 	pageP50      = `parseFloat(` + pageRoute + `.children[5].querySelector("b").textContent)`
 	pageIsLive   = `document.body.className === "live"`
 	pageMarks    = pageRoute + `.querySelector(".figure").querySelectorAll`
@@ -65,7 +65,7 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 		t.Errorf("what was read stands below %q", heading)
 	}
 	stands.Interwater.SetFaults(slowly("/v1/info", 100*time.Millisecond))
-	seen(t, b, "the latency is that of a slow upstream", pageP50+" > 20") // requests share calls, and wait for a part of one
+	seen(t, b, "the latency is that of a slow upstream", pageP50+" > 20") // requests share calls, so they wait for less than the whole delay
 	stands.Interwater.SetFaults()
 	seen(t, b, "a plot is drawn", `document.querySelector("#routes .strokes path").getAttribute("d").length > 10`)
 	plotsAreRead(t, b)
@@ -105,8 +105,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	}
 }
 
-// plotsAreRead points at a plot and walks through it by the keyboard: both tell the values of a moment, the keyboard also to who
-// listens.
+// plotsAreRead reads a plot by the pointer and by the keyboard. Both show the values of a moment. With the keyboard, screen readers get
+// them, too.
 func plotsAreRead(t *testing.T, b *browser) {
 	t.Helper()
 	const latency = pageRoute + `.querySelectorAll(".figure")[2]`
@@ -153,7 +153,7 @@ func plotsAreRead(t *testing.T, b *browser) {
 	}
 }
 
-// byKeyboard goes through all that can be reached, and changes the language on the way.
+// byKeyboard goes through all elements that the tab key reaches, and changes the language.
 func byKeyboard(t *testing.T, b *browser) {
 	t.Helper()
 	reached := []string{}
@@ -166,7 +166,7 @@ func byKeyboard(t *testing.T, b *browser) {
 			reached = append(reached, name)
 		}
 		if outline := look[string](t, b, "getComputedStyle(document.activeElement).outlineStyle"); outline == "none" {
-			t.Errorf("what has the focus after %q shows nothing of it", reached)
+			t.Errorf("the element after %q doesn't show that it has the focus", reached)
 		}
 	}
 	if want := []string{"English", "한국어", "status", "metrics", "readyz"}; !slices.Equal(reached, want) {
@@ -178,7 +178,7 @@ func byKeyboard(t *testing.T, b *browser) {
 	seen(t, b, "it is live in Korean", pageIsLive+` && document.getElementById("live").textContent === "실시간"`)
 }
 
-// Who looks must not take old numbers for new ones.
+// The reader must not take old numbers for new ones.
 func TestThePageSaysWhenItIsNotLive(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, b := newRedis(t), newStands(t), newBrowser(t)
@@ -195,7 +195,7 @@ func TestThePageSaysWhenItIsNotLive(t *testing.T) {
 	seen(t, b, "the page is live again", pageIsLive)
 }
 
-// A stream ends with the program: it must not keep it from ending.
+// An open event stream must not keep the program from ending.
 func TestAStreamDoesNotHoldTheEndUp(t *testing.T) {
 	t.Parallel()
 	client := newClient(t)

@@ -1,7 +1,7 @@
 package main
 
-// Which paths and methods lead anywhere: however a path is written, Interwater sees only the declared room routes, byte for
-// byte, and is only read from.
+// Which paths and methods are forwarded. However a path is written, Interwater gets only declared room routes, byte for byte, and only
+// GET and HEAD.
 
 import (
 	"strconv"
@@ -54,7 +54,7 @@ func uncleanPaths(t *testing.T, s *arena) {
 	add("P17", "longer words", 404, "/v1/sessionsX", "/v1/sessions../auth", "/v1/infox")
 	add("P17", "back from a known path", 400, "/v1/info/../../v1/auth")
 	add("P19", "name of 8,000 characters", 400, "/v1/sessions/"+strings.Repeat("a", 8000))
-	// What is a legal name arrives byte for byte; nobody has such rooms, which is Interwater's to say.
+	// Legal names arrive byte for byte. Interwater answers 404, because there are no such rooms.
 	for name, status := range map[string]int{
 		"a%23b": 404, "a%3fb": 404, strings.Repeat("a", 128): 404, strings.Repeat("%ea%b0%80", 170): 404, koreanRoom(): 200,
 		strings.ToLower(koreanRoom()): 200,
@@ -80,7 +80,7 @@ func uncleanPaths(t *testing.T, s *arena) {
 	s.retired(t)
 }
 
-// withBody is a request that declares its body's length. It has no member token.
+// withBody returns a request with a body and a Content-Length, without a member token.
 func withBody(method, target, body string, lines ...string) string {
 	return message(method, target, append([]string{"Content-Type: application/json", "Content-Length: " + strconv.Itoa(len(body))}, lines...)...) + body
 }

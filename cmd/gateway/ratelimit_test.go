@@ -1,7 +1,7 @@
 package main
 
-// Passwords tried against a fleet: however many addresses and replicas they are spread over, one account's count is one, and
-// a Redis that dies meanwhile makes it one a replica.
+// Password guessing against a fleet. An account has one count, whatever the addresses and replicas. If Redis dies, each replica has its
+// own count.
 
 import (
 	"fmt"
@@ -26,8 +26,8 @@ type tries struct {
 	ended   chan struct{}
 }
 
-// tryLogins sends n logins with wrong passwords, eight at a time, to the replicas in turn. account and address say for whom
-// and from where. half is closed when half of them are answered.
+// tryLogins sends n logins with wrong passwords, eight at a time, to the replicas in turn. account and address return the account and
+// the X-Forwarded-For of the i-th. half is closed when half of them are answered.
 func tryLogins(t *testing.T, f *gateways, n int, account, address func(i int) string) (got *tries, half chan struct{}) {
 	t.Helper()
 	got, half = &tries{began: time.Now(), ended: make(chan struct{})}, make(chan struct{})
@@ -78,7 +78,8 @@ func (got *tries) try(t *testing.T, client *http.Client, url, account, address s
 	}
 }
 
-// want waits for the end. As many as least have passed, and as most, with what was refilled on so many replicas meanwhile.
+// want waits until all n logins are answered. From least to most of them must have passed. On each of replicas, one more may pass for
+// each refill since the start.
 func (got *tries) want(t *testing.T, stands *sandbox.Sandbox, n, least, most, replicas int, refill time.Duration) {
 	t.Helper()
 	<-got.ended
@@ -92,7 +93,8 @@ func (got *tries) want(t *testing.T, stands *sandbox.Sandbox, n, least, most, re
 	t.Logf("%d of %d reached Glory in %v", passed, n, time.Since(got.began))
 }
 
-// behindProxy is a fleet of three that believes this machine's X-Forwarded-For, with a Redis that is slow to nobody.
+// behindProxy starts a fleet of three that trusts this machine's X-Forwarded-For. REDIS_TIMEOUT is long, so that Redis never counts as
+// slow.
 func behindProxy(t *testing.T, own ...string) (*gateways, *sandbox.Sandbox, *sandbox.RedisServer) {
 	t.Helper()
 	stands, redis := newStands(t), newRedis(t)
@@ -101,7 +103,7 @@ func behindProxy(t *testing.T, own ...string) (*gateways, *sandbox.Sandbox, *san
 
 func always(s string) func(int) string { return func(int) string { return s } }
 
-// rotated are 30 addresses, and what each client claims besides.
+// rotated returns one of 30 addresses, after another that the client claims.
 func rotated(i int) string { return fmt.Sprintf("6.6.6.%d, 203.0.113.%d", i%256, i%30) }
 
 func TestOneAccountHasOneCountInTheFleet(t *testing.T) {
@@ -122,7 +124,7 @@ func TestOneAccountHasACountAReplicaWithoutRedis(t *testing.T) {
 	if err := redis.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	// Each replica's own count begins with what it has let through already, so it is 3 × 10 in all and not 4 × 10.
+	// Each replica's own count includes what it has let through before. So at most 3 × 10 pass in all, not 4 × 10.
 	got.want(t, stands, 300, 20, 30, 3, 6*time.Second)
 }
 

@@ -1,6 +1,6 @@
 package main
 
-// This file connects to Redis by the settings: with a login and a client certificate that may change meanwhile.
+// Redis's login and the gateway's client certificate may change while the gateway runs.
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"roomgate/internal/proxy"
 )
 
-// redisConnection is how the settings say to reach Redis, as they are now.
+// redisConnection translates the settings of Redis. The certificate is nil where none is set.
 func redisConnection(cfg *config.Config) (fleet.Connection, *proxy.Certificate, error) {
 	to := fleet.Connection{Mode: cfg.RedisMode, URL: cfg.RedisURL.Reveal(), Timeout: cfg.RedisTimeout}
 	if cfg.RedisCertFile == "" {
@@ -24,8 +24,8 @@ func redisConnection(cfg *config.Config) (fleet.Connection, *proxy.Certificate, 
 	return to, shown, nil
 }
 
-// connectRedis opens the fleet's Redis. Each new connection of its looks for the login in the file of REDIS_URL, so that one may be
-// replaced every few minutes; where nothing usable is there, the last one that was counts on.
+// connectRedis opens the fleet's Redis. Each new connection reads the login from the file of REDIS_URL, so that the login may change
+// every few minutes. If the file has no usable URL, the last usable one stays in use.
 func (g *gateway) connectRedis() error {
 	to, shown, err := redisConnection(g.cfg)
 	if err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// What one kind of data, or one node of a cluster, loses in Redis costs the others nothing.
+// If Redis refuses one kind of data, or one node of a cluster fails, all else in Redis stays in use.
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"roomgate/tests"
 )
 
-// redisState is what /status tells of Redis.
+// redisState is the part of /status about Redis and degradations.
 type redisState struct {
 	Redis struct {
 		State string
@@ -26,7 +26,7 @@ type redisState struct {
 	Degraded []struct{ Text, Level, Since string }
 }
 
-// told is what is degraded, in words.
+// told returns the texts of all degradations.
 func (s redisState) told() (text string) {
 	for _, d := range s.Degraded {
 		text += d.Text + "\n"
@@ -99,7 +99,7 @@ func TestARefusedDenyListOrRosterLeavesTokensShared(t *testing.T) {
 	}
 }
 
-// sent counts the scripts that a client sends about keys that begin with a prefix.
+// sent counts the scripts that a client runs on keys with a prefix, except probes.
 type sent struct {
 	prefix string
 	n      atomic.Int64
@@ -134,7 +134,7 @@ func TestAFrozenClusterNodeCostsOnlyItsOwnKeys(t *testing.T) {
 	r := fleet.New(client, fleet.Options{Prefix: "roomgate:", Timeout: time.Second})
 	t.Cleanup(r.Close)
 	direct := client.(*redis.ClusterClient)
-	// Without a replica to take over, the other nodes would refuse everything as soon as they miss the frozen one.
+	// With the usual timeout the other nodes would soon miss the frozen node, and refuse everything, because no replica can replace it.
 	if err := direct.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
 		return node.ConfigSet(ctx, "cluster-node-timeout", "600000").Err()
 	}); err != nil {
@@ -177,12 +177,12 @@ func TestAFrozenClusterNodeCostsOnlyItsOwnKeys(t *testing.T) {
 			t.Errorf("a key on another node: %v", err)
 		}
 	}
-	// Each that was sent has waited for the timeout.
+	// Each script that was sent to the frozen node has waited for the timeout.
 	if waited := int(count.n.Load()) - len(frozen); failed != len(frozen) || waited > 4 {
 		t.Errorf("%d of %d failed, %d were sent to the frozen node", failed, len(frozen), waited)
 	}
 	if use.Outage() == nil {
-		t.Error("it isn't known that a node is down")
+		t.Error("a node is down, but Outage doesn't say so")
 	}
 	if err := c.nodes[2].Thaw(); err != nil {
 		t.Fatal(err)

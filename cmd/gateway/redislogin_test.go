@@ -1,6 +1,6 @@
 package main
 
-// A Redis password that is replaced all the time, as those of cloud identities are, in a file that REDIS_URL_FILE names.
+// A Redis password that changes all the time in the file of REDIS_URL_FILE, as passwords of cloud identities do.
 
 import (
 	"fmt"
@@ -15,14 +15,14 @@ import (
 	"roomgate/tests"
 )
 
-// accounts are the servers of a Redis on which the gateway has an account of its own.
+// accounts is a Redis on whose servers the gateway has its own account.
 type accounts struct {
 	servers []*sandbox.RedisServer
 	url     func(login string) string // login is user:password
 	mode    string
 }
 
-// loginShapes has one for each mode; a plain run has the first.
+// loginShapes returns a Redis for each mode. The default run has only a single server.
 func loginShapes() map[string]func(*testing.T) accounts {
 	all := map[string]func(*testing.T) accounts{
 		"single": func(t *testing.T) accounts {
@@ -77,7 +77,7 @@ func TestEachRedisConnectionLogsInWithThePasswordOfTheMoment(t *testing.T) {
 			}
 			eventually(t, "the first login", loggedIn)
 			for n := range 5 {
-				// As a cloud does it: for a moment both are good.
+				// As in a cloud, both passwords are good for a moment.
 				a.each(t, "ACL", "SETUSER", "gate", fmt.Sprint(">password-", n+1))
 				put(t, dir, map[string]string{"url": a.url(fmt.Sprint("gate:password-", n+1)) + "\n"})
 				a.each(t, "ACL", "SETUSER", "gate", fmt.Sprint("<password-", n))
@@ -101,7 +101,7 @@ func TestAnotherRedisTakesARestart(t *testing.T) {
 	put(t, dir, map[string]string{"url": "redis://" + server.Addr})
 	r := startReplica(t, settings(stands, "", "REDIS_URL=", "REDIS_URL_FILE="+filepath.Join(dir, "url")))
 	put(t, dir, map[string]string{"url": "redis://" + other.Addr})
-	told := r.log.wait(t, "changed secrets are not used; the old ones are")
+	told := r.log.wait(t, "changed secrets can't be used; the old ones stay in use")
 	if text := fmt.Sprint(told["error"]); text != "REDIS_URL: differs in more than user and password; that takes a restart" {
 		t.Errorf("told is %q", text)
 	}

@@ -1,6 +1,6 @@
 package main
 
-// Redis as a Cluster and behind Sentinel, on one machine.
+// Redis as a cluster and behind a sentinel, on one machine.
 
 import (
 	"fmt"
@@ -18,13 +18,13 @@ import (
 	"roomgate/tests"
 )
 
-// freePort is a port that nobody listens on.
+// freePort returns a port of 127.0.0.1 that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
 	return freePortAt(t, "127.0.0.1")
 }
 
-// freePortAt is one of an address; 0.0.0.0 stands for all.
+// freePortAt is freePort for another address. 0.0.0.0 means all addresses.
 func freePortAt(t *testing.T, addr string) string {
 	t.Helper()
 	port, err := sandbox.FreePort(addr)
@@ -34,7 +34,7 @@ func freePortAt(t *testing.T, addr string) string {
 	return port
 }
 
-// cluster is three masters.
+// cluster is a Redis cluster of three masters without replicas.
 type cluster struct{ nodes []*sandbox.RedisServer }
 
 func newCluster(t *testing.T) *cluster {
@@ -54,7 +54,7 @@ func newCluster(t *testing.T) *cluster {
 			t.Fatal(err)
 		}
 		host, port, _ := net.SplitHostPort(c.nodes[i].Addr)
-		// CLUSTER MEET takes the bus port too, which isn't the usual one here.
+		// CLUSTER MEET needs the bus port, too, because it isn't the usual one.
 		bus, err := client.ConfigGet(ctx, "cluster-port").Result()
 		if err != nil {
 			t.Fatal(err)
@@ -79,12 +79,12 @@ func (c *cluster) url() string {
 type sentinel struct {
 	addr            string
 	master, standby *sandbox.RedisServer
-	query           string // of its URL
+	query           string // of REDIS_URL
 }
 
 func newSentinel(t *testing.T) *sentinel { return newLockedSentinel(t, "", "") }
 
-// newLockedSentinel has a password of its own, and its servers have another; "" is none.
+// newLockedSentinel starts a sentinel with the password own, and servers with the password servers. "" for both: no password.
 func newLockedSentinel(t *testing.T, own, servers string) *sentinel {
 	t.Helper()
 	lock := []string{"--requirepass", servers, "--masterauth", servers}
@@ -124,8 +124,8 @@ func newLockedSentinel(t *testing.T, own, servers string) *sentinel {
 
 func (s *sentinel) url() string { return "redis://" + s.addr + s.query }
 
-// shapes are the kinds of Redis that a fleet is run on: a single server, and with everything the others too. Each makes one, and
-// gives the settings that fit it.
+// shapes returns the kinds of Redis for a fleet. The default run has only a single server. Each function starts one and returns the
+// settings for it.
 func shapes() map[string]func(*testing.T) []string {
 	single := func(t *testing.T) []string { return []string{"REDIS_URL=redis://" + newRedis(t).Addr} }
 	if !tests.Whole() {
@@ -142,7 +142,7 @@ func shapes() map[string]func(*testing.T) []string {
 	}
 }
 
-// A sentinel's password is no use at its master, nor the other way round.
+// The sentinel's password doesn't work at the master, nor the master's at the sentinel.
 func TestASentinelAndItsMasterHaveTheirOwnPasswords(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()

@@ -1,6 +1,6 @@
 package main
 
-// Connections with certificates: a private authority, and a Redis that wants to see a certificate of the gateway's.
+// Connections with certificates: a private authority, and a Redis that asks the gateway for a client certificate.
 
 import (
 	"crypto/x509"
@@ -17,7 +17,7 @@ import (
 	"roomgate/tests"
 )
 
-// findings runs the check as a program of its own: the authorities of SSL_CERT_FILE are read once.
+// findings runs gateway check in its own process, because a process reads SSL_CERT_FILE only once.
 func findings(t *testing.T, environ []string) map[string]finding {
 	t.Helper()
 	stdout, stderr, _ := program(t, environ, "check", "-json")
@@ -72,10 +72,10 @@ func TestCheckTellsWhatRedisThinksOfOurCertificate(t *testing.T) {
 	}{
 		"good":           {shown(a, x509.ExtKeyUsageClientAuth), ""},
 		"none":           {nil, "set REDIS_CERT_FILE and REDIS_KEY_FILE"},
-		"another's":      {shown(other, x509.ExtKeyUsageClientAuth), "doesn't take the certificate in REDIS_CERT_FILE"},
-		"not for client": {shown(a, x509.ExtKeyUsageServerAuth), "doesn't take the certificate in REDIS_CERT_FILE"},
-		"not trusted":    {[]string{"SSL_CERT_FILE=" + other.file}, "is its authority known here? SSL_CERT_FILE"},
-		"another's name": {[]string{"REDIS_URL=" + strings.Replace(redisURL, "127.0.0.1", "localhost", 1)}, "the one that the certificate names"},
+		"another's":      {shown(other, x509.ExtKeyUsageClientAuth), "rejects the certificate in REDIS_CERT_FILE"},
+		"not for client": {shown(a, x509.ExtKeyUsageServerAuth), "rejects the certificate in REDIS_CERT_FILE"},
+		"not trusted":    {[]string{"SSL_CERT_FILE=" + other.file}, "does this machine know its certificate authority? SSL_CERT_FILE"},
+		"another's name": {[]string{"REDIS_URL=" + strings.Replace(redisURL, "127.0.0.1", "localhost", 1)}, "does its certificate name the host"},
 	} {
 		found := findings(t, settings(stands, "", append([]string{"REDIS_URL=" + redisURL, "SSL_CERT_FILE=" + a.file}, c.own...)...))
 		if f := found["redis"]; c.hint == "" && f.Result != ok || c.hint != "" && (f.Result != failed || !strings.Contains(f.Hint, c.hint)) {
@@ -87,8 +87,8 @@ func TestCheckTellsWhatRedisThinksOfOurCertificate(t *testing.T) {
 	}
 }
 
-// Both sides' certificates and the authority of the clients' change, and connections end, while members are served by tokens that
-// come and go through Redis.
+// The certificates of both sides change, and so does the clients' authority. Each time all connections to Redis are closed. Meanwhile
+// members are served, with tokens that replicas share through Redis.
 func TestRedisCertificatesRotateUnderLoad(t *testing.T) {
 	tests.Long(t)
 	t.Parallel()
@@ -103,7 +103,7 @@ func TestRedisCertificatesRotateUnderLoad(t *testing.T) {
 	second, _ := startProcess(t, environ)
 	direct := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: patience})
 	defer direct.Close()
-	// renew has all gateways connect again, and waits until they have, and tokens have been fetched by then.
+	// renew closes all connections to Redis. It waits until both gateways use Redis again and tokens have been fetched.
 	renew := func(why string) {
 		t.Helper()
 		if err := direct.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal").Err(); err != nil {
@@ -149,7 +149,7 @@ func TestRedisCertificatesRotateUnderLoad(t *testing.T) {
 	if status != 0 {
 		t.Errorf("denied: %d %s%s", status, stdout, stderr)
 	}
-	set("tls-ca-cert-file", old.file) // as a proof that Redis looks
+	set("tls-ca-cert-file", old.file) // to prove that Redis checks certificates
 	if _, _, status := program(t, environ, "denied"); status == 0 {
 		t.Error("Redis takes whatever certificate is shown")
 	}

@@ -1,7 +1,7 @@
 package main
 
-// This file takes over secrets that have changed in their files, without losing a request: old ones stay in use until the
-// new ones have proved themselves.
+// The gateway takes over secrets that change in their files, without losing a request. Old secrets stay in use until the new
+// ones work.
 
 import (
 	"context"
@@ -21,20 +21,20 @@ import (
 	"roomgate/internal/ops"
 )
 
-// reloadRetry is the wait after a failure, as long as it lasts; keys have a backoff of their own.
+// reloadRetry is the wait after a failed reload. New keys of a license have their own backoff.
 const reloadRetry = 5 * time.Second
 
 func newReloads(registry *prometheus.Registry) *prometheus.CounterVec {
 	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "roomgate_reloads_total",
-		Help: "Times that secrets were read again, by result (ok, failed: the old ones stay in use).",
+		Help: "Reloads of secrets, by result (ok, failed: the old ones stay in use).",
 	}, []string{"result"})
 	registry.MustRegister(reloads)
 	return reloads
 }
 
-// watchFiles begins to watch for changes of secrets' files, and for SIGHUP. It comes before the listeners: what changes once
-// the gateway answers is seen. What main does about signals is how the process ends; this one is the running gateway's.
+// watchFiles starts to watch the secrets' files and SIGHUP. It runs before the listeners open, so that no change is missed once
+// the gateway answers. main handles the signals that end the process.
 func (g *gateway) watchFiles() {
 	g.files = newWatch(g.secretFiles(), g.log, fsnotify.NewWatcher)
 	g.onClose(g.files.close)
@@ -48,7 +48,7 @@ func (g *gateway) followFiles(ctx context.Context) {
 	due, look := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	due.Stop()
 	look.Stop()
-	looking := false // look is set; an event doesn't put it off
+	looking := false // look is running; another event doesn't restart it
 	soon := func() {
 		if !looking {
 			looking = true
@@ -63,11 +63,11 @@ func (g *gateway) followFiles(ctx context.Context) {
 			return
 		case <-g.hangups:
 			due.Reset(0)
-			g.cache.TryNow() // who sends the signal has mended something, perhaps at Interwater
+			g.cache.TryNow() // the operator may have mended something at Interwater
 		case <-g.files.events():
 			soon()
 		case err := <-g.files.errors():
-			g.log.Error("watching files", "error", err.Error())
+			g.log.Error("events of changed files may be lost", "error", err.Error())
 			soon()
 		case <-tick.C:
 			soon()
@@ -89,7 +89,7 @@ func (g *gateway) followFiles(ctx context.Context) {
 	}
 }
 
-// secretFiles are the files that settings came from, and the certificates'.
+// secretFiles lists the files of settings (NAME_FILE), certificates and their keys.
 func (g *gateway) secretFiles() []string {
 	files := slices.Collect(maps.Values(g.cfg.Files))
 	for _, path := range []string{g.cfg.TLSCertFile, g.cfg.TLSKeyFile, g.cfg.RedisCertFile, g.cfg.RedisKeyFile} {
@@ -100,8 +100,8 @@ func (g *gateway) secretFiles() []string {
 	return files
 }
 
-// reload reads the settings again and takes over what has changed among the secrets. Where ok is false, it asks to be called again
-// after a wait: the old ones of what can't be used are in use meanwhile.
+// reload reads the settings again and takes over changed secrets. If ok is false, some can't be used, and their old values stay
+// in use. The caller then calls it again after wait.
 func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 	next, err := loadSettings(g.environ)
 	if err == nil {
@@ -112,7 +112,7 @@ func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 	if err != nil {
 		last.Error = err.Error()
 		g.reloads.WithLabelValues("failed").Inc()
-		g.log.Error("changed secrets are not used; the old ones are", "error", err.Error())
+		g.log.Error("changed secrets can't be used; the old ones stay in use", "error", err.Error())
 		g.reloadFailed.Store(true)
 		if keys, ok := errors.AsType[*bridge.Unproved](err); ok {
 			return keys.RetryAfter, false
@@ -125,7 +125,7 @@ func (g *gateway) reload(ctx context.Context) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// adopt hands new secrets to those who use them.
+// adopt hands the changed secrets to their users. It goes on to the next after one fails, and joins the errors.
 func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 	if len(next.Licenses) != len(g.cfg.Licenses) {
 		return errors.New("the number of licenses has changed; that takes a restart")
@@ -141,7 +141,7 @@ func (g *gateway) adopt(ctx context.Context, next *config.Config) error {
 	if g.redisCertificate != nil {
 		shown = g.redisCertificate.Reload()
 	}
-	if g.sessions != nil { // to turn them on or off takes a restart
+	if g.sessions != nil { // turning sessions on or off takes a restart
 		sessions = g.sessions.Reload(next.SessionSecrets)
 	}
 	return errors.Join(redis, served, shown, sessions, g.members.Reload(ctx, next.GloryJWTSecrets, licenses(next)))

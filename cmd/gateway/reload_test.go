@@ -28,7 +28,7 @@ func put(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// mounted lays files out as Kubernetes mounts a Secret: links into ..data, which is a link to a folder of its own.
+// mounted lays files out as Kubernetes mounts a Secret: links into ..data, which is a link to the folder version.
 func mounted(t *testing.T, dir, version string, files map[string]string) {
 	t.Helper()
 	if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
@@ -42,11 +42,11 @@ func mounted(t *testing.T, dir, version string, files map[string]string) {
 		t.Fatal(err)
 	}
 	for name := range files {
-		_ = os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)) // there since the first version
+		_ = os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)) // fails after the first version: the links are there
 	}
 }
 
-// inTwoWays are ways of changing a secret's files: in place, and as Kubernetes does it. A plain run tries the one that it is given.
+// inTwoWays returns two ways to change a secret's files: in place, and as Kubernetes does. The default run has only the way plain.
 func inTwoWays(plain string) map[string]func(t *testing.T, dir, version string, files map[string]string) {
 	ways := map[string]func(t *testing.T, dir, version string, files map[string]string){
 		"files":   func(t *testing.T, dir, _ string, files map[string]string) { put(t, dir, files) },
@@ -58,7 +58,7 @@ func inTwoWays(plain string) map[string]func(t *testing.T, dir, version string, 
 	return ways
 }
 
-// newRotation is a gateway whose license keys are in a folder, before an Interwater that knows an old and a new license.
+// newRotation starts a gateway with its license keys in files of dir. Interwater knows an old and a new license.
 func newRotation(t *testing.T, dir string) (*sandbox.Sandbox, *replica) {
 	t.Helper()
 	stands, err := sandbox.Start(sandbox.Options{Licenses: []sandbox.License{
@@ -133,13 +133,13 @@ func TestJWTSecretsOverlap(t *testing.T) {
 	}
 	put(t, dir, map[string]string{"jwt": other + "," + stands.Glory.Secret()})
 	eventually(t, "both count", func() bool { return status(before) == 200 && status(after) == 200 })
-	put(t, dir, map[string]string{"jwt": "short"}) // can't be used: both go on counting
+	put(t, dir, map[string]string{"jwt": "short"}) // invalid: both secrets stay in use
 	eventually(t, "it is told", func() bool { return strings.Contains(get(t, client, r.admin+"/readyz", "").body, "changed secrets") })
 	if status(before) != 200 || status(after) != 200 {
 		t.Error("a broken new value was taken over")
 	}
 	put(t, dir, map[string]string{"jwt": other})
-	process.Signal(syscall.SIGHUP) // at once, and no end of the process
+	process.Signal(syscall.SIGHUP) // it reloads at once, and doesn't end the process
 	eventually(t, "the old one has gone", func() bool { return status(before) == 401 && status(after) == 200 })
 }
 
@@ -153,7 +153,7 @@ func TestTheRedisPasswordRotates(t *testing.T) {
 	if err := direct.ConfigSet(t.Context(), "requirepass", "new-password").Err(); err != nil {
 		t.Fatal(err)
 	}
-	direct.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal") // those that are open would stay logged in
+	direct.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal") // open connections would stay logged in
 	degraded := func() bool { return strings.Contains(get(t, client, r.admin+"/readyz", "").body, "redis is down") }
 	eventually(t, "redis refuses the old password", degraded)
 	get(t, client, r.url+"/v1/info", stands.Glory.MintToken("1", time.Hour)).want(t, 200)
@@ -161,7 +161,7 @@ func TestTheRedisPasswordRotates(t *testing.T) {
 	eventually(t, "redis takes the new one", func() bool { return !degraded() })
 }
 
-// newPair is a certificate and its key in PEM, for a name that tells it from others.
+// newPair makes a certificate for name and its key, in PEM. The tests tell certificates apart by name.
 func newPair(t *testing.T, name string) map[string]string {
 	t.Helper()
 	made, err := sandbox.SelfSigned(-time.Hour, time.Hour, name)

@@ -19,7 +19,7 @@ import (
 	"roomgate/tests"
 )
 
-// neighbours is how many replicas a replica knows, itself among them and first.
+// neighbours returns how many replicas a replica lists. It fails the test unless the replica itself is the first.
 func neighbours(t *testing.T, r *replica) int {
 	t.Helper()
 	client := newClient(t)
@@ -36,7 +36,7 @@ func neighbours(t *testing.T, r *replica) int {
 	return n
 }
 
-// eachSees tells whether every replica sees n.
+// eachSees reports whether every replica lists n replicas.
 func eachSees(t *testing.T, replicas []*replica, n int) bool {
 	t.Helper()
 	return !slices.ContainsFunc(replicas, func(r *replica) bool { return neighbours(t, r) != n })
@@ -57,13 +57,13 @@ func TestReplicasSeeEachOtherUntilOneLeaves(t *testing.T) {
 	}
 	direct := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer direct.Close()
-	if listed, err := direct.ZCard(t.Context(), "roomgate:replicas").Result(); listed != 1 || err != nil { // who is killed stays for longer
+	if listed, err := direct.ZCard(t.Context(), "roomgate:replicas").Result(); listed != 1 || err != nil { // a killed replica would stay for longer
 		t.Errorf("Redis lists %d replicas after one has left (%v)", listed, err)
 	}
-	eventually(t, "who left is gone", func() bool { return neighbours(t, stays) == 1 })
+	eventually(t, "the replica that left is gone", func() bool { return neighbours(t, stays) == 1 })
 }
 
-// Whoever looks at one replica sees what members get from the others.
+// The status page of one replica shows what members get from the others.
 func TestEachReplicaTellsTheOthersWhatItsMembersGet(t *testing.T) {
 	t.Parallel()
 	server, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -100,7 +100,7 @@ func TestEachReplicaTellsTheOthersWhatItsMembersGet(t *testing.T) {
 	}
 }
 
-// Where there is no operations listener, nobody could see the history: it isn't gathered.
+// Without an operations listener nobody can see the history, so it isn't gathered.
 func TestNothingIsGatheredThatNobodyCanSee(t *testing.T) {
 	t.Parallel()
 	stands, server := newStands(t), newRedis(t)

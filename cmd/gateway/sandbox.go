@@ -1,7 +1,7 @@
 package main
 
-// This file runs everything in one process, with nothing to set: stand-ins of both upstreams, a Redis in memory, and the
-// gateway as it is served elsewhere.
+// The sandbox runs everything in one process and needs no settings: stand-ins of both upstreams, a Redis in memory, and the gateway
+// that serve runs.
 
 import (
 	"context"
@@ -23,30 +23,30 @@ import (
 // sandboxRoom is a room that is always open.
 const sandboxRoom = "주간회의"
 
-// sandboxFlags are what the command line says.
+// sandboxFlags are the flags on the command line.
 type sandboxFlags struct {
-	listen, admin, glory, interwater string // addresses to listen on; "" is the usual one
-	upstreams                        bool   // the stand-ins alone
+	listen, admin, glory, interwater string // addresses to listen on; "" is the default
+	upstreams                        bool   // only the stand-ins
 	remote                           bool   // the gateway has no JWT secret: it asks check_login about members
 	memberTokens                     time.Duration
 }
 
-// parseSandboxFlags reads the command line. done: help was asked for and given.
+// parseSandboxFlags reads the command line. done: the user asked for help, and it was printed.
 func parseSandboxFlags(args []string, stderr io.Writer) (f sandboxFlags, done bool, err error) {
 	flags := newFlags("sandbox [flags]", stderr)
 	flags.StringVar(&f.listen, "listen", "", "address of the gateway (default LISTEN_ADDR or 127.0.0.1:8080)")
 	flags.StringVar(&f.admin, "admin", "", "address of the operations listener (default ADMIN_ADDR or 127.0.0.1:9090)")
-	flags.StringVar(&f.glory, "glory", "", "address of the Glory stand-in (default 127.0.0.1:8081, or any if that is taken)")
-	flags.StringVar(&f.interwater, "interwater", "", "address of the Interwater stand-in (default 127.0.0.1:8082, or any if that is taken)")
-	flags.BoolVar(&f.upstreams, "upstreams", false, "start the two stand-ins alone and print the settings that fit them; the environment isn't looked at")
-	flags.BoolVar(&f.remote, "remote", false, "do without Glory's JWT secret: members are verified by its check_login")
+	flags.StringVar(&f.glory, "glory", "", "address of the Glory stand-in (default 127.0.0.1:8081, or a free port if that is taken)")
+	flags.StringVar(&f.interwater, "interwater", "", "address of the Interwater stand-in (default 127.0.0.1:8082, or a free port if that is taken)")
+	flags.BoolVar(&f.upstreams, "upstreams", false, "start only the two stand-ins and print the settings that fit them; ignores the environment")
+	flags.BoolVar(&f.remote, "remote", false, "run without Glory's JWT secret: Glory's check_login verifies members")
 	flags.DurationVar(&f.memberTokens, "member-tokens", 2*time.Hour, "how long the member tokens of the Glory stand-in live")
 	flags.Usage = withSettings(flags.Usage, stderr)
 	if done, err := parseFlags(flags, args); done || err != nil {
 		return f, done, err
 	}
 	if f.memberTokens < time.Second {
-		return f, false, usageError("-member-tokens: give a second at least")
+		return f, false, usageError("-member-tokens: must be at least 1s")
 	}
 	return f, false, nil
 }
@@ -97,7 +97,7 @@ func runSandbox(ctx context.Context, args, environ []string, stdout, stderr io.W
 	return g.serve(ctx)
 }
 
-// redis is the address of a Redis in memory; "" where the settings name another. stop ends it.
+// redis starts a Redis in memory and returns its address, or "" if the settings name another Redis. The caller calls stop.
 func (s *sandboxSettings) redis(ctx context.Context) (addr string, stop func(), err error) {
 	if s.ownRedis {
 		return "", func() {}, nil
@@ -105,7 +105,7 @@ func (s *sandboxSettings) redis(ctx context.Context) (addr string, stop func(), 
 	return startMemoryRedis(ctx)
 }
 
-// serveStandIns runs the two stand-ins alone. The environment is not for them: it may well be that of a gateway beside.
+// serveStandIns runs only the two stand-ins, until ctx ends. It ignores the environment, which may be a gateway's.
 func serveStandIns(ctx context.Context, f sandboxFlags, stdout io.Writer) error {
 	stands, err := startStandIns(ctx, f, sandbox.Options{
 		JWTSecret: sandboxJWTSecret, Licenses: []sandbox.License{{AccessKey: sandboxAccessKey, SecretKey: sandboxSecretKey}},
@@ -119,8 +119,8 @@ func serveStandIns(ctx context.Context, f sandboxFlags, stdout io.Writer) error 
 	return nil
 }
 
-// startStandIns listens on the addresses asked for. A usual address that is taken is replaced by a free one; one that was
-// asked for is not.
+// startStandIns starts both stand-ins on the addresses of f. If a default address is taken, it uses a free port. If an address from a
+// flag is taken, it fails.
 func startStandIns(ctx context.Context, f sandboxFlags, options sandbox.Options) (*sandbox.Sandbox, error) {
 	options.GloryAddr, options.InterwaterAddr = orFree(ctx, f.glory, "127.0.0.1:8081"), orFree(ctx, f.interwater, "127.0.0.1:8082")
 	options.MemberTokenTTL = f.memberTokens
@@ -131,7 +131,7 @@ func startStandIns(ctx context.Context, f sandboxFlags, options sandbox.Options)
 	return stands, nil
 }
 
-// orFree is asked, else usual where nobody listens there, else a free port.
+// orFree returns asked if it is set, else usual if nobody listens there, else an address with any free port.
 func orFree(ctx context.Context, asked, usual string) string {
 	if asked != "" {
 		return asked
@@ -145,7 +145,7 @@ func orFree(ctx context.Context, asked, usual string) string {
 	return usual
 }
 
-// startMemoryRedis returns the address of a Redis in this process. stop ends it.
+// startMemoryRedis starts a Redis in this process and returns its address. stop ends it.
 func startMemoryRedis(ctx context.Context) (addr string, stop func(), err error) {
 	redis, err := miniredis.Run()
 	if err != nil {
@@ -153,7 +153,7 @@ func startMemoryRedis(ctx context.Context) (addr string, stop func(), err error)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
-	go func() { // its clock stands still by itself
+	go func() { // miniredis doesn't advance its clock by itself
 		defer close(done)
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -169,7 +169,7 @@ func startMemoryRedis(ctx context.Context) (addr string, stop func(), err error)
 	return redis.Addr(), func() { cancel(); <-done; redis.Close() }, nil
 }
 
-// withFlag names the way out of a taken port.
+// withFlag extends the error of a taken port: it names the flags that choose another.
 func withFlag(err error) error {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
@@ -195,7 +195,7 @@ INTERWATER_SECRET_KEY=%s
 `, s.GloryURL, secret, s.InterwaterURL, sandboxAccessKey, sandboxSecretKey, demo(s), s.InterwaterURL, s.InterwaterURL)
 }
 
-// printSession prints a session that works when pasted: README.md's. file has the settings of this sandbox.
+// printSession prints the commands of README.md, ready to paste. file holds the settings of this sandbox.
 func printSession(w io.Writer, g *gateway, s *sandbox.Sandbox, file string) {
 	scheme, note := "http", ""
 	if g.tls != nil {
@@ -239,16 +239,16 @@ curl -sw '\n' $GATE/v1/sessions -H "Authorization: Bearer ${TOKEN%%????}AAAA"   
 curl -sw '\n' $GATE/v1/sessions -H "Authorization: Bearer %[9]s"   # expired
 curl -sw '\n' -X POST $GATE/v1/auth   # never forwarded
 
-With its settings the commands check, explain, deny, allow and denied find this sandbox:
+The commands check, explain, deny, allow and denied find this sandbox by its settings:
 
 set -a; . %[10]s; set +a
 printf %%s "$TOKEN" | gateway explain GET /v1/sessions
 
-To log out, everywhere within a second:
+To log out on every replica within a second:
 
 curl -sw '\n' -X POST $GATE/session/logout -H "Authorization: Bearer $TOKEN"
 %[12]s
-LOG_LEVEL=info shows every request here. gateway sandbox -h: what else can be set.
+LOG_LEVEL=info shows every request here. gateway sandbox -h lists all that can be set.
 
 `, scheme+"://"+g.public.Addr().String(), opsURL(g), s.GloryURL, s.InterwaterURL, verified, demo(s), sandboxRoom, url.PathEscape(sandboxRoom),
 		s.Glory.MintToken("1", -time.Hour), file, note, sessions)

@@ -1,6 +1,6 @@
 package main
 
-// The sandbox as a newcomer meets it: what it prints, which settings it takes, and how other commands find it.
+// The sandbox: what it prints, which settings it takes, and how other commands find it.
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// startSandbox starts one on free ports, with no files outside the test's folder.
+// startSandbox starts a sandbox on free ports. It writes no files outside the test's folder.
 func startSandbox(t *testing.T, environ []string, flags ...string) (*replica, *os.Process) {
 	t.Helper()
 	environ = append([]string{"LOG_LEVEL=info", "LOG_FORMAT=json", "TMPDIR=" + t.TempDir()}, environ...)
@@ -23,7 +23,7 @@ func startSandbox(t *testing.T, environ []string, flags ...string) (*replica, *o
 		"sandbox", "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-glory", "127.0.0.1:0", "-interwater", "127.0.0.1:0"}, flags...)...)
 }
 
-// demoToken logs the demo member in with what the sandbox prints, which is returned, too.
+// demoToken logs the demo member in with the body that the sandbox prints. It returns the member token and that body.
 func demoToken(t *testing.T, r *replica) (token, body string) {
 	t.Helper()
 	body = regexp.MustCompile(`(?m)^\{"id":.*\}$`).FindString(r.log.String())
@@ -34,7 +34,7 @@ func demoToken(t *testing.T, r *replica) (token, body string) {
 	return login(t, newClient(t), r.url, member.ID, member.Password), body
 }
 
-// settingsOf are the settings that a running sandbox has written into a file, whose path is returned, too.
+// settingsOf returns the settings that a running sandbox has written to a file, and the file's path.
 func settingsOf(t *testing.T, r *replica) (environ []string, path string) {
 	t.Helper()
 	found := regexp.MustCompile(`set -a; \. (\S+); set \+a`).FindStringSubmatch(r.log.String())
@@ -52,7 +52,7 @@ func settingsOf(t *testing.T, r *replica) (environ []string, path string) {
 	return environ, found[1]
 }
 
-// The sandbox needs nothing, and what it prints works, with Glory's JWT secret and without.
+// The sandbox needs no settings, and what it prints works, with and without -remote.
 func TestSandbox(t *testing.T) {
 	t.Parallel()
 	for _, remote := range []bool{false, true} {
@@ -131,7 +131,7 @@ func TestSandboxTakesSettings(t *testing.T) {
 		t.Errorf("CORS permission: %q", got)
 	}
 
-	// Other commands know it by the file.
+	// Other commands find the sandbox by the file.
 	explained, stderr, status := programReading(t, token, environ, "explain", "GET", "/v1/sessions")
 	if status != 0 || !strings.Contains(explained, "license all as member") || !strings.Contains(explained, "expires in") {
 		t.Errorf("explain: %d\n%s%s", status, explained, stderr)

@@ -1,6 +1,6 @@
 package main
 
-// The settings of the sandbox's gateway: its own defaults, and whatever the environment sets that fits a sandbox.
+// The sandbox has its own defaults for the gateway's settings. The environment overrides them, where the setting fits a sandbox.
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ const (
 	sandboxSessions  = "sandbox-session-secret-for-local-use-only"
 )
 
-// sandboxCookie keeps sessions without TLS: browsers don't take sessionCookie from http://localhost, or not all of them.
+// sandboxCookie is the name of the session cookie without TLS: not all browsers accept sessionCookie from http://localhost.
 const sandboxCookie = "session"
 
 // Glory's stand-in signs member tokens with these.
@@ -32,18 +32,18 @@ const (
 	sandboxIssuer    = "com.smarth"
 )
 
-// sandboxSettings are what the gateway of a sandbox is set to.
+// sandboxSettings are the settings of a sandbox's gateway.
 type sandboxSettings struct {
 	environ  []string // without the addresses of what the sandbox starts
-	remote   bool     // members are verified by check_login
-	ownRedis bool     // REDIS_URL is set: there is to be no Redis in memory
+	remote   bool     // check_login verifies members
+	ownRedis bool     // REDIS_URL is set: the sandbox starts no Redis
 }
 
 // newSandboxSettings adds the sandbox's defaults to the environment. Of two entries of one name the last counts.
 func newSandboxSettings(f sandboxFlags, environ []string) sandboxSettings {
 	given := func(name string) bool { return settingIn(environ, name) }
 	defaults := []string{"LISTEN_ADDR=127.0.0.1:8080", "ADMIN_ADDR=127.0.0.1:9090", "LOG_LEVEL=warn", "LOG_FORMAT=text", "DRAIN_DELAY=0s"}
-	if !slices.Contains(environ, "CORS_ALLOWED_ORIGINS=*") { // the two don't go together
+	if !slices.Contains(environ, "CORS_ALLOWED_ORIGINS=*") { // sessions need listed origins
 		defaults = append(defaults, "SESSION_SECRETS="+sandboxSessions)
 	}
 	s := sandboxSettings{remote: f.remote, ownRedis: given("REDIS_URL")}
@@ -51,7 +51,7 @@ func newSandboxSettings(f sandboxFlags, environ []string) sandboxSettings {
 	add := func(name, value string) { all = append(all, name+"="+value) }
 	all = append(slices.DeleteFunc(defaults, func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return given(name + "_FILE") // both would be a mistake
+		return given(name + "_FILE") // together they would be a mistake
 	}), all...)
 	if f.listen != "" {
 		add("LISTEN_ADDR", f.listen)
@@ -75,8 +75,8 @@ func newSandboxSettings(f sandboxFlags, environ []string) sandboxSettings {
 	return s
 }
 
-// sandboxLicenses are the keys of each license that the environment says something about, by the prefix of its settings:
-// whoever wants to try rules need not think of keys.
+// sandboxLicenses returns default keys for each license that has a setting in environ, by the prefix of its settings. So rules can be
+// tried without keys.
 func sandboxLicenses(environ []string) map[string]map[string]string {
 	const prefix = "INTERWATER_LICENSE_"
 	licenses := map[string]map[string]string{}
@@ -96,7 +96,7 @@ func sandboxLicenses(environ []string) map[string]map[string]string {
 	return licenses
 }
 
-// settingIn reports whether environ sets a setting, itself or by its file.
+// settingIn reports whether environ sets name or name_FILE.
 func settingIn(environ []string, name string) bool {
 	return slices.ContainsFunc(environ, func(entry string) bool {
 		set, value, _ := strings.Cut(entry, "=")
@@ -104,7 +104,7 @@ func settingIn(environ []string, name string) bool {
 	})
 }
 
-// with returns the whole settings, with the addresses of what the sandbox has started.
+// with returns all settings, including the addresses of what the sandbox has started.
 func (s sandboxSettings) with(gloryURL, interwaterURL, redis string) []string {
 	all := append(slices.Clone(s.environ), "GLORY_URL="+gloryURL, "INTERWATER_URL="+interwaterURL)
 	if !s.ownRedis {
@@ -113,7 +113,7 @@ func (s sandboxSettings) with(gloryURL, interwaterURL, redis string) []string {
 	return all
 }
 
-// options reads the settings before anything is started, and tells the stand-ins what has to fit them.
+// options checks the settings before anything starts, and returns the secret and the keys that the stand-ins need from them.
 func (s sandboxSettings) options() (sandbox.Options, error) {
 	const later = "http://127.0.0.1:1" // their addresses aren't known yet
 	cfg, err := config.Load(s.with(later, later, "127.0.0.1:1"), checkRules, s.check)
@@ -130,10 +130,10 @@ func (s sandboxSettings) options() (sandbox.Options, error) {
 	return o, nil
 }
 
-// sandboxHas are the settings that lead to what the sandbox brings itself.
+// sandboxHas lists the settings that a sandbox refuses, because it starts these services itself.
 func sandboxHas() []string { return []string{"GLORY_URL", "INTERWATER_URL"} }
 
-// withSettings adds to a usage which settings count in the sandbox.
+// withSettings adds the settings that count in the sandbox to a usage.
 func withSettings(usage func(), w io.Writer) func() {
 	return func() {
 		usage()
@@ -155,31 +155,31 @@ func withSettings(usage func(), w io.Writer) func() {
 	}
 }
 
-// check refuses what a sandbox can't do.
+// check reports the settings that don't fit a sandbox.
 func (s sandboxSettings) check(cfg *config.Config, report func(name string, err error)) {
 	for _, name := range sandboxHas() {
 		if settingIn(s.environ, name) {
-			report(name, errors.New("the sandbox brings its own; unset it, or use gateway serve, with gateway sandbox -upstreams for what you don't have"))
+			report(name, errors.New("the sandbox brings its own; unset it, or use gateway serve (gateway sandbox -upstreams starts stand-ins for it)"))
 		}
 	}
 	if s.remote && settingIn(s.environ, "GLORY_JWT_SECRETS") {
-		report("GLORY_JWT_SECRETS", errors.New("-remote is to do without it; give one of the two"))
+		report("GLORY_JWT_SECRETS", errors.New("-remote works without it; give one of the two"))
 	}
 	if len(cfg.GloryJWTAlgorithms) > 0 && !slices.Contains(cfg.GloryJWTAlgorithms, sandboxAlgorithm) {
 		report("GLORY_JWT_ALGORITHMS", fmt.Errorf("the sandbox's Glory signs with %s; add it", sandboxAlgorithm))
 	}
 	if cfg.GloryJWTIssuer != "" && cfg.GloryJWTIssuer != sandboxIssuer {
-		report("GLORY_JWT_ISSUER", fmt.Errorf("the sandbox's Glory is %s; leave it, or make it empty for any", sandboxIssuer))
+		report("GLORY_JWT_ISSUER", fmt.Errorf("the sandbox's Glory issues tokens as %s; use that, or leave it empty to accept any", sandboxIssuer))
 	}
 	if cfg.RedisMode != "" && cfg.RedisMode != "single" && !s.ownRedis {
-		report("REDIS_MODE", errors.New("the sandbox's Redis is a single one; set REDIS_URL to yours"))
+		report("REDIS_MODE", errors.New("the sandbox's Redis is a single server; set REDIS_URL to your own"))
 	}
 }
 
-// writeSettings writes the settings of a running sandbox into a file that a shell can source, for the commands that need
-// them, and returns its path. Whoever calls it removes it.
+// writeSettings writes the settings of a running sandbox to a file that a shell can source, so that other commands find the sandbox.
+// It returns the file's path. The caller removes the file.
 func writeSettings(environ []string) (path string, err error) {
-	f, err := os.CreateTemp("", "roomgate-sandbox-*.env") // for its owner alone
+	f, err := os.CreateTemp("", "roomgate-sandbox-*.env") // only its owner can read it
 	if err != nil {
 		return "", fmt.Errorf("file with the sandbox's settings: %w", err)
 	}

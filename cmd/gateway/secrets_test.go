@@ -1,7 +1,7 @@
 package main
 
-// What must stay on the server side stays there: a run with recognisable secrets, and a look into everything that leaves
-// the process.
+// Secrets stay on the server side. A gateway runs with secrets that can be recognised, and the test searches all that leaves the
+// process.
 
 import (
 	"encoding/base64"
@@ -16,8 +16,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// newMarkedStands starts both upstreams with secrets that are recognised wherever they turn up, and returns those with the
-// password of the Redis that goes with them.
+// newMarkedStands starts both upstreams with secrets that can be recognised. It returns the secrets, with a password for Redis.
 func newMarkedStands(t *testing.T) (*sandbox.Sandbox, map[string]string) {
 	t.Helper()
 	secrets := map[string]string{
@@ -71,7 +70,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		{Redirect: "http://127.0.0.1:1/"}, {Kind: sandbox.KindTrailer}, {Kind: sandbox.KindEarlyHints}, {Kind: sandbox.KindCookie},
 	} {
 		stands.Interwater.SetFaults(fault)
-		// A cut answer breaks off: that is its answer.
+		// An answer that breaks off is an error, and has nothing to note.
 		if a, err := call(t.Context(), client, http.MethodGet, r.url+"/v1/info", member, ""); err == nil {
 			note(a)
 		}
@@ -96,7 +95,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	scan(t, sinks, secrets)
 }
 
-// openMetricsOf is /metrics in the form that has exemplars.
+// openMetricsOf returns /metrics as OpenMetrics, which has exemplars.
 func openMetricsOf(t *testing.T, client *http.Client, admin string) string {
 	t.Helper()
 	request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, admin+"/metrics", nil)
@@ -113,7 +112,7 @@ func openMetricsOf(t *testing.T, client *http.Client, admin string) string {
 	return string(text)
 }
 
-// scan looks for each secret as it is and in the encodings that it could have slipped through in.
+// scan fails the test if a sink has one of the secrets, in clear or in a usual encoding.
 func scan(t *testing.T, sinks, secrets map[string]string) {
 	t.Helper()
 	for where, text := range sinks {
@@ -126,7 +125,7 @@ func scan(t *testing.T, sinks, secrets map[string]string) {
 			}
 			for how, form := range map[string]string{
 				"clear": secret, "hex": hex.EncodeToString([]byte(secret)), "URL": url.QueryEscape(secret),
-				// Without the last letters: they change with what follows.
+				// Without the last letters, which depend on the text that follows.
 				"base64":    strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret)), "=")[:len(secret)],
 				"base64url": base64.RawURLEncoding.EncodeToString([]byte(secret))[:len(secret)],
 			} {
@@ -138,7 +137,7 @@ func scan(t *testing.T, sinks, secrets map[string]string) {
 	}
 }
 
-// slowly is a fault that delays a route's answer.
+// slowly returns a fault that delays a route's answers.
 func slowly(path string, by time.Duration) sandbox.Fault {
 	return sandbox.Fault{Path: path, Delay: by}
 }

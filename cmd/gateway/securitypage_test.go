@@ -1,6 +1,6 @@
 package main
 
-// docs/security.md names a test for each claim and each row of the catalogue of attacks. These look that they are all there.
+// docs/security.md names a test for each claim and each row of the catalogue of attacks. These tests check that they exist.
 
 import (
 	"fmt"
@@ -26,7 +26,7 @@ func TestSecurityPageNamesTestsThatExist(t *testing.T) {
 	page := securityPage(t)
 	claims := regexp.MustCompile("`([a-z]+)/([a-z0-9_]+_test\\.go)` ((?:Test|Fuzz)\\w+(?:, (?:Test|Fuzz)\\w+)*)").FindAllStringSubmatch(page, -1)
 	if len(claims) < 50 {
-		t.Errorf("%d claims found: has the way they are written changed?", len(claims))
+		t.Errorf("only %d claims found: has their form changed?", len(claims))
 	}
 	for _, claim := range claims {
 		folder := filepath.Join("../../internal", claim[1])
@@ -44,7 +44,7 @@ func TestSecurityPageNamesTestsThatExist(t *testing.T) {
 			}
 		}
 	}
-	// Every name is part of a claim: one that is written in another way would not be looked for.
+	// Every test's name must be part of a claim. A claim in another form would not be checked.
 	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(page, -1)
 	found := 0
 	for _, claim := range claims {
@@ -65,7 +65,7 @@ func TestSecurityPageHasEveryRowThatIsPlayed(t *testing.T) {
 		for _, ids := range regexp.MustCompile(`([A-Z])(\d\d)(?:–[A-Z](\d\d))?`).FindAllStringSubmatch(cells[1], -1) {
 			first, _ := strconv.Atoi(ids[2])
 			last, err := strconv.Atoi(ids[3])
-			if err != nil { // it is one row
+			if err != nil { // not a range
 				last = first
 			}
 			for n := first; n <= last; n++ {
@@ -92,6 +92,6 @@ func TestSecurityPageHasEveryRowThatIsPlayed(t *testing.T) {
 		}
 	}
 	if played < 100 {
-		t.Errorf("%d attacks found: has the way they are written changed?", played)
+		t.Errorf("only %d attacks found: has their form changed?", played)
 	}
 }

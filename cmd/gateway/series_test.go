@@ -1,6 +1,6 @@
 package main
 
-// What clients make up costs no memory in whatever reads the metrics: no room, path, method or member becomes a series.
+// No room, path, method or member that clients make up becomes a series, so they can't fill the memory of a metrics server.
 
 import (
 	"bufio"
@@ -16,8 +16,7 @@ import (
 	"time"
 )
 
-// pipeline sends n requests over some connections, without waiting for one answer before the next request, and counts the
-// answers by status.
+// pipeline sends n requests over a few connections, without waiting for answers, and counts the answers by status.
 func pipeline(t *testing.T, addr string, n int, request func(i int) string) map[int]int {
 	t.Helper()
 	const connections = 4
@@ -59,7 +58,7 @@ func pipeline(t *testing.T, addr string, n int, request func(i int) string) map[
 	return statuses
 }
 
-// seriesOf are the names and labels of all that /metrics tells, but for what comes with time alone.
+// seriesOf returns the names and labels of all series in /metrics, except those of reloads, which come with time.
 func seriesOf(t *testing.T, r *replica) (names []string) {
 	t.Helper()
 	for line := range strings.Lines(get(t, newClient(t), r.admin+"/metrics", "").want(t, 200).body) {
@@ -70,7 +69,7 @@ func seriesOf(t *testing.T, r *replica) (names []string) {
 	return names
 }
 
-// counted waits until so many requests are: that is after their answers.
+// counted waits until the gateway has counted requests. It counts them after their answers.
 func (r *replica) counted(t *testing.T, requests float64) {
 	t.Helper()
 	eventually(t, "all requests are counted", func() bool {
@@ -79,15 +78,15 @@ func (r *replica) counted(t *testing.T, requests float64) {
 	})
 }
 
-// Half of the requests enter a room each, by a member each, of whom every tenth is let through; the others have a path and a
-// method each. All make up a header or two as well.
+// Half of the requests each have their own room and member, and every tenth of these members is admitted. The others each have their own
+// path and method. All have made-up headers, too.
 func TestClientsMakeUpNoSeries(t *testing.T) {
 	t.Parallel()
 	const many = 10_000
 	stands := newStands(t)
 	r := startReplica(t, settings(stands, newRedis(t).Addr, "INTERWATER_ALLOW=!member.sub.endsWith('x')"))
 	if a, err := call(t.Context(), newClient(t), http.MethodPut, r.admin+"/loglevel?level=warn", "", ""); err != nil || a.status != 200 {
-		t.Fatalf("%v %+v", err, a) // a log of them all would be what takes longest
+		t.Fatalf("%v %+v", err, a) // else the log would take the most time
 	}
 	request := func(i int) string {
 		own := fmt.Sprintf("Host: h%d\r\nUser-Agent: u%d\r\nX-Request-Id: r%d\r\n", i, i, i)

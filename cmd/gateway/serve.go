@@ -1,6 +1,6 @@
 package main
 
-// This file starts the gateway, serves, drains and stops: it reads from top to bottom like what happens.
+// Start, serve, drain, stop: the code is in the order in which it runs.
 
 import (
 	"context"
@@ -44,11 +44,11 @@ func runServe(ctx context.Context, args, environ []string, stdout, stderr io.Wri
 	return g.serve(ctx)
 }
 
-// gateway is one replica, put together and listening.
+// gateway is one replica with open listeners.
 type gateway struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	output    *ops.LogOutput // where log writes
+	output    *ops.LogOutput // log writes to it
 	environ   []string       // where cfg came from
 	redis     *fleet.Redis
 	cache     *tokencache.Cache
@@ -70,19 +70,19 @@ type gateway struct {
 
 	files            *watch
 	hangups          chan os.Signal
-	redisURL         atomic.Pointer[secret.Value] // the last one that could be used
-	redisCertificate *proxy.Certificate           // nil: none is shown
+	redisURL         atomic.Pointer[secret.Value] // the last usable one
+	redisCertificate *proxy.Certificate           // nil: Redis gets no client certificate
 	reloads          *prometheus.CounterVec
-	reloadFailed     atomic.Bool                // the secrets in use are not those in the files
-	reloaded         atomic.Pointer[ops.Reload] // the last time that secrets were read again; nil: not yet
+	reloadFailed     atomic.Bool                // the last reload failed: changed secrets aren't in use
+	reloaded         atomic.Pointer[ops.Reload] // the last reload; nil: none yet
 	troubles         troubles
 }
 
-// sessionCookie is the name of sessions' cookie.
+// sessionCookie is the name of the session cookie.
 const sessionCookie = "__Host-session"
 
-// newGateway connects the rooms and opens the listeners, so that a busy port is an error of the start. Sessions are kept in cookie. The
-// caller closes it.
+// newGateway builds a gateway and opens its listeners, so that a busy port is an error at the start. cookie is the name of the
+// session cookie. The caller closes the gateway.
 func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs io.Writer, cookie string) (_ *gateway, err error) {
 	version, commit := build()
 	registry, level := ops.NewRegistry(version, commit), new(slog.LevelVar)
@@ -142,11 +142,11 @@ func newGateway(ctx context.Context, cfg *config.Config, environ []string, logs 
 	if g.roster, err = fleet.NewRoster(g.redis, g.self(), g.figures, registry); err != nil {
 		return nil, err
 	}
-	<-denied.Looked() // before the first request
+	<-denied.Looked() // the first request needs the deny list
 	return g, g.open(ctx, level)
 }
 
-// proxyOptions translates settings for the public handler.
+// proxyOptions translates the settings for the public handler.
 func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.TracerProvider) proxy.Options {
 	cfg := g.cfg
 	return proxy.Options{
@@ -163,7 +163,7 @@ func (g *gateway) proxyOptions(registry *prometheus.Registry, spans trace.Tracer
 	}
 }
 
-// lane puts the strict reading of HTTP/1 before the public server, and the fast lane where it is on.
+// lane wraps the public listener. It reads HTTP/1 strictly and, with FAST_LANE, answers plain room requests itself.
 func (g *gateway) lane() *lane.Listener {
 	o := lane.Options{
 		MaxHeaderBytes: g.cfg.MaxHeaderBytes, HeaderTimeout: g.cfg.ReadHeaderTimeout, IdleTimeout: g.cfg.IdleTimeout,
@@ -181,14 +181,14 @@ func (g *gateway) lane() *lane.Listener {
 	return lane.Listen(g.public, o)
 }
 
-// trace sets tracing up; nil is off.
+// trace sets up tracing. nil: tracing is off.
 func (g *gateway) trace(ctx context.Context) (trace.TracerProvider, error) {
 	spans, err := ops.NewTracing(ctx, g.environ, g.version, g.log)
 	if err != nil {
 		return nil, usageError(err.Error())
 	}
 	if spans == nil {
-		return nil, nil //nolint:nilnil // an interface that holds a nil pointer would be on
+		return nil, nil //nolint:nilnil // not spans: an interface with a nil pointer in it isn't nil
 	}
 	g.onClose(func() {
 		limit, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -200,13 +200,13 @@ func (g *gateway) trace(ctx context.Context) (trace.TracerProvider, error) {
 	return spans, nil
 }
 
-// self is how the other replicas know this one.
+// self describes this replica to the others.
 func (g *gateway) self() fleet.Replica {
-	host, _ := os.Hostname() // a name that can't be had is left out
+	host, _ := os.Hostname() // "" if unknown
 	return fleet.Replica{Version: g.version, Host: host, Started: g.started}
 }
 
-// bridgeOptions translates settings; secrets go from one type that can't be printed into another.
+// bridgeOptions translates the settings for the domain. The secrets change their type; neither type can be printed.
 func bridgeOptions(
 	cfg *config.Config, services upstreams, cache *tokencache.Cache, denied *fleet.DenyList, metrics prometheus.Registerer,
 ) bridge.Options {
@@ -215,11 +215,11 @@ func bridgeOptions(
 		Local: bridge.LocalVerification{
 			Secrets: cfg.GloryJWTSecrets, Algorithms: cfg.GloryJWTAlgorithms, Issuer: cfg.GloryJWTIssuer, Leeway: cfg.GloryJWTLeeway,
 		},
-		// A sixteenth of the calls that Glory may have: strangers don't take the places of members.
+		// A sixteenth of Glory's slots: unknown tokens can't take those of known members.
 		Strangers:      upstreamShare(cfg.MaxInFlight) / 16,
 		MemberCacheTTL: cfg.MemberCacheTTL, Licenses: licenses(cfg), Tokens: cache, Denied: denied, Metrics: metrics,
 	}
-	// Replicas share a license, whether or not they share the secret of member tokens.
+	// All replicas have the license's key, even where they have no JWT secret.
 	o.Verdicts = cache.Vault(o.Licenses[0].SecretKey, "member verdict "+cfg.GloryURL.String())
 	return o
 }
@@ -237,7 +237,7 @@ func licenses(cfg *config.Config) []bridge.License {
 
 // serve answers requests until ctx ends, then drains and stops. It returns nil after an orderly end.
 func (g *gateway) serve(ctx context.Context) error {
-	quiet := slog.NewLogLogger(g.log.Handler(), slog.LevelDebug) // clients' mistakes, one line each
+	quiet := slog.NewLogLogger(g.log.Handler(), slog.LevelDebug) // a line for each mistake of a client
 	public := &http.Server{
 		Handler:                      g.handler,
 		DisableGeneralOptionsHandler: true,
@@ -254,7 +254,7 @@ func (g *gateway) serve(ctx context.Context) error {
 			return err
 		}
 	}
-	// The operations listener answers to the end, or nobody could see how the drain goes.
+	// The operations listener answers until the drain is over, so that operators can watch it.
 	admin := &http.Server{Handler: g.ops, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, ErrorLog: quiet}
 	g.log.LogAttrs(ctx, slog.LevelInfo, "settings", g.cfg.Summary()...)
 	for _, u := range config.Unknowns(g.environ) {
@@ -269,24 +269,24 @@ func (g *gateway) serve(ctx context.Context) error {
 	}
 	g.log.Info("serving", "listen", g.public.Addr().String(), "admin", addrOf(g.admin))
 	group.Go(func() error { g.followFiles(failed); return nil })
-	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the drain is to be seen too
-	if g.admin != nil {                                                      // nobody could see it
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx)) // the history includes the drain
+	if g.admin != nil {                                                      // else nobody can see the history
 		group.Go(func() error { return g.history.Run(watching) })
 	}
 	group.Go(func() error {
 		defer stopWatching()
-		<-failed.Done() // told to stop, or a server gave up
+		<-failed.Done() // told to stop, or a server failed
 		g.drain(ctx, public, connections)
 		return orderly(admin.Close())
 	})
 	return group.Wait()
 }
 
-// drain goes on serving for DrainDelay while balancers notice, then lets the requests in flight end.
+// drain goes on serving for DrainDelay, so that balancers notice. Then it waits up to ShutdownTimeout for the requests in flight.
 func (g *gateway) drain(ctx context.Context, public *http.Server, connections *lane.Listener) {
 	g.draining.Store(true)
 	g.log.Info("draining", "delay", g.cfg.DrainDelay.String())
-	if ctx.Err() != nil { // told to; a failed server has nothing to wait for
+	if ctx.Err() != nil { // told to stop; after a server's failure there is nothing to wait for
 		<-time.After(g.cfg.DrainDelay)
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.ShutdownTimeout)
@@ -300,7 +300,7 @@ func (g *gateway) drain(ctx context.Context, public *http.Server, connections *l
 	g.log.Info("stopped")
 }
 
-// orderly takes the one error of an http.Server that isn't one.
+// orderly returns nil for http.ErrServerClosed, which is no failure, and err otherwise.
 func orderly(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

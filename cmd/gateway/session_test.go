@@ -1,6 +1,6 @@
 package main
 
-// The main job, end to end: log in at Glory, enter a room at Interwater, and what must not work.
+// The main job, end to end: log in at Glory, look at rooms of Interwater, and what must be refused.
 
 import (
 	"encoding/json"
@@ -14,10 +14,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// koreanRoom is a room of the sandbox that is always open, as it stands in a path.
+// koreanRoom returns a room of the sandbox that is always open, encoded for a path.
 func koreanRoom() string { return url.PathEscape("주간회의") }
 
-// login joins nobody: the demo member exists.
+// login logs a member in who has joined, and returns the member token.
 func login(t *testing.T, client *http.Client, gate, id, password string) string {
 	t.Helper()
 	body, _ := json.Marshal(map[string]string{"id": id, "password": password})
@@ -68,7 +68,7 @@ func TestSession(t *testing.T) {
 			}
 			wantRefusals(t, client, gate, stands.Glory.MintToken("2", -time.Hour), token)
 			if mode == "remote" {
-				// One by the client itself; then one for each token that has the form of a JWT and isn't expired.
+				// One by the client itself, and one for each token that looks like a JWT and isn't expired.
 				if calls := stands.Glory.Calls("/api/v1/check_login"); calls != 1+2 {
 					t.Errorf("%d calls of check_login, want 3", calls)
 				}
@@ -77,7 +77,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// wantRefusals asks for what a client must not get.
+// wantRefusals checks that the gateway refuses bad tokens and /v1/auth.
 func wantRefusals(t *testing.T, client *http.Client, gate, expired, good string) {
 	t.Helper()
 	forged := good[:len(good)-4] + "AAAA"
@@ -101,7 +101,7 @@ func wantRefusals(t *testing.T, client *http.Client, gate, expired, good string)
 	}
 }
 
-// A restarted replica takes the token from Redis, where nobody can read it.
+// After a restart a replica takes the access token from Redis, where it is sealed.
 func TestRestartFetchesNothing(t *testing.T) {
 	t.Parallel()
 	redisServer, stands, client := newRedis(t), newStands(t), newClient(t)
@@ -126,7 +126,7 @@ func TestRestartFetchesNothing(t *testing.T) {
 	}
 }
 
-// dumpRedis is every key with its value.
+// dumpRedis returns every key with its value.
 func dumpRedis(t *testing.T, addr string) string {
 	t.Helper()
 	options, err := redis.ParseURL("redis://" + addr)

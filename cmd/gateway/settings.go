@@ -1,8 +1,5 @@
 package main
 
-// This file reads the settings and reports everything that is wrong with them at once, also what only those who use them can
-// tell.
-
 import (
 	"errors"
 
@@ -10,10 +7,10 @@ import (
 	"roomgate/internal/config"
 )
 
-// loadSettings is config.Load with the rules compiled.
+// loadSettings reads the settings and compiles the rules. It reports all mistakes at once.
 func loadSettings(environ []string) (*config.Config, error) { return config.Load(environ, checkRules) }
 
-// checkRules names the settings of the rules that stop the start.
+// checkRules reports each invalid rule under the name of its setting.
 func checkRules(cfg *config.Config, report func(name string, err error)) {
 	all, ok := bridge.CheckRules(licenses(cfg)).(interface{ Unwrap() []error })
 	if !ok {

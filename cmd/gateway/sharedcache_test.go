@@ -1,7 +1,7 @@
 package main
 
-// A shared cache between the members and the gateway, a real nginx: the catalogue's row A10. It keeps whatever it may, for
-// ten minutes, and takes a request for what its path and query say: who asks counts for nothing.
+// A real nginx as a shared cache before the gateway: the catalogue's row A10. It caches all that it may for ten minutes. Its key is path
+// and query, whoever asks.
 
 import (
 	"fmt"
@@ -44,11 +44,11 @@ http {
 }
 `
 
-// newNginx starts one before upstream, in a folder of its own, and returns its URL.
+// newNginx starts an nginx before upstream, in its own folder, and returns its URL.
 func newNginx(t *testing.T, upstream string) string {
 	t.Helper()
 	user := ""
-	if os.Geteuid() == 0 { // else its worker is somebody who can't write here
+	if os.Geteuid() == 0 { // else its worker runs as a user who can't write here
 		user = "user root;"
 	}
 	dir, port, log := t.TempDir(), freePort(t), newLogs(t)
@@ -62,7 +62,7 @@ func newNginx(t *testing.T, upstream string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		command.Process.Signal(syscall.SIGTERM) // it ends its worker; SIGKILL would leave that one behind
+		command.Process.Signal(syscall.SIGTERM) // it ends its worker, too; SIGKILL would leave the worker behind
 		if err := command.Wait(); err != nil || t.Failed() {
 			t.Logf("nginx: %v\n%s", err, log)
 		}
@@ -85,10 +85,10 @@ func TestSharedCacheKeepsNoMembersAnswer(t *testing.T) {
 	for _, sub := range []string{"a", "b", "c"} {
 		tokens[sub] = stands.Glory.MintToken(sub, time.Hour)
 	}
-	// The cache does cache: what is everybody's, and doesn't say otherwise, comes from Glory once.
+	// The cache works: a public answer without Cache-Control comes from Glory once.
 	for _, want := range []string{"MISS", "HIT"} {
 		if a := get(t, client, cache+"/public-api/v1/health", "").want(t, 200); a.header.Get("X-Cache") != want {
-			t.Fatalf("X-Cache %q, want %q: this cache would show nothing", a.header.Get("X-Cache"), want)
+			t.Fatalf("X-Cache %q, want %q: this cache proves nothing", a.header.Get("X-Cache"), want)
 		}
 	}
 	for _, path := range []string{"/v1/sessions", "/v1/info", "/v1/sessions/" + koreanRoom(), "/v1/sessions/x.css", "/v1/sessions/logo.png?v=1"} {
@@ -97,7 +97,7 @@ func TestSharedCacheKeepsNoMembersAnswer(t *testing.T) {
 			there = http.StatusNotFound // no room has that name
 		}
 		want := map[string]int{"a": there, "b": there, "c": http.StatusForbidden, "nobody": http.StatusUnauthorized}
-		// Each before and after each other: what is kept of one would be seen by another.
+		// Everybody asks before and after everybody else, so that a cached answer would be seen.
 		for _, who := range []string{"nobody", "a", "nobody", "b", "c", "a", "a", "nobody", "c", "b"} {
 			before := stands.Interwater.RoomCalls()
 			a := get(t, client, cache+path, tokens[who])
@@ -110,7 +110,7 @@ func TestSharedCacheKeepsNoMembersAnswer(t *testing.T) {
 			}
 		}
 	}
-	// Glory's answers have no Cache-Control of their own. It knows member 1 alone.
+	// Glory's answers have no Cache-Control. Glory knows only member 1.
 	tokens["1"], tokens["2"] = stands.Glory.MintToken("1", time.Hour), stands.Glory.MintToken("2", time.Hour)
 	for _, who := range []string{"nobody", "1", "2", "nobody", "1"} {
 		status := http.StatusForbidden

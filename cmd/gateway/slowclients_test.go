@@ -1,7 +1,7 @@
 package main
 
-// Clients that are slow, broken or in too great a hurry. All slow ones come at once, while another client goes on; every one
-// of them is gone in time, and the other one never notices.
+// Slow and broken clients, and clients that reset what they ask for. The slow ones come all at once, beside another client. The gateway
+// closes them in time, and the other client is served as usual.
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 	"roomgate/tests"
 )
 
-// crowd is connections that are kept open until the end of the test.
+// crowd is a set of connections that the test keeps open until its end.
 type crowd struct {
 	mu    sync.Mutex
 	conns []net.Conn
@@ -56,7 +56,7 @@ func drip(t *testing.T, conns []net.Conn, interval time.Duration) {
 			select {
 			case <-tick.C:
 				for _, conn := range conns {
-					_, _ = conn.Write([]byte("a")) // a closed one is what is hoped for
+					_, _ = conn.Write([]byte("a")) // fails when the gateway has closed it, as it should
 				}
 			case <-done:
 				return
@@ -65,14 +65,14 @@ func drip(t *testing.T, conns []net.Conn, interval time.Duration) {
 	})
 }
 
-// leave closes all from this end.
+// leave closes all connections.
 func (c *crowd) leave() {
 	for _, conn := range c.conns {
 		conn.Close()
 	}
 }
 
-// closed waits until the gateway has closed all of them.
+// closed waits until the gateway has closed all conns.
 func closed(t *testing.T, conns []net.Conn) {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
@@ -84,10 +84,10 @@ func closed(t *testing.T, conns []net.Conn) {
 	}
 }
 
-// victimConns are a victim's connections, and as many upstream for them.
+// victimConns is how many connections a victim has. The gateway may have as many upstream for it.
 const victimConns = 8
 
-// victim goes on while others attack, until stop. None of its requests may fail.
+// victim starts a client that goes on until stop, while others attack. None of its requests may fail.
 func (s *arena) victim(t *testing.T) (stop func()) {
 	t.Helper()
 	over := make(chan time.Time)
@@ -103,7 +103,8 @@ func (s *arena) victim(t *testing.T) (stop func()) {
 		if failed := failures(got); len(failed) > 0 {
 			t.Errorf("%d of the victim's requests failed, the first: %s", len(failed), failed[0])
 		}
-		// Attackers are given more than that: who waits for them is over it. A busy machine has outliers, and a median far below.
+		// A request that waited for an attacker would take longer than this. On a busy machine there are outliers, but the median is far
+		// below.
 		if p50 := quantile(got, .5); p50 > time.Second {
 			t.Errorf("the victim's median is %v", p50)
 		}
@@ -114,11 +115,11 @@ func (s *arena) victim(t *testing.T) (stop func()) {
 func TestSlowSendersAreClosedAndHinderNobody(t *testing.T) {
 	t.Parallel() // mostly it waits
 	s := newArena(t, "READ_HEADER_TIMEOUT=1s", "READ_TIMEOUT=2s", "IDLE_TIMEOUT=2s")
-	const each = 40 // of the six kinds: 240 in all
+	const each = 40 // for each of the six kinds: 240 in all
 	stop := s.victim(t)
 	var c crowd
 	defer c.leave()
-	// D01 and D03 go on sending, too slowly.
+	// D01 and D03 keep sending, but too slowly.
 	drip(t, c.join(t, each, s.addr(), "GET /v1/info HTTP/1.1\r\nHost: g\r\nX-A: "), 500*time.Millisecond)
 	drip(t, c.join(t, each, s.addr(), "POST /public-api/v1/login HTTP/1.1\r\nHost: g\r\nContent-Length: 8192\r\n\r\n{"), 500*time.Millisecond)
 	c.join(t, each, s.addr(), "")          // D02
@@ -134,15 +135,15 @@ func TestSlowSendersAreClosedAndHinderNobody(t *testing.T) {
 	drip(t, late, 500*time.Millisecond)
 	closed(t, c.conns)
 	stop()
-	// Of D03 nothing reached Glory: a login is read whole before anything is sent.
+	// D03 hasn't reached Glory: the gateway reads a login whole before it sends anything.
 	if n := len(s.stands.Glory.Requests()); n > 0 {
 		t.Errorf("Glory saw %d requests", n)
 	}
 	s.retired(t)
 }
 
-// The catalogue's row D04. By default package proxy's TestAnswerThatIsNotReadIsCutOff has this rule, and package lane's
-// TestIdleAndSlowConnectionsAreClosed; here it takes the time that each write has.
+// The catalogue's row D04. It takes as long as a write may take. In the default run, package proxy's TestAnswerThatIsNotReadIsCutOff and
+// package lane's TestIdleAndSlowConnectionsAreClosed check the same.
 func TestClientsThatDoNotReadAreClosedAndHinderNobody(t *testing.T) {
 	tests.Long(t)
 	t.Parallel() // mostly it waits
@@ -154,7 +155,7 @@ func TestClientsThatDoNotReadAreClosedAndHinderNobody(t *testing.T) {
 	const unread = 20
 	c.join(t, unread, s.addr(), s.member("GET", "/v1/sessions"))
 	eventually(t, "all are in", func() bool { return s.files(t) > s.base.files+unread })
-	// That the clients' ends are still open is the point.
+	// The clients' ends stay open: the gateway has to close its own.
 	eventually(t, "all are closed", func() bool { return s.files(t) <= s.base.files+2*victimConns+4 })
 	stop()
 	s.retired(t)
@@ -190,7 +191,7 @@ func TestHalfOpenHandshakesAreClosed(t *testing.T) {
 	s.retired(t)
 }
 
-// The catalogue's row D02 over TLS: a handshake, and then nothing, or half a preface. The limit is Go's own, 10 s.
+// The catalogue's row D02 over TLS: a handshake, then nothing or half a preface. The limit is Go's own, 10 s.
 func TestHTTP2WithoutItsPrefaceIsClosed(t *testing.T) {
 	tests.Long(t)
 	t.Parallel() // mostly it waits
@@ -211,8 +212,7 @@ func TestHTTP2WithoutItsPrefaceIsClosed(t *testing.T) {
 	s.retired(t)
 }
 
-// The same of D01 in HTTP/2: heads and frames that are never completed, however much of them still comes. An idle connection
-// has its time all the same.
+// Row D01 in HTTP/2: heads and frames that are never completed are cut off, even if bytes keep coming. An idle connection isn't.
 func TestHTTP2HeadsThatAreNotCompletedAreClosed(t *testing.T) {
 	t.Parallel() // mostly it waits
 	s := newTLSArena(t, "READ_HEADER_TIMEOUT=1s", "IDLE_TIMEOUT=1h")
@@ -240,7 +240,7 @@ func TestHTTP2HeadsThatAreNotCompletedAreClosed(t *testing.T) {
 			dripping = append(dripping, h)
 		}
 	}
-	// One byte each time: the payload of a CONTINUATION that never ends the head.
+	// Byte by byte comes the payload of a CONTINUATION that doesn't end the head.
 	_, _ = dripping[0].Write(h2Frame(9, 0, 1, make([]byte, 4096))[:9])
 	drip(t, dripping, 200*time.Millisecond)
 	closed(t, held)
@@ -251,7 +251,7 @@ func TestHTTP2HeadsThatAreNotCompletedAreClosed(t *testing.T) {
 	s.retired(t)
 }
 
-// The catalogue's row D06: 20 times as many streams as may be open, each reset as soon as it is asked for.
+// The catalogue's row D06: far more streams than may be open, each reset right after its request.
 func TestStreamsThatAreResetLeaveNothingRunning(t *testing.T) {
 	s := newTLSArena(t)
 	s.stands.Interwater.SetFaults(sandbox.Fault{Delay: 5 * time.Second})

@@ -1,7 +1,5 @@
 package main
 
-// This file gathers what the operations listener tells of the gateway.
-
 import (
 	"os"
 	"slices"
@@ -16,7 +14,8 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// ready is whether balancers should send traffic. No dependency takes part: with one down, all replicas would be out.
+// ready reports whether balancers should send traffic, and why not. Dependencies don't count: when one is down, all replicas would
+// be taken out at once.
 func (g *gateway) ready() (bool, string) {
 	if g.draining.Load() {
 		return false, "draining"
@@ -24,7 +23,7 @@ func (g *gateway) ready() (bool, string) {
 	return true, ""
 }
 
-// status is the replica's state; Counters are left to package ops.
+// status returns the replica's state. Package ops fills in Counters.
 func (g *gateway) status() ops.Status {
 	s := ops.Status{
 		Version: g.version, UptimeSeconds: time.Since(g.started).Seconds(), Draining: g.draining.Load(),
@@ -52,7 +51,7 @@ func (g *gateway) status() ops.Status {
 	return s
 }
 
-// limits is what keeps clients within bounds, by the reason that metrics give for their refusals.
+// limits lists the limits for clients. Each name is the reason of refusals in roomgate_refusals_total.
 func (g *gateway) limits() []ops.Limit {
 	return []ops.Limit{
 		{Name: "login_limit", Setting: "LOGIN_RATE_LIMIT", Value: rateText(g.cfg.LoginRateLimit)},
@@ -64,10 +63,10 @@ func (g *gateway) limits() []ops.Limit {
 	}
 }
 
-// rateText writes a limit as people do: 10/1m, not 10/1m0s.
+// rateText writes a rate limit in short: 10/1m, not 10/1m0s.
 func rateText(r config.RateLimit) string {
 	text := strings.TrimSuffix(r.String(), "0s")
-	if !strings.HasSuffix(text, "m") { // 10/1s or 10/10s, whose seconds are no rest
+	if !strings.HasSuffix(text, "m") { // such as 10/10s, which needs its 0s
 		text = r.String()
 	}
 	if short := strings.TrimSuffix(text, "h0m"); short != text {
@@ -76,18 +75,19 @@ func rateText(r config.RateLimit) string {
 	return text
 }
 
-// replicas is the fleet as Redis shows it, this replica first. known is false where Redis doesn't show it.
+// replicas lists the fleet from Redis, this replica first. known is false if the list from Redis isn't available or lacks this
+// replica.
 func (g *gateway) replicas() (list []ops.Replica, known bool) {
 	entries := g.roster.All()
 	known = slices.ContainsFunc(entries, func(r fleet.Replica) bool { return r.Self })
-	if !known { // Redis is down, or knows nothing of it yet
+	if !known { // Redis is down, or this replica isn't in it yet
 		self := g.self()
 		self.Self, self.Seen = true, time.Now()
 		entries = slices.Insert(entries, 0, self)
 	}
 	for _, r := range entries {
 		if r.Self {
-			r.Figures = g.figures() // the latest
+			r.Figures = g.figures() // newer than those in Redis
 		}
 		list = append(list, ops.Replica{
 			ID: r.ID, Host: r.Host, Version: r.Version, Self: r.Self, Figures: (*ops.Figures)(r.Figures),
@@ -97,7 +97,7 @@ func (g *gateway) replicas() (list []ops.Replica, known bool) {
 	return list, known
 }
 
-// figures is what this replica tells of itself; nil where nobody could see it.
+// figures returns the figures that this replica shares with the others. nil without an operations listener: there is no history.
 func (g *gateway) figures() *fleet.Figures {
 	if g.cfg.AdminAddr == "" {
 		return nil
@@ -106,7 +106,7 @@ func (g *gateway) figures() *fleet.Figures {
 	return &fleet.Figures{Rate: rate, Answered: minute.Answered, Failed: minute.Failed, Level: ops.LevelOf(g.degraded())}
 }
 
-// facts answers what else is asked of a replica.
+// facts returns what else operators ask about a replica.
 func (g *gateway) facts() ops.Facts {
 	f := ops.Facts{Verification: "remote", Time: time.Now().UTC(), LastReload: g.reloaded.Load(), PID: os.Getpid()}
 	if ahead, known := g.redis.Ahead(); known {
@@ -123,22 +123,22 @@ func (g *gateway) facts() ops.Facts {
 	return f
 }
 
-// tokenStatus is where the access token of one license and role stands.
+// tokenStatus is the state of the access token for one license and role.
 type tokenStatus struct {
 	license, role string
 	tokencache.Status
 }
 
-// tokens is where every token stands that somebody has asked for.
+// tokens returns the states of all access tokens that a request has asked for.
 func (g *gateway) tokens() []tokenStatus {
 	var list []tokenStatus
 	for _, s := range g.cache.Status() {
-		list = append(list, tokenStatus{s.Labels[0], s.Labels[1], s}) // as bridge.TokenLabels says
+		list = append(list, tokenStatus{s.Labels[0], s.Labels[1], s}) // in the order of bridge.TokenLabels
 	}
 	return list
 }
 
-// unasked is the member's token of each license for which nobody has asked yet.
+// unasked returns an empty state, with the role member, for each license without a token in tokens.
 func (g *gateway) unasked() []tokenStatus {
 	var list []tokenStatus
 	known := g.tokens()

@@ -1,6 +1,6 @@
 package main
 
-// What becomes of requests when nobody reads standard output: nothing.
+// Requests are served as usual when nobody reads standard output.
 
 import (
 	"bufio"
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// startPiped runs the program as a process whose standard output is a pipe. It is read until the gateway serves, and no
-// further; out is its reader's end, which the caller may close.
+// startPiped runs the program as a process with a pipe as its standard output. It reads the pipe until the gateway serves, and no
+// further. out is the reading end, which the caller may close.
 func startPiped(t *testing.T, environ []string) (r *replica, out *os.File) {
 	t.Helper()
 	out, in, err := os.Pipe()
@@ -44,7 +44,7 @@ func startPiped(t *testing.T, environ []string) (r *replica, out *os.File) {
 	return r, out
 }
 
-// linesDropped is what the metric has counted.
+// linesDropped returns how many log lines the gateway has dropped.
 func (r *replica) linesDropped(t *testing.T, client *http.Client) int {
 	t.Helper()
 	return r.metric(t, client, "roomgate_log_dropped_total")
@@ -65,7 +65,7 @@ func TestUnreadStandardOutputNeitherDelaysRequestsNorEndsTheProcess(t *testing.T
 			}
 			path := r.url + "/" + strings.Repeat("nowhere", 70)
 			var all sync.WaitGroup
-			for range 8 { // 4 MB of events: a pipe holds 64 KiB, the gateway 1 MiB, and as much in a write that is stuck
+			for range 8 { // 4 MB of events; a pipe holds 64 KiB, the gateway 1 MiB, and a write that is stuck as much again
 				all.Go(func() {
 					for range 625 {
 						if a, err := call(t.Context(), client, http.MethodGet, path, "", ""); err != nil || a.status != http.StatusNotFound {

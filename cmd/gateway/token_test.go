@@ -1,6 +1,6 @@
 package main
 
-// One access token for everybody, through what Interwater may do to it: revocation, refusal, and none to be had.
+// One access token for everybody, while Interwater revokes it, refuses it, or issues none.
 
 import (
 	"strconv"
@@ -42,7 +42,7 @@ func TestARefusedLicenseIsNeverTheMembersFault(t *testing.T) {
 			}
 		}
 	}
-	// One at first, and one in place of the rejected: the second is remembered as refused for TOKEN_REFUSED_TTL.
+	// The first token, and one to replace it after the rejection. The second is remembered as refused for TOKEN_REFUSED_TTL.
 	if calls := stands.Interwater.AuthCalls(); calls != 2 {
 		t.Errorf("%d calls of v1/auth, want 2", calls)
 	}

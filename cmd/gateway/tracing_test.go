@@ -1,6 +1,6 @@
 package main
 
-// Traces of the whole program: a process sends them to a collector, and a collector that fails costs nobody anything.
+// A gateway sends its traces to a collector. A collector that fails delays nobody.
 
 import (
 	"compress/gzip"
@@ -20,12 +20,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes spans by OTLP over HTTP.
+// collector receives spans by OTLP over HTTP.
 type collector struct {
 	*httptest.Server
 	mu    sync.Mutex
 	spans []*tracepb.Span
-	text  strings.Builder // everything that came, as text and as it was
+	text  strings.Builder // all that has come, as text and as raw bytes
 }
 
 func newCollector(t *testing.T) *collector {
@@ -63,14 +63,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// received is what has come until now.
+// received returns what has come until now.
 func (c *collector) received() ([]*tracepb.Span, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.spans), c.text.String()
 }
 
-// attribute is the span's string or number; "" without one.
+// attribute returns a string or number of the span as text; "" if it has none.
 func attribute(s *tracepb.Span, key string) string {
 	for _, a := range s.GetAttributes() {
 		if a.GetKey() == key {
@@ -98,7 +98,7 @@ func TestSpansReachTheCollector(t *testing.T) {
 			t.Fatalf("%v %v", err, response)
 		}
 		response.Body.Close()
-		get(t, client, r.url+"/%ff", "").want(t, 400) // no UTF-8, which would lose the batch
+		get(t, client, r.url+"/%ff", "").want(t, 400) // invalid UTF-8 in a span would lose the batch
 		r.stop()
 		if err := r.ended(); err != nil {
 			t.Errorf("%v\n%s", err, r.log)
@@ -113,7 +113,7 @@ func TestSpansReachTheCollector(t *testing.T) {
 	}
 }
 
-// checkSpans looks for one room request in what was collected, and for the token call that it caused.
+// checkSpans checks the spans of one room request, and of the token call that it caused. told is the traceparent that Interwater got.
 func checkSpans(t *testing.T, c *collector, trace, parent, told string) {
 	t.Helper()
 	byName := map[string]*tracepb.Span{}
@@ -134,7 +134,7 @@ func checkSpans(t *testing.T, c *collector, trace, parent, told string) {
 	if want := "00-" + trace + "-" + hex.EncodeToString(byName["interwater"].GetSpanId()) + "-01"; told != want {
 		t.Errorf("Interwater was told %q, want %q", told, want)
 	}
-	// The token is fetched for everybody who waits and for nobody in particular: a trace of its own.
+	// The token call has its own trace, because it is for all requests that wait.
 	auth := byName["interwater v1/auth"]
 	if auth == nil || len(auth.GetParentSpanId()) > 0 || hex.EncodeToString(auth.GetTraceId()) == trace ||
 		attribute(auth, "http.response.status_code") != "200" {
@@ -145,7 +145,7 @@ func checkSpans(t *testing.T, c *collector, trace, parent, told string) {
 	}
 }
 
-// Whatever the collector does, members must not notice, nor whoever waits for the process to end.
+// Whatever the collector does, it delays neither members nor the end of the process.
 func TestCollectorThatFailsDelaysNobody(t *testing.T) {
 	t.Parallel()
 	release, asked := make(chan struct{}), make(chan struct{}, 1000)
@@ -163,7 +163,7 @@ func TestCollectorThatFailsDelaysNobody(t *testing.T) {
 	for name, endpoint := range map[string]string{"down": "http://127.0.0.1:1", "hanging": hanging.URL, "busy": busy.URL} {
 		t.Run(name, func(t *testing.T) {
 			stands, client := newStands(t), newClient(t)
-			// A short queue that is sent often: it is full at once. The exporter's own patience is greater than the test's.
+			// The queue is short and is sent often, so it is full at once. The exporter's timeout is longer than the test's patience.
 			r, _ := startProcess(t, settings(stands, newRedis(t).Addr, "MEMBER_RATE_LIMIT=0", "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint,
 				"OTEL_BSP_SCHEDULE_DELAY=20", "OTEL_BSP_MAX_QUEUE_SIZE=20", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=10",
 				"OTEL_BSP_EXPORT_TIMEOUT=300000", "OTEL_EXPORTER_OTLP_TIMEOUT=300000"))
@@ -180,15 +180,15 @@ func TestCollectorThatFailsDelaysNobody(t *testing.T) {
 			if err := r.ended(); err != nil {
 				t.Errorf("%v\n%s", err, r.log)
 			}
-			if took := time.Since(began); took > patience { // five seconds, and what a loaded machine takes
+			if took := time.Since(began); took > patience { // five seconds are the promise; the rest is for a slow machine
 				t.Errorf("the end took %v", took)
 			}
 			if len(r.log.events("tracing"))+len(r.log.events("spans were lost")) == 0 {
-				t.Errorf("nothing tells of it:\n%s", r.log.events("stopped"))
+				t.Errorf("the log doesn't say that spans were lost:\n%s", r.log.events("stopped"))
 			}
 			for line := range strings.Lines(r.log.String()) {
 				if !strings.HasPrefix(line, "{") {
-					t.Errorf("not of the log's form: %s", line)
+					t.Errorf("not a JSON line: %s", line)
 				}
 			}
 		})

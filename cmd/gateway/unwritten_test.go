@@ -1,7 +1,6 @@
 package main
 
-// Answers that a client asks for and never takes: over HTTP/2 one connection asks for many, and opens no window for any of
-// them.
+// Answers that a client asks for and never takes: over HTTP/2 a connection asks for many, and opens a window for none.
 
 import (
 	"encoding/binary"
@@ -16,8 +15,8 @@ import (
 
 const unwrittenConns = 200
 
-// shut is an HTTP/2 connection without a window for answers: the client reads, so that TCP carries on, and takes no body.
-// broken tells how many streams the gateway has reset.
+// shut opens an HTTP/2 connection without a window for answers, and asks for path on each of streams. The client reads frames, so that
+// TCP isn't blocked, but takes no body. After the end of the connection, broken gets the number of streams that the gateway has reset.
 func (s *arena) shut(t *testing.T, streams int, path string) (h *http2, broken <-chan int) {
 	t.Helper()
 	h = s.dialHTTP2(t)
@@ -72,7 +71,7 @@ func leavePlaces(t *testing.T, path string) {
 	s.retired(t)
 }
 
-// The windows are open, but nothing is read: the connection itself is blocked, and no stream can be reset on it.
+// The windows are open, but the client reads nothing. So the connection itself is blocked, and no stream can be reset on it.
 func TestBlockedConnectionOfHTTP2IsClosed(t *testing.T) {
 	tests.Long(t)
 	t.Parallel() // mostly it waits

@@ -1,7 +1,5 @@
 package main
 
-// This file makes the upstreams out of settings.
-
 import (
 	"net/url"
 	"time"
@@ -15,7 +13,7 @@ import (
 // upstreams are the two services behind the gateway.
 type upstreams struct{ glory, interwater *upstream.Upstream }
 
-// newUpstreams calls nobody. The caller closes them. Nil metrics and spans: there are none.
+// newUpstreams makes both upstreams and opens no connection. metrics and spans may be nil. The caller closes the upstreams.
 func newUpstreams(cfg *config.Config, metrics *upstream.Metrics, spans trace.TracerProvider) (u upstreams, err error) {
 	make := func(name string, base *url.URL, timeout time.Duration) (*upstream.Upstream, error) {
 		return upstream.New(upstream.Options{
@@ -29,8 +27,8 @@ func newUpstreams(cfg *config.Config, metrics *upstream.Metrics, spans trace.Tra
 	return u, err
 }
 
-// upstreamShare is how many of the requests in flight may be at one upstream, or wait for its answers. Where there is room, an
-// eighth is kept for the other, so that one that hangs doesn't shut both.
+// upstreamShare returns how many of the requests in flight may wait for one upstream. From 1,024 on, it keeps an eighth for the other
+// upstream, so that one that hangs doesn't block both.
 func upstreamShare(maxInFlight int) int {
 	if maxInFlight < 1024 {
 		return maxInFlight
@@ -38,12 +36,12 @@ func upstreamShare(maxInFlight int) int {
 	return maxInFlight - maxInFlight/8
 }
 
-// circuits are the states of their circuits, by name: closed, half-open or open.
+// circuits returns the state of each upstream's circuit by its name: closed, half-open or open.
 func (u upstreams) circuits() map[string]string {
 	return map[string]string{"glory": u.glory.Circuit(), "interwater": u.interwater.Circuit()}
 }
 
-// close closes their idle connections.
+// close closes the idle connections.
 func (u upstreams) close() {
 	u.glory.Close()
 	u.interwater.Close()

@@ -1,6 +1,6 @@
 package main
 
-// Remote mode while Glory fails: members go on by what Glory has said of them, and the operator is told.
+// Remote mode while Glory fails: members are served by their last verdict, and /status and the metrics say so.
 
 import (
 	"strings"

@@ -1,7 +1,5 @@
 package main
 
-// This file tells which build this is.
-
 import (
 	"context"
 	"crypto/fips140"
@@ -24,7 +22,7 @@ func runVersion(_ context.Context, args, _ []string, stdout, stderr io.Writer) e
 	return err
 }
 
-// build is what the linker was told, else what the Go command knows of the sources.
+// build returns version and commit: those that the linker has set, else those that the Go command has recorded.
 func build() (v, c string) {
 	v, c = version, commit
 	info, ok := debug.ReadBuildInfo()

@@ -1,7 +1,6 @@
 package main
 
-// This file notices that files have changed, however that is done: in place, by a rename, or by a link swapped somewhere on the
-// way to them.
+// A file may change in place, by a rename, or by a swapped link on its path. A watch notices all three.
 
 import (
 	"crypto/sha256"
@@ -18,28 +17,28 @@ import (
 )
 
 const (
-	watchSettle  = 200 * time.Millisecond // several files change together
-	watchLongest = 2 * time.Second        // a file that never stays as it is, is taken as it is
-	watchLook    = time.Minute            // for what no event has told
-	watchBlind   = 3 * time.Second        // without events
+	watchSettle  = 200 * time.Millisecond // wait for files that change together
+	watchLongest = 2 * time.Second        // then a file that keeps changing is taken as it is
+	watchLook    = time.Minute            // between looks, for changes without an event
+	watchBlind   = 3 * time.Second        // between looks, where there are no events
 )
 
-// watch tells when the content of files has changed. It is not safe for concurrent use.
+// watch reports when the content of files has changed. It is not safe for concurrent use.
 //
-// Events only say that a look may be worth it. The content decides, so that a busy neighbour in the folder costs a few reads a
-// second and no reload.
+// An event only causes a look at the files; their content decides. So another file that changes often in the same folder costs a
+// few reads a second, and no reload.
 type watch struct {
 	paths   []string
 	log     *slog.Logger
-	watcher *fsnotify.Watcher // nil: there are no events
-	folders map[string]fs.FileInfo
-	used    [sha256.Size]byte // the content that was taken over last
-	before  [sha256.Size]byte // the content at the last look
-	since   time.Time         // when it was first seen to differ from used; zero: it doesn't
+	watcher *fsnotify.Watcher      // nil: there are no events
+	folders map[string]fs.FileInfo // those that watcher watches
+	used    [sha256.Size]byte      // the content in use
+	before  [sha256.Size]byte      // the content at the last look
+	since   time.Time              // of the first look whose content differs from used; zero: it doesn't
 }
 
-// newWatch begins to watch paths. Without paths it opens nothing. A system without inotify is no error: then the files are looked
-// at every few seconds. The caller closes it.
+// newWatch starts to watch paths. Without paths it opens nothing. If open fails, there are no events, and the caller looks more
+// often: see every. The caller closes the watch.
 func newWatch(paths []string, log *slog.Logger, open func() (*fsnotify.Watcher, error)) *watch {
 	w := &watch{paths: slices.Compact(slices.Sorted(slices.Values(paths))), log: log, folders: map[string]fs.FileInfo{}}
 	if len(w.paths) == 0 {
@@ -57,17 +56,17 @@ func newWatch(paths []string, log *slog.Logger, open func() (*fsnotify.Watcher, 
 // blind goes on without events.
 func (w *watch) blind(err error) {
 	w.watcher = nil
-	w.log.Warn("the system doesn't tell of changed files; looking at them instead", "every", watchBlind.String(), "error", err.Error())
+	w.log.Warn("no events of changed files; reading the files instead", "every", watchBlind.String(), "error", err.Error())
 }
 
-// close gives the system's watches back.
+// close releases the system's watches.
 func (w *watch) close() {
 	if w.watcher != nil {
 		_ = w.watcher.Close()
 	}
 }
 
-// every is how often to look without an event.
+// every returns how long to wait for an event before the next look.
 func (w *watch) every() time.Duration {
 	if w.watcher == nil {
 		return watchBlind
@@ -75,7 +74,7 @@ func (w *watch) every() time.Duration {
 	return watchLook
 }
 
-// events is nil, and blocks for ever, where there are none.
+// events returns nil, which blocks for ever, if there are no events.
 func (w *watch) events() <-chan fsnotify.Event {
 	if w.watcher == nil {
 		return nil
@@ -83,7 +82,7 @@ func (w *watch) events() <-chan fsnotify.Event {
 	return w.watcher.Events
 }
 
-// errors is nil, and blocks for ever, where there are none.
+// errors returns nil, which blocks for ever, if there are no events.
 func (w *watch) errors() <-chan error {
 	if w.watcher == nil {
 		return nil
@@ -91,8 +90,8 @@ func (w *watch) errors() <-chan error {
 	return w.watcher.Errors
 }
 
-// look reads the files. changed tells that they differ from what was taken over, and have settled; then they count as taken over.
-// again asks for another look after watchSettle.
+// look reads the files. changed: their content differs from the one in use and has settled; from now on it counts as in use. again:
+// the caller looks again after watchSettle.
 func (w *watch) look(now time.Time) (changed, again bool) {
 	w.follow()
 	content := w.content()
@@ -112,7 +111,7 @@ func (w *watch) look(now time.Time) (changed, again bool) {
 	return true, false
 }
 
-// content is a digest of all files. One that can't be read has no content.
+// content returns a digest of all files. It changes when a file can no longer be read, too.
 func (w *watch) content() (digest [sha256.Size]byte) {
 	all := sha256.New()
 	for _, path := range w.paths {
@@ -123,7 +122,8 @@ func (w *watch) content() (digest [sha256.Size]byte) {
 	return [sha256.Size]byte(all.Sum(nil))
 }
 
-// readInto reports whether the file could be read. A pipe isn't: whoever reads it takes what is in it from others.
+// readInto copies a regular file and reports whether it could be read. It doesn't read pipes, because that would take their data
+// from other readers.
 func readInto(to io.Writer, path string) bool {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() { //nolint:gosec // the path is the operator's
 		return false
@@ -137,8 +137,7 @@ func readInto(to io.Writer, path string) bool {
 	return err == nil
 }
 
-// follow watches every folder in which a change may lead to other files: those on the way to each file that hold a link, that of
-// the file, and its parent. A folder that was replaced is watched anew.
+// follow watches the folders of all files, as foldersOf lists them, and no others. A folder that was replaced is watched anew.
 func (w *watch) follow() {
 	if w.watcher == nil {
 		return
@@ -153,7 +152,7 @@ func (w *watch) follow() {
 	}
 	for folder, info := range w.folders {
 		if is, ok := now[folder]; !ok || !os.SameFile(info, is) {
-			_ = w.watcher.Remove(folder) // it may have gone by itself
+			_ = w.watcher.Remove(folder) // fails if the folder is gone
 			delete(w.folders, folder)
 		}
 	}
@@ -170,10 +169,11 @@ func (w *watch) follow() {
 	}
 }
 
-// linksMost is how many links may be on the way to a file; the system follows no more either.
+// linksMost is how many links a path may lead through, as on Linux.
 const linksMost = 40
 
-// foldersOf lists the folders on the way to a file in which a change may lead to another.
+// foldersOf lists the folders in which a change may put another file at path: the file's folder and its parent, and for each link
+// on the path the folder of the link and that of its target.
 func foldersOf(path string) []string {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -196,7 +196,7 @@ func foldersOf(path string) []string {
 	return slices.Compact(folders)
 }
 
-// firstLink is the first part of an absolute path that is a link, and where it leads; "" where there is none.
+// firstLink returns the first link on an absolute path, and its target; "" if there is no link.
 func firstLink(path string) (link, target string) {
 	for end := 1; end <= len(path); end++ {
 		if end < len(path) && path[end] != filepath.Separator {

@@ -1,6 +1,6 @@
 package main
 
-// Changes of files, in every way in which people replace secrets.
+// Secrets' files are replaced in every usual way, and the gateway notices.
 
 import (
 	"errors"
@@ -17,7 +17,8 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// swap is a way to replace a folder that holds the file jwt, at dir/cur, by another that holds next.
+// swaps are ways to replace the folder dir/cur, which has the file jwt, by another. make makes the first, swap replaces it. text is the
+// content of jwt.
 var swaps = map[string]struct {
 	make, swap func(t *testing.T, dir, text string)
 }{
@@ -29,7 +30,7 @@ var swaps = map[string]struct {
 		func(t *testing.T, dir, text string) {
 			newFolder(t, dir, "v2", text)
 			do(t, os.Symlink("v2", filepath.Join(dir, "t")))
-			do(t, os.Rename(filepath.Join(dir, "t"), filepath.Join(dir, "cur"))) // as mv -T
+			do(t, os.Rename(filepath.Join(dir, "t"), filepath.Join(dir, "cur"))) // like mv -T
 		},
 	},
 	"folder": {
@@ -62,17 +63,17 @@ func do(t *testing.T, err error) {
 	}
 }
 
-// newFolder makes a folder with the file jwt.
+// newFolder makes the folder dir/name with the file jwt.
 func newFolder(t *testing.T, dir, name, text string) {
 	t.Helper()
 	do(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 	put(t, filepath.Join(dir, name), map[string]string{"jwt": text})
 }
 
-// otherSecret is a secret of member tokens that isn't the stand-in's.
+// otherSecret is a JWT secret that the stand-in of Glory doesn't use.
 const otherSecret = "another-member-jwt-secret-of-more-than-48-bytes-000000"
 
-// newFollower is a gateway whose JWT secret is in dir/cur/jwt, and reports whether it takes tokens of otherSecret.
+// newFollower starts a gateway whose JWT secret is in the file path. takesOther reports whether it accepts tokens of otherSecret.
 func newFollower(t *testing.T, stands *sandbox.Sandbox, path string) (takesOther func() bool) {
 	t.Helper()
 	client := newClient(t)
@@ -149,11 +150,11 @@ func TestASystemWithoutInotifyIsLookedAt(t *testing.T) {
 	seen(false, false)
 	put(t, dir, map[string]string{"secret": "new"})
 	seen(false, true)
-	put(t, dir, map[string]string{"secret": "newer"}) // it hasn't settled
+	put(t, dir, map[string]string{"secret": "newer"}) // it hasn't settled yet
 	seen(false, true)
 	seen(true, false)
 	seen(false, false)
-	for i := range int(watchLongest/watchSettle) + 1 { // and never does
+	for i := range int(watchLongest/watchSettle) + 1 { // it never settles
 		put(t, dir, map[string]string{"secret": strings.Repeat("x", i)})
 		if i <= int(watchLongest/watchSettle)-1 {
 			seen(false, true)
@@ -162,7 +163,7 @@ func TestASystemWithoutInotifyIsLookedAt(t *testing.T) {
 	seen(true, false)
 
 	quiet := newWatch(nil, slog.New(slog.NewTextHandler(&log, nil)), func() (*fsnotify.Watcher, error) {
-		t.Error("inotify is asked for though there are no files")
+		t.Error("there are no files, but inotify is opened")
 		return nil, errors.New("none")
 	})
 	quiet.close()
