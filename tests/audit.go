@@ -1,7 +1,5 @@
 package tests
 
-// This file holds audit events to their published schema.
-
 import (
 	"bytes"
 	"path/filepath"
@@ -11,11 +9,11 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// auditSchema is the published one, seen from the folder of any package: all are two levels down.
+// auditSchema is the published schema, relative to the folder of a package. All packages that log audit events are two levels down.
 var auditSchema = filepath.Join("..", "..", "docs", "audit.schema.json")
 
-// Audit fails t for each audit event in log that docs/audit.schema.json doesn't describe. log is lines of JSON; what is none is
-// passed over. A new event belongs into the schema's list, and into the table in docs/operations.md.
+// Audit reports an error on t for each audit event in log that docs/audit.schema.json doesn't describe. log has lines of JSON; other
+// lines are ignored. Add a new event to the schema's list, and to the table in docs/operations.md.
 func Audit(t testing.TB, log string) {
 	t.Helper()
 	if !strings.Contains(log, `"msg":"audit"`) {

@@ -1,6 +1,6 @@
 package tests_test
 
-// The last line of go test ./...: how many tests the run has left out, why, and what brings them.
+// The last line of go test ./... says how many tests the run has left out, why, and how to run them.
 
 import (
 	"cmp"
@@ -17,8 +17,8 @@ import (
 	"roomgate/tests"
 )
 
-// TestMain keeps go test from caching this package: the line has to be there each time. go test caches by the log that a
-// test writes of the files and variables that it looked at; without the log it doesn't.
+// TestMain keeps go test from caching this package, because the line has to appear each time. go test caches a result only if the
+// test has logged which files and variables it has read.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.testlogfile", "") // registered by package testing
@@ -30,7 +30,7 @@ func TestTheRunTellsWhatItLeavesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	maps.DeleteFunc(found, func(name string, _ gates) bool { return strings.HasPrefix(name, "../tests.") }) // this line's own
+	maps.DeleteFunc(found, func(name string, _ gates) bool { return strings.HasPrefix(name, "../tests.") }) // this package's own
 	line := tell(found, tests.Whole(), func(program string) bool {
 		_, err := exec.LookPath(program)
 		return err == nil
@@ -38,7 +38,7 @@ func TestTheRunTellsWhatItLeavesOut(t *testing.T) {
 	sayLast(line)
 }
 
-// tell words what is left out of the tests found.
+// tell returns the line. found has the gates of each test.
 func tell(found map[string]gates, whole bool, installed func(string) bool) string {
 	var out, long, partial int
 	missing := make(map[string]int)
@@ -77,7 +77,7 @@ func tell(found map[string]gates, whole bool, installed func(string) bool) strin
 	return text
 }
 
-// TestWhatIsLeftOutIsCounted has a source of its own, in which gates lie behind functions, methods and variables.
+// TestWhatIsLeftOutIsCounted scans a source in which gates are behind functions, methods and variables.
 func TestWhatIsLeftOutIsCounted(t *testing.T) {
 	dir := t.TempDir()
 	source := `package p

@@ -1,6 +1,6 @@
 package tests_test
 
-// go test ./... keeps the output of packages that pass to itself. This finds the output of the go command and writes there.
+// go test ./... doesn't show the output of packages that pass. So sayLast writes to the output of the go command itself.
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sayLast prints the line where the person who ran the tests sees it, once the other packages' tests have ended. Where it
-// finds no go command it prints the line as tests do, which go test -v shows.
+// sayLast prints the line where the person who runs the tests sees it, after the other packages' tests have ended. If it finds no
+// go command, it prints to standard output, which go test -v shows.
 func sayLast(line string) {
 	parent := os.Getppid()
 	out, err := outputOf(parent)
@@ -42,8 +42,8 @@ func isGo(pid int) string {
 	return "go"
 }
 
-// outputOf returns a process's standard output: the same open file, so that both write on at the same place. Where the kernel
-// doesn't give it, the file is opened anew.
+// outputOf returns a process's standard output. It is the same open file, so that both write at the same position. If the kernel
+// refuses that, outputOf opens the file anew.
 func outputOf(pid int) (*os.File, error) {
 	if process, err := unix.PidfdOpen(pid, 0); err == nil {
 		defer unix.Close(process)
@@ -60,7 +60,7 @@ func same(a, b *os.File) bool {
 	return err == nil && err2 == nil && os.SameFile(one, other)
 }
 
-// awaitOthers waits until this is the only test that the go command still runs. It gives up before go test would.
+// awaitOthers waits until this is the only test that the go command still runs. It gives up before the time limit of go test.
 func awaitOthers(parent int) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -78,7 +78,7 @@ func childrenOf(pid int) []string {
 	var all []string
 	lists, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
 	for _, list := range lists {
-		text, _ := os.ReadFile(list) // a thread that has ended has none
+		text, _ := os.ReadFile(list) // fails for a thread that has ended
 		all = append(all, strings.Fields(string(text))...)
 	}
 	return slices.Compact(slices.Sorted(slices.Values(all)))

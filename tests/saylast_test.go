@@ -2,7 +2,7 @@
 
 package tests_test
 
-// Where there is no /proc, go test -v shows the line.
+// Without /proc, only go test -v shows the line.
 
 import "fmt"
 

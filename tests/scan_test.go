@@ -1,7 +1,7 @@
 package tests_test
 
-// Reads the sources of all tests to find out which of them a run leaves out. Counting while they run wouldn't do: a package
-// whose result is cached doesn't run.
+// The scan reads the sources of all tests to find out which of them a run leaves out. It can't count while they run, because a
+// package with a cached result doesn't run.
 
 import (
 	"go/ast"
@@ -13,21 +13,21 @@ import (
 	"strings"
 )
 
-// gates are what can leave a test out.
+// gates are the calls of this package that can leave a test out.
 type gates struct {
 	long     bool            // calls tests.Long
 	partial  bool            // calls tests.Whole: runs a part of its cases
-	programs map[string]bool // that it needs
+	programs map[string]bool // the arguments of tests.Need
 }
 
 // declaration is a function, method or variable of a package's tests.
 type declaration struct {
 	gates
-	uses []string // names of others in the package
+	uses []string // all identifiers in it
 }
 
-// scan returns the gates of every test function below root, by folder and name. A test has the gates of all that it uses in
-// its package, however far down.
+// scan returns the gates of every test function below root, by folder and name. A test has the gates of all declarations of its
+// package that it uses, directly or indirectly.
 func scan(root string) (map[string]gates, error) {
 	packages := make(map[string]map[string]*declaration)
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -64,13 +64,13 @@ func scan(root string) (map[string]gates, error) {
 	return found, nil
 }
 
-// isModule reports whether the folder is a module of its own, with tests of its own.
+// isModule reports whether the folder is a Go module of its own. A run of go test ./... leaves such modules out.
 func isModule(dir string) bool {
 	inside, _ := filepath.Glob(filepath.Join(dir, "go.mod"))
 	return len(inside) > 0
 }
 
-// declare adds what a file declares. Methods go by their names alone.
+// declare adds a file's declarations. It ignores the receivers of methods.
 func declare(declared map[string]*declaration, file *ast.File) {
 	for _, decl := range file.Decls {
 		switch decl := decl.(type) {
@@ -103,7 +103,7 @@ func read(node ast.Node) *declaration {
 	return d
 }
 
-// gate takes down a call of this package.
+// gate adds the gate of a call, if it calls this package.
 func (d *declaration) gate(call *ast.CallExpr) {
 	selector, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -127,7 +127,7 @@ func (d *declaration) gate(call *ast.CallExpr) {
 	}
 }
 
-// reach adds up the gates of a name and of all that it uses.
+// reach returns the gates of a declaration and of all that it uses. seen keeps it from going round in circles.
 func reach(declared map[string]*declaration, name string, seen map[string]bool) gates {
 	sum := gates{programs: make(map[string]bool)}
 	d := declared[name]

@@ -1,9 +1,9 @@
-// Package tests decides which tests a run leaves out: those whose program isn't installed, and those that are too long for
-// every run. Its own test, the last that go test prints, says in one line how many were left out and what brings them.
-//
-// It also holds log lines to the published schema of audit events, for the packages that write some.
+// Package tests decides which tests a run leaves out: those that need a program that isn't installed, and those that are too long
+// for every run. Its own test prints the last line of a run: how many tests were left out, and how to run them.
 //
 // With ROOMGATE_TESTS=all nothing is left out: every case of every test runs, and a missing program is a failure.
+//
+// The package also checks audit events in logs against their published schema.
 package tests
 
 import (
@@ -12,14 +12,13 @@ import (
 	"testing"
 )
 
-// Variable is the environment variable that asks for every test when it is "all".
+// Variable is the environment variable that makes every test run if it is "all".
 const Variable = "ROOMGATE_TESTS"
 
-// Whole reports whether this run includes everything. A test with many cases of one kind runs a representative of each kind
-// where it is false.
+// Whole reports whether this run includes everything. If not, a test with many cases of one kind runs one case of each kind.
 func Whole() bool { return os.Getenv(Variable) == "all" }
 
-// Long skips t unless everything is to run. Call it first in a test that takes too long for every run.
+// Long skips t unless this run includes everything. Call it first in a test that is too long for every run.
 func Long(t testing.TB) {
 	t.Helper()
 	if !Whole() {
@@ -27,7 +26,7 @@ func Long(t testing.TB) {
 	}
 }
 
-// Need skips t where one of the programs is not on PATH, or fails it where everything is to run.
+// Need skips t if one of the programs is not on PATH. If this run includes everything, it fails t instead.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, program := range programs {
