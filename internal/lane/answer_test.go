@@ -1,6 +1,6 @@
 package lane
 
-// What the lane answers by itself, on connections under a real http.Server.
+// Answers by the lane itself, on connections of a real http.Server.
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// serveLane runs a server behind a lane that answers plain requests by answer, until the test ends.
+// serveLane runs a server behind a lane until the test ends. answer is Options.Answer.
 func serveLane(t *testing.T, answer func(*Writer, *Request) string, change ...func(*Options, *http.Server)) (addr string, l *Listener) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -43,7 +43,7 @@ func serveLane(t *testing.T, answer func(*Writer, *Request) string, change ...fu
 	return inner.Addr().String(), l
 }
 
-// mine answers what begins with /lane, and leaves the rest to the server.
+// mine answers targets that begin with /lane, and leaves all others to the server.
 func mine(w *Writer, r *Request) string {
 	if !strings.HasPrefix(r.Target, "/lane") {
 		return "other"
@@ -55,7 +55,7 @@ func mine(w *Writer, r *Request) string {
 	return ""
 }
 
-// All orders of four kinds of requests, sent at once or in pieces.
+// Every order of three of five kinds of requests, sent at once or in pieces.
 func TestAnswersBelongToTheirRequests(t *testing.T) {
 	kinds := []func(i int) (request, answer string){
 		func(i int) (string, string) {
@@ -106,7 +106,7 @@ func TestAnswersBelongToTheirRequests(t *testing.T) {
 	}
 }
 
-// A call that takes long is watched for a client that leaves. What comes meanwhile is of the next requests.
+// In a long call the lane watches the client by reading. The byte that it reads belongs to the next request and must not be lost.
 func TestLongCallsLoseNothing(t *testing.T) {
 	addr, _ := serveLane(t, func(w *Writer, r *Request) string {
 		if strings.HasSuffix(r.Target, "slow") {
@@ -155,7 +155,7 @@ func TestClientThatLeavesALaneCallIsNoticed(t *testing.T) {
 	}
 }
 
-// For the server a connection is idle while the lane answers on it.
+// The server takes a connection for idle while the lane answers on it.
 func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 	begun, let := make(chan struct{}), make(chan struct{})
 	var server *http.Server
@@ -167,7 +167,7 @@ func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 		return mine(w, r)
 	}, func(_ *Options, s *http.Server) { server = s })
 	conn, in := dial(t, addr)
-	fmt.Fprint(conn, "GET /1 HTTP/1.1\r\nHost: g\r\n\r\n") // so that the connection is idle for the server
+	fmt.Fprint(conn, "GET /1 HTTP/1.1\r\nHost: g\r\n\r\n") // makes the connection idle for the server
 	answered(t, in)
 	idle, idleIn := dial(t, addr)
 	fmt.Fprint(idle, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -182,7 +182,7 @@ func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := l.Wait(over); err == nil {
-		t.Error("nobody waits for the answer")
+		t.Error("Wait doesn't wait for the answer")
 	}
 	close(let)
 	if status, body := answered(t, in); status != 200 || body != "lane /lane/held" {
@@ -198,7 +198,7 @@ func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 	}
 }
 
-// For the server a connection is new while it has had the lane's answers alone.
+// The server takes a connection for new as long as only the lane has answered on it.
 func TestIdleConnectionsAreClosedAtTheEnd(t *testing.T) {
 	begun, let := make(chan struct{}), make(chan struct{})
 	addr, l := serveLane(t, func(w *Writer, r *Request) string {
@@ -248,7 +248,7 @@ func TestIdleAndSlowConnectionsAreClosed(t *testing.T) {
 			}
 			continue
 		}
-		// Who reads nothing for so long loses the connection: the endless answer ends.
+		// The client reads nothing, so the lane closes the connection, and the endless answer ends.
 		if err := l.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -265,7 +265,7 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// The deadlines that the server has set for a connection's first request begin with that request.
+// The server's read deadlines for its first request on a connection start when it gets that request, not before.
 func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
 	t.Parallel()
 	const short = 2 * time.Second
@@ -288,7 +288,7 @@ func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
 	}
 }
 
-// The rest of the server would take an error of Read for a bad request, and say so: as the missing part of a body, say.
+// If Read returned another error than io.EOF, the server would write a 400. The client might take that for the missing part of the body.
 func TestNothingFollowsAnAnswerThatBreaksOff(t *testing.T) {
 	addr, _ := serveLane(t, func(w *Writer, r *Request) string {
 		if r.Target == "/lane/none" {
@@ -319,7 +319,7 @@ func TestAPanicClosesTheConnectionAlone(t *testing.T) {
 	conn, in := dial(t, addr)
 	fmt.Fprint(conn, "GET /lane/panic HTTP/1.1\r\nHost: g\r\n\r\n")
 	if _, err := in.ReadByte(); err == nil {
-		t.Error("an answer")
+		t.Error("the panic was answered")
 	}
 	if err := l.Wait(t.Context()); err != nil {
 		t.Error(err)

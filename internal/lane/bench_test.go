@@ -1,6 +1,6 @@
 package lane
 
-// What reading twice costs: a request with a member token, through net/http's server with and without the lane.
+// The cost of reading a head twice: a request with a member token, through net/http's server with and without the lane.
 
 import (
 	"bufio"

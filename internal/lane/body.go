@@ -1,15 +1,13 @@
 package lane
 
-// This file finds where a body ends, as its bytes come.
-
 import "errors"
 
-// malformed is what the server gets in place of a malformed chunk or trailer. Wherever it stands in a chunked body, net/http takes it for an
-// error in the body: it is no chunk size, no chunk's end, and no trailer. The lane can't simply fail: net/http would take that for a
-// client that has left.
+// malformed is what the server gets in place of a malformed chunk or trailer. net/http takes it for an error anywhere in a chunked body:
+// it is no chunk size, no end of a chunk, and no trailer. Read can't return an error instead: net/http would think that the
+// client has left.
 const malformed = "zz\nz\r\n\r\n"
 
-// maxTrailer bounds a trailer section, in bytes. net/http takes some 4,000.
+// maxTrailer bounds all trailers of a body together, in bytes. net/http accepts about 4,000.
 const maxTrailer = 2 << 10
 
 var (
@@ -18,35 +16,35 @@ var (
 	errTrailer   = bad("malformed trailer")
 )
 
-// bodyState says what comes next.
+// bodyState is what comes next in a body.
 type bodyState uint8
 
 const (
 	done   bodyState = iota
 	length           // left bytes of a body that declares its length
-	size             // a digit of a chunk's size, or the CR after them
+	size             // a digit of a chunk's size, or the CR after the digits
 	sizeLF
 	data // left bytes of a chunk
 	dataCR
 	dataLF
-	trailer // a trailer's first byte, or the CR of the body's end
+	trailer // a trailer's first byte, or the CR that ends the body
 	trailerName
 	trailerValue
 	trailerLF
 	endLF
 )
 
-// body measures one body. The zero body is none.
+// body finds the end of one body. The zero body has no bytes.
 type body struct {
 	state bodyState
 	left  int64  // of length and data
 	count int    // digits of the size, or bytes of the trailers
-	wrong *fault // the body is malformed from here on; nil: all is well
+	wrong *fault // the body is malformed from here on; nil: no error so far
 }
 
 func (b *body) done() bool { return b.state == done }
 
-// measure returns how many bytes of p belong to the body. Less than all: it is done, or wrong.
+// measure returns how many bytes of p belong to the body. If that is less than len(p), the body is done, or wrong is set.
 func (b *body) measure(p []byte) int {
 	n := 0
 	for n < len(p) && b.state != done {
@@ -68,7 +66,7 @@ func (b *body) measure(p []byte) int {
 	return n
 }
 
-// step reads one byte of a chunked body that isn't data.
+// step reads one byte of a chunked body outside the chunks' data.
 func (b *body) step(c byte) *fault {
 	switch b.state {
 	case size:
@@ -96,7 +94,7 @@ func (b *body) expect(c, want byte, next bodyState, otherwise *fault) *fault {
 	return nil
 }
 
-// digit reads one of a chunk's size.
+// digit reads a digit of a chunk's size, or the CR after the digits. The size stays below 2^63.
 func (b *body) digit(c byte) *fault {
 	value := unhex(c)
 	switch {
@@ -134,7 +132,7 @@ func (b *body) trail(c byte) *fault {
 	return nil
 }
 
-// unhex is the value of a hexadecimal digit, or -1.
+// unhex returns the value of a hexadecimal digit, or -1.
 func unhex(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
@@ -147,7 +145,7 @@ func unhex(c byte) int {
 	return -1
 }
 
-// fault is why a request is refused.
+// fault is why a request is refused, and the status of the answer.
 type fault struct {
 	status int
 	err    error

@@ -1,17 +1,15 @@
 package lane
 
-// This file knows characters: which may stand where.
-
 import "encoding/binary"
 
-// class is a set of places where a byte may stand.
+// class is the set of places in a request where a byte may stand.
 type class uint8
 
 const (
-	token class = 1 << iota // of a method or a field's name (RFC 9110 §5.6.2)
-	text                    // of a field's value: all but control characters; tab is none here
-	uri                     // of a target (RFC 3986 §2), "%" and "#" apart
-	host                    // of a host's name
+	token class = 1 << iota // in a method or a header's name (RFC 9110 §5.6.2)
+	text                    // in a header's value: tab, and all that isn't a control character
+	uri                     // in a target (RFC 3986 §2), except "%" and "#"
+	host                    // in a host name
 )
 
 var classes = classify()
@@ -25,7 +23,7 @@ func classify() (table [256]class) {
 	const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	add(token, alphanumeric+"!#$%&'*+-.^_`|~")
 	add(uri, alphanumeric+"-._~:/?[]@!$&'()*+,;=")
-	add(uri, "{|}^`") // not RFC 3986's, but browsers send them as they are, and to nobody do they separate anything
+	add(uri, "{|}^`") // RFC 3986 excludes them, but browsers send them raw, and nobody takes them for separators
 	add(host, alphanumeric+"-._~")
 	for c := range table {
 		if c >= ' ' && c != 0x7f || c == '\t' {
@@ -35,13 +33,13 @@ func classify() (table [256]class) {
 	return table
 }
 
-// isText reports whether v may be a field's value. It looks at eight bytes at a time: most of a head is values.
+// isText reports whether v may be a header's value. It checks eight bytes at a time, because most of a head is values.
 func isText(v []byte) bool {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	for ; len(v) >= 8; v = v[8:] {
 		x := binary.LittleEndian.Uint64(v)
 		del := x ^ 0x7f*each
-		// High bits mark bytes below 0x20, and 0x7f. A mark may be a tab's.
+		// A high bit marks a byte below 0x20, or 0x7f. That may also be a tab, so the slow check decides.
 		if ((x-0x20*each)&^x|(del-each)&^del)&high != 0 && !isTextSlow(v[:8]) {
 			return false
 		}
@@ -49,7 +47,7 @@ func isText(v []byte) bool {
 	return isTextSlow(v)
 }
 
-// isPlainText is isText for visible ASCII, space and tab alone.
+// isPlainText reports whether v is only visible ASCII, spaces and tabs.
 func isPlainText(v []byte) bool {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	for ; len(v) >= 8; v = v[8:] {
@@ -80,7 +78,7 @@ func isTextSlow(v []byte) bool {
 	return true
 }
 
-// isToken reports whether v is a token. Nothing is none.
+// isToken reports whether v is a token. The empty v isn't.
 func isToken(v []byte) bool {
 	for _, c := range v {
 		if classes[c]&token == 0 {

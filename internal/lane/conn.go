@@ -1,7 +1,5 @@
 package lane
 
-// This file is the connection: which bytes the server gets, and when.
-
 import (
 	"crypto/tls"
 	"io"
@@ -13,11 +11,11 @@ import (
 	"time"
 )
 
-// maxKept bounds what one read may bring of the next request, in bytes.
+// maxKept bounds one read into the server's buffer, in bytes. So it bounds what that read may bring of the next request.
 const maxKept = 16 << 10
 
-// Conn is a connection that hands its server one request at a time. Like the server's own reader it is used by one reading
-// goroutine at a time; deadlines, Write and Close may come from others meanwhile.
+// Conn is a connection that hands its server one request at a time. Only one goroutine at a time may call Read. Others may call Write,
+// Close and the deadline methods meanwhile.
 type Conn struct {
 	net.Conn
 	options   *Options
@@ -28,30 +26,30 @@ type Conn struct {
 	due    bool // the next byte begins a request
 	head   head
 	body   body
-	broken error // nothing is read any more; nil: all is well
+	broken error // what Read returns from now on; nil: the connection is in order
 
-	// kept[read:own] is of the request that the server is reading, kept[own:] has come after it. Nil: nothing is kept.
+	// kept[read:own] belongs to the request that the server is reading, kept[own:] to the next ones. Nil: nothing is kept.
 	kept      []byte
 	read, own int
 
-	// What the lane does when it answers: see watch.go.
+	// For the lane's answers: see watch.go.
 	state     atomic.Int64
 	attention atomic.Pointer[attention]
-	counted   bool // among conns: the lane has answered on it
-	watched   bool // attention is to be ended
-	leaving   bool // to be closed after the answer
+	counted   bool // it is in conns.all
+	watched   bool // unattend must end attention
+	leaving   bool // close it after the answer
 
-	plain   *scratch // of the head that is being read; nil: none has begun, or nobody answers plain requests
-	untimed bool     // the server's deadlines were taken away since it called Read
-	first   bool     // the server hasn't got its first request yet, and has set deadlines for it
+	plain   *scratch // of the head that is being read; nil: no head has begun, or Options.Answer is nil
+	untimed bool     // the lane has removed the server's deadlines since Read was called
+	first   bool     // the server hasn't answered a request yet: its read deadlines are for the first one
 
 	mu       sync.Mutex
-	woken    sync.Cond     // of mu: expired or closed has changed
+	woken    sync.Cond     // on mu: expired or closed has changed
 	expired  bool          // guarded by mu: the read deadline was set to a time that has passed
 	closed   bool          // guarded by mu
-	onLeave  func()        // guarded by mu; nil: nobody wants to know
-	deadline time.Time     // guarded by mu: for reading, as the server has set it
-	lag      time.Duration // guarded by mu: what is added to deadlines for the first request
+	onLeave  func()        // guarded by mu; called when the client leaves; may be nil
+	deadline time.Time     // guarded by mu: the read deadline that the server has set
+	lag      time.Duration // guarded by mu: added to the read deadlines for the first request
 }
 
 func newConn(inner net.Conn, all *conns) *Conn {
@@ -64,13 +62,13 @@ func newConn(inner net.Conn, all *conns) *Conn {
 	return c
 }
 
-// NetConn returns the connection beneath, as tls.Conn's does.
+// NetConn returns the connection beneath, like NetConn of tls.Conn.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// next is called when the server has answered a request.
+// next prepares for the next request. ConnState calls it when the server has answered one.
 func (c *Conn) next() {
 	if c.read != c.own || !c.body.done() {
-		c.broken = io.EOF // it didn't read to the end: whatever follows is no request
+		c.broken = io.EOF // the server hasn't read the whole request: what follows is its rest, not the next request
 		return
 	}
 	c.due, c.first = true, false
@@ -79,7 +77,7 @@ func (c *Conn) next() {
 	c.mu.Unlock()
 }
 
-// Read implements net.Conn, for one http.Server. The package doc says what it does when.
+// Read implements net.Conn, for one http.Server. See "A connection" in the package comment.
 func (c *Conn) Read(p []byte) (int, error) {
 	switch {
 	case len(p) == 0:
@@ -96,8 +94,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return 0, c.watch(p)
 }
 
-// readHead waits for a head, and answers it or hands it over with as much of its body as has come. It reads into p as long as p
-// has room.
+// readHead waits for a head. It answers plain requests and waits for the next head. Any other it hands over, with as much of
+// the body as has come. It reads into p while p has room.
 func (c *Conn) readHead(p []byte) (int, error) {
 	rest := c.kept[c.own:]
 	in, n := p, len(rest)
@@ -124,7 +122,7 @@ func (c *Conn) readHead(p []byte) (int, error) {
 		if err == nil {
 			reason, next, err = c.judgePlain(in, end)
 		}
-		c.unlend()
+		c.releaseScratch()
 		if err != nil {
 			c.broken = err
 			return 0, err
@@ -143,8 +141,8 @@ func (c *Conn) readHead(p []byte) (int, error) {
 	}
 }
 
-// awaitHead reads until a whole head is in in[:n], and says where it ends, with what has come of its body. It may return a
-// longer in.
+// awaitHead reads on into in, behind in[:n], until there is a whole head. It returns the buffer, which is in or a longer one, the number
+// of bytes in it, and the end of the head with what has come of its body.
 func (c *Conn) awaitHead(in []byte, n int) (grown []byte, read, end int, err error) {
 	c.head = head{limit: c.options.MaxHeaderBytes}
 	timed := false
@@ -169,7 +167,7 @@ func (c *Conn) awaitHead(in []byte, n int) (grown []byte, read, end int, err err
 		if n > c.head.start && !timed && c.options.HeaderTimeout > 0 {
 			timed, c.untimed = true, false
 			c.enter(serving)
-			_ = c.Conn.SetReadDeadline(time.Now().Add(c.options.HeaderTimeout)) // where that fails, Read does
+			_ = c.Conn.SetReadDeadline(time.Now().Add(c.options.HeaderTimeout)) // if that fails, so does Read
 		}
 		if n == len(in) { // in grows to twice the limit at most: a longer head is refused
 			in = append(in[:n:n], make([]byte, max(n, 512))...)
@@ -181,8 +179,8 @@ func (c *Conn) awaitHead(in []byte, n int) (grown []byte, read, end int, err err
 	}
 }
 
-// judgePlain answers the request whose head ends at end, or returns why the server gets it. next has come of the next request. The
-// error ends the connection.
+// judgePlain answers the request whose head ends at end, or returns the reason why the server gets it. next is what has come of the next
+// request meanwhile. An error ends the connection.
 func (c *Conn) judgePlain(in []byte, end int) (reason string, next []byte, err error) {
 	reason = c.plain.read(c, &c.head, in, end)
 	if reason == "" {
@@ -194,11 +192,11 @@ func (c *Conn) judgePlain(in []byte, end int) (reason string, next []byte, err e
 	return reason, next, err
 }
 
-// answer has a plain request answered.
+// answer lets Options.Answer answer a plain request. The results are those of judgePlain.
 func (c *Conn) answer(w *Writer, r *Request) (reason string, next []byte, err error) {
 	if !c.untimed {
 		c.untimed = true
-		_ = c.Conn.SetDeadline(time.Time{}) // the server's, from before: the watch takes its place
+		_ = c.Conn.SetDeadline(time.Time{}) // removes the server's: the watch takes its place
 	}
 	w.conn, w.closing = c, r.close
 	if !c.counted {
@@ -222,7 +220,7 @@ func (c *Conn) answer(w *Writer, r *Request) (reason string, next []byte, err er
 			err = io.EOF
 		}
 	}()
-	// The server says nothing to io.EOF. To another error it would answer 400, and that would follow what has been written.
+	// After io.EOF the server writes nothing. After another error it would write a 400, behind what Answer has written.
 	err = io.EOF
 	if reason = c.options.Answer(w, r); reason != "" || w.answered && !w.closing {
 		err = nil
@@ -230,16 +228,16 @@ func (c *Conn) answer(w *Writer, r *Request) (reason string, next []byte, err er
 	return reason, next, err
 }
 
-// unlend gives the scratch back.
-func (c *Conn) unlend() {
+// releaseScratch gives c.plain back, if there is one.
+func (c *Conn) releaseScratch() {
 	if c.plain != nil {
 		c.plain.release()
 		c.plain = nil
 	}
 }
 
-// restoreDeadline sets the server's read deadline again, where the lane has taken it away. Those that the server had for the first
-// request of a connection begin with Read: answers before that request don't count towards them.
+// restoreDeadline sets the server's read deadline for the first request again, if the lane has removed it. It moves the deadline by the
+// time since Read was called, so that the lane's answers before that request don't count.
 func (c *Conn) restoreDeadline(called time.Time) {
 	if !c.first || !c.untimed {
 		return
@@ -253,7 +251,7 @@ func (c *Conn) restoreDeadline(called time.Time) {
 	}
 }
 
-// handOver gives the server in[start:end], as much of it as p takes, and keeps the rest of in. The two may share memory.
+// handOver copies in[start:end] to p, as much as fits, and keeps the rest of in. in and p may share memory.
 func (c *Conn) handOver(p, in []byte, start, end int) int {
 	if &in[0] != &p[0] {
 		c.kept, c.read, c.own = in, start, end
@@ -266,7 +264,7 @@ func (c *Conn) handOver(p, in []byte, start, end int) int {
 	return end - start
 }
 
-// takeKept gives the server kept bytes of its request.
+// takeKept copies kept bytes of the server's request to p.
 func (c *Conn) takeKept(p []byte) int {
 	n := copy(p, c.kept[c.read:c.own])
 	if c.read += n; c.read == len(c.kept) {
@@ -275,14 +273,14 @@ func (c *Conn) takeKept(p []byte) int {
 	return n
 }
 
-// keep keeps a copy of rest, which belongs to the next request, and nothing else.
+// keep keeps a copy of rest, which belongs to the next request. It drops what was kept before.
 func (c *Conn) keep(rest []byte) {
 	c.kept, c.read, c.own = append([]byte(nil), rest...), 0, 0
 }
 
-// readBody hands over what comes of a body. Nothing is kept before the body's end.
+// readBody hands over bytes of a body. It keeps nothing except what comes after the body.
 func (c *Conn) readBody(p []byte) (int, error) {
-	if c.body.wrong != nil { // handed over up to there
+	if c.body.wrong != nil { // the server has got all that came before
 		c.broken = io.ErrUnexpectedEOF
 		return copy(p, malformed), nil
 	}
@@ -317,7 +315,7 @@ func (c *Conn) watch(p []byte) error {
 	return os.ErrDeadlineExceeded
 }
 
-// SetReadDeadline implements net.Conn. It wakes watch by a time in the past only: that is how the server wakes it.
+// SetReadDeadline implements net.Conn. A time in the past ends watch: that is how the server stops it. Other times don't.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	c.expired = !t.IsZero() && !t.After(time.Now())
@@ -330,7 +328,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// Close implements net.Conn. While the lane answers, the connection is closed after that.
+// Close implements net.Conn. While the lane answers, Close returns at once, and the connection is closed after the answer.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -347,14 +345,14 @@ func (c *Conn) Close() error {
 	}
 }
 
-// end closes the connection, whatever it does.
+// end closes the connection at once, whatever phase it is in.
 func (c *Conn) end() error {
 	c.state.Store(int64(shut))
 	c.conns.remove(c)
 	return c.Conn.Close()
 }
 
-// CloseWrite tells the client that nothing more comes, where the connection beneath can. The server calls it before it closes a
+// CloseWrite tells the client that nothing more comes, if the connection beneath can do so. The server calls it before it closes a
 // connection on which the client may still be sending.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

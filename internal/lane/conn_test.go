@@ -1,6 +1,6 @@
 package lane
 
-// Connections under a real http.Server: each answer belongs to its request, whatever comes in which order and in which pieces.
+// Connections of a real http.Server, without Options.Answer.
 
 import (
 	"bufio"
@@ -43,7 +43,7 @@ func serve(t *testing.T, handler http.HandlerFunc, timeout time.Duration) string
 	return inner.Addr().String()
 }
 
-// echo tells what it was asked.
+// echo answers with the request's method, target and body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -53,7 +53,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s", r.Method, r.RequestURI, body)
 }
 
-// dial connects until the test ends. Reading and writing have a limit.
+// dial connects until the test ends. Reading and writing fail after patience.
 func dial(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -79,7 +79,7 @@ func answered(t *testing.T, in *bufio.Reader) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
-// kinds make requests with a number, and what echo says to them.
+// kinds make a request from a number, and echo's answer to it.
 var kinds = []func(i int) (request, answer string){
 	func(i int) (string, string) {
 		return fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: g\r\n\r\n", i), fmt.Sprintf("GET /%d ", i)
@@ -111,7 +111,7 @@ func TestEachAnswerBelongsToItsRequest(t *testing.T) {
 			wants = append(wants, answer)
 		}
 		sent := make(chan error, 1)
-		go func() { // in pieces of any length, whatever was answered
+		go func() { // in pieces of any length, without waiting for answers
 			rest := all.String()
 			for len(rest) > 0 {
 				n := min(len(rest), 1+random.IntN(6000))
@@ -141,7 +141,7 @@ func TestNothingAfterARefusedRequestIsAnswered(t *testing.T) {
 		request, want := kinds[2](1)
 		io.WriteString(conn, request+bad+get+"\r\n")
 		if status, got := answered(t, in); status != 200 || got != want {
-			t.Errorf("before it: %d %q", status, got)
+			t.Errorf("the request before %q: %d %q", bad, status, got)
 		}
 		if status, _ := answered(t, in); status != 400 {
 			t.Errorf("%q: %d", bad, status)
@@ -197,7 +197,7 @@ func TestClientThatLeavesIsNoticed(t *testing.T) {
 	}
 }
 
-// A handler that runs gets no end of its request from one that follows, nor from a client that then leaves; and the server can stop.
+// A next request that comes early doesn't end the context of the running handler.
 func TestNextRequestWaitsForTheAnswer(t *testing.T) {
 	begun, answer := make(chan string), make(chan bool)
 	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -261,7 +261,7 @@ func TestExpectedBodyIsAskedFor(t *testing.T) {
 	}
 }
 
-// The server drops a body that its handler leaves, and goes on where it ends.
+// The server drops a body that its handler doesn't read. The next request begins after it.
 func TestUnreadBodyIsNotTheNextRequest(t *testing.T) {
 	addr := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RequestURI) }, patience)
 	conn, in := dial(t, addr)

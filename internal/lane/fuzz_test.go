@@ -1,7 +1,7 @@
 package lane
 
-// Whatever bytes come, net/http reads what the lane takes and what it hands over as the lane has read it: the same request from
-// exactly the same bytes. The bytes come in pieces of every size, and the server reads with buffers of every size.
+// net/http must read each request that the lane takes or hands over as the lane has read it: the same request from exactly the same
+// bytes. The fuzzer varies the bytes, the size of the pieces in which they come, and the size of the server's buffer.
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// pieces is a connection that brings in at most size bytes at a time.
+// pieces is a connection from which in is read, at most size bytes at a time.
 type pieces struct {
 	net.Conn
 	in      []byte
@@ -41,7 +41,7 @@ func (c *pieces) SetDeadline(time.Time) error     { return nil }
 func (c *pieces) SetReadDeadline(time.Time) error { return nil }
 func (c *pieces) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
-// handed returns what the lane hands over of one request, with a server's buffer of that size.
+// handed returns the bytes of one request that the lane hands over. buffer is the size of the server's buffer.
 func handed(t *testing.T, c *Conn, buffer int) []byte {
 	t.Helper()
 	var got []byte
@@ -55,19 +55,19 @@ func handed(t *testing.T, c *Conn, buffer int) []byte {
 			return got
 		}
 		if got == nil {
-			t.Fatal("nothing, and no error")
+			t.Fatal("Read returns no bytes and no error")
 		}
 	}
 	t.Fatal("Read makes no progress")
 	return nil
 }
 
-// answers is an Options.Answer that takes the plain requests whose bits are set, in turn, and keeps them.
+// answers has an Options.Answer that takes a plain request if its bit is set. The bits of take are used in turn.
 type answers struct {
 	take  uint8
 	asked int
-	taken []Request // since the last look
-	all   int       // of them
+	taken []Request // those that the test hasn't compared yet
+	all   int       // how many were taken
 }
 
 func (a *answers) answer(w *Writer, r *Request) string {
@@ -96,7 +96,7 @@ func FuzzLaneReadsAsNetHTTP(f *testing.F) {
 	f.Fuzz(readsAsNetHTTP)
 }
 
-// clients are heads as real clients send them. The rule that the lane takes them is package proxy's.
+// clients returns heads as real clients send them. Package proxy tests that the lane takes them.
 func clients(f *testing.F) (heads []string) {
 	f.Helper()
 	files, _ := filepath.Glob("testdata/clients/*.http")
@@ -110,14 +110,14 @@ func clients(f *testing.F) (heads []string) {
 	return heads
 }
 
-// readsAsNetHTTP reads in, which comes in pieces of one size, with a server's buffer of another. take says which plain requests are
-// the lane's.
+// readsAsNetHTTP reads in through the lane and compares. in comes in pieces of size+1 bytes, and the server's buffer has buffer+1. take
+// is as in answers.
 func readsAsNetHTTP(t *testing.T, in []byte, size, buffer uint16, take uint8) {
 	inner := &pieces{in: in, size: int(size) + 1}
 	var refusals []Refusal
 	mine := answers{take: take}
 	all := newConns(&Options{MaxHeaderBytes: 8 << 10, Answer: mine.answer, Refused: func(r Refusal) { refusals = append(refusals, r) }})
-	all.runs = true // nothing here takes time: nobody watches
+	all.runs = true // so that no watch starts: nothing here takes time
 	c := newConn(inner, all)
 	rest := in
 	for range 20 {
@@ -137,7 +137,7 @@ func readsAsNetHTTP(t *testing.T, in []byte, size, buffer uint16, take uint8) {
 		}
 		if c.body.wrong != nil {
 			if !bytes.HasPrefix(rest, bytes.TrimSuffix(got, longestPoison(got))) || !failsInBody(got) {
-				t.Fatalf("malformed body isn't one to net/http: %q", got)
+				t.Fatalf("net/http doesn't see that the body is malformed: %q", got)
 			}
 			return
 		}
@@ -145,7 +145,7 @@ func readsAsNetHTTP(t *testing.T, in []byte, size, buffer uint16, take uint8) {
 			t.Fatalf("handed over %q of %q", got, rest)
 		}
 		rest = rest[len(got):]
-		if !c.body.done() || c.due { // the input ends within the request, or the client has asked for the end
+		if !c.body.done() || c.due { // the input ends within the request, or the client wanted the connection closed
 			if !inner.answers(mine.all) || inner.written.Len() > 0 {
 				t.Fatalf("%d requests taken, and afterwards %q", mine.all, inner.written.String())
 			}
@@ -156,7 +156,7 @@ func readsAsNetHTTP(t *testing.T, in []byte, size, buffer uint16, take uint8) {
 	}
 }
 
-// answers reads n answers of the lane's, in their order, from what was written.
+// answers reads the lane's first n answers from what was written. It reports whether they are the right ones, in order.
 func (c *pieces) answers(n int) bool {
 	in := bufio.NewReader(bytes.NewReader(c.written.Bytes()))
 	for i := range n {
@@ -173,7 +173,7 @@ func (c *pieces) answers(n int) bool {
 	return true
 }
 
-// takesAlike wants net/http to read the request that the lane has taken at the beginning of in, and returns what comes after it.
+// takesAlike fails unless net/http reads, at the beginning of in, the request that the lane has taken. It returns what comes after it.
 func takesAlike(t *testing.T, taken *Request, in []byte) (rest []byte) {
 	t.Helper()
 	for bytes.HasPrefix(in, []byte("\r\n")) {
@@ -208,7 +208,7 @@ func takesAlike(t *testing.T, taken *Request, in []byte) (rest []byte) {
 	return rest
 }
 
-// asSent takes out what net/http makes of Pragma for caches of the last century.
+// asSent removes the Cache-Control that net/http adds if a client sends only "Pragma: no-cache".
 func asSent(read, sent http.Header) http.Header {
 	if len(sent["Cache-Control"]) == 0 && len(sent["Pragma"]) > 0 && sent["Pragma"][0] == "no-cache" {
 		delete(read, "Cache-Control")
@@ -216,7 +216,7 @@ func asSent(read, sent http.Header) http.Header {
 	return read
 }
 
-// longestPoison is what stands at the end of got in place of a malformed chunk: a small buffer may cut it.
+// longestPoison returns the end of got that stands in place of a malformed chunk. A small buffer may cut it short.
 func longestPoison(got []byte) []byte {
 	for n := len(malformed); n > 0; n-- {
 		if bytes.HasSuffix(got, []byte(malformed[:n])) {
@@ -226,7 +226,7 @@ func longestPoison(got []byte) []byte {
 	return nil
 }
 
-// failsInBody reports whether net/http takes the head and fails in the body, for another reason than that it ends.
+// failsInBody reports whether net/http accepts the head of got and fails in the body.
 func failsInBody(got []byte) bool {
 	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(got)))
 	if err != nil {
@@ -236,7 +236,7 @@ func failsInBody(got []byte) bool {
 	return err != nil
 }
 
-// readsAlike wants net/http to read the request that c has just handed over, to the last byte.
+// readsAlike fails unless net/http reads the request that c has just handed over, to the last byte.
 func readsAlike(t *testing.T, c *Conn, got []byte) {
 	t.Helper()
 	in := bufio.NewReader(bytes.NewReader(got))
@@ -273,7 +273,7 @@ func readsAlike(t *testing.T, c *Conn, got []byte) {
 		}
 		delete(fields, name)
 	}
-	for name := range fields { // what net/http takes out of the header
+	for name := range fields { // net/http removes these three from the header
 		if name != "Host" && name != "Transfer-Encoding" && name != "Trailer" {
 			t.Errorf("%s is lost in %q", name, got)
 		}
@@ -283,7 +283,7 @@ func readsAlike(t *testing.T, c *Conn, got []byte) {
 	}
 }
 
-// isAnswer reports whether what was written is one whole answer that closes.
+// isAnswer reports whether written is one whole answer with "Connection: close".
 func isAnswer(written *bytes.Buffer) bool {
 	in := bufio.NewReader(written)
 	answer, err := http.ReadResponse(in, &http.Request{Method: http.MethodHead})

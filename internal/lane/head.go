@@ -1,11 +1,9 @@
 package lane
 
-// This file reads heads, line by line as they come.
-
 import "bytes"
 
 const (
-	maxLines = 100 // fields; many tiny lines cost more memory than their bytes tell
+	maxLines = 100 // header lines; many tiny ones cost far more memory than they have bytes
 	maxBlank = 8   // empty lines before a request
 )
 
@@ -16,46 +14,48 @@ var (
 	errControl     = bad("control character in a header")
 	errHosts       = bad("no host, or more than one")
 	errHost        = bad("malformed host")
-	errOtherHost   = bad("another host in the target than in Host")
+	errOtherHost   = bad("target and Host name different hosts")
 	errLength      = bad("malformed or repeated Content-Length")
-	errCoding      = bad("Transfer-Encoding other than chunked, repeated, in HTTP/1.0 or beside Content-Length")
-	errLikeFraming = bad("header whose name readers with CGI's names take for one about framing")
-	errTrailerList = bad("Trailer that names a header about framing")
+	errCoding      = bad("Transfer-Encoding that is not chunked, is repeated, or comes with HTTP/1.0 or Content-Length")
+	errLikeFraming = bad("Content-Length or Transfer-Encoding spelled with an underscore")
+	errTrailerList = bad("Trailer that names a framing header")
 	errOrigins     = bad("more than one Origin")
-	errVersion     = &fault{505, bad("another version of HTTP").err}
+	errVersion     = &fault{505, bad("unsupported version of HTTP").err}
 	errHeadSize    = &fault{431, bad("head too long").err}
 	errLines       = &fault{431, bad("too many header lines").err}
 )
 
-// span is a part of what was read, by its ends: the bytes may move.
+// span is a part of the bytes read, by its offsets: the bytes may move to another buffer.
 type span struct{ from, to int }
 
 func (s span) of(in []byte) []byte { return in[s.from:s.to] }
 
-// head is what is known of one head so far.
+// head is the state of reading one head.
 type head struct {
 	limit int // in bytes
-	// plain takes the places of the lines, for a plain request. Nil: nobody asks, or reason says why it is none.
+	// plain takes the offsets of the header lines, for a plain request. Nil: nobody answers plain requests, or reason says why this
+	// isn't one.
 	plain  *[maxPlainLines]line
 	reason string
 
-	line, seen int // where the first unread line begins, and how far its end was looked for
-	last       int // where the line begins that was looked at last
+	line, seen int // where the first unread line begins, and up to where it has no line end
+	last       int // where the line begins that was scanned last
 	blank      int // empty lines before the request
 	start      int // where the request begins
-	lines      int // fields read
+	lines      int // header lines read
 
-	method, target span // the zero span: the request line wasn't read yet
-	authority      span // the host in a target that is a URL; the zero span: it is none
+	method, target span // the zero span: the request line hasn't been read yet
+	authority      span // the host in the target; the zero span: there is none
 	origin         span // the value of the last Origin
 	old            bool // HTTP/1.0
 
-	hosts, origins, lengths, codings int
+	hosts, origins, lengths, codings int   // how many lines of each: Host, Origin, Content-Length, Transfer-Encoding
 	length                           int64 // Content-Length
-	framingTrailer                   bool
+	framingTrailer                   bool  // a Trailer line names a framing header
 }
 
-// scan reads on in in, which begins with what it was given before. It returns where the head ends, or 0 while that hasn't come.
+// scan reads the new part of in, which begins with the bytes of the last call. It returns where the head ends, or 0 if the end hasn't
+// come yet.
 func (h *head) scan(in []byte) (end int, wrong *fault) {
 	for {
 		i := bytes.IndexByte(in[h.seen:], '\n')
@@ -89,7 +89,7 @@ func (h *head) scan(in []byte) (end int, wrong *fault) {
 	}
 }
 
-// unfinished judges what has come of a line: what no end could put right is refused at once.
+// unfinished checks the beginning of a line. It refuses at once what no end of the line could put right.
 func (h *head) unfinished(in []byte) *fault {
 	fresh := in[max(h.line, h.seen-1):]
 	h.last, h.seen = h.line, len(in)
@@ -98,7 +98,7 @@ func (h *head) unfinished(in []byte) *fault {
 	}
 	if len(in)-h.start > h.limit {
 		if bytes.IndexByte(in[h.start:], ' ') < 0 {
-			return errRequestLine // no method is that long
+			return errRequestLine // no method is so long
 		}
 		return errHeadSize
 	}
@@ -154,7 +154,7 @@ func (h *head) field(in []byte, at span) *fault {
 	} else if h.plain != nil {
 		h.plain, h.reason = nil, notPlainField
 	}
-	switch len(name) { // the names that count have five lengths
+	switch len(name) { // the names that matter have only five lengths
 	case 4, 6:
 		return h.routing(in, name, span{at.from + colon + 1, at.to})
 	case 7, 14, 17:
@@ -163,7 +163,7 @@ func (h *head) field(in []byte, at span) *fault {
 	return nil
 }
 
-// routing reads Host and Origin. Names are tokens, so they are ASCII: EqualFold finds no other letters equal.
+// routing reads Host and Origin. Names are tokens and so ASCII. Among those, EqualFold ignores only case.
 func (h *head) routing(in, name []byte, value span) *fault {
 	switch {
 	case bytes.EqualFold(name, []byte("host")):
@@ -177,7 +177,7 @@ func (h *head) routing(in, name []byte, value span) *fault {
 	return nil
 }
 
-// framing reads what says how long the body is.
+// framing reads the headers that say where the body ends.
 func (h *head) framing(name, value []byte) *fault {
 	switch {
 	case bytes.EqualFold(name, []byte("trailer")):
@@ -190,7 +190,7 @@ func (h *head) framing(name, value []byte) *fault {
 		}
 	case bytes.EqualFold(name, []byte("transfer-encoding")):
 		h.codings++
-		// As many bytes as "chunked" has are ASCII if they fold to it.
+		// EqualFold also accepts some letters outside ASCII. They have more bytes, so the length keeps them out.
 		if value = exact(value); len(value) != len("chunked") || !bytes.EqualFold(value, []byte("chunked")) || h.codings > 1 {
 			return errCoding
 		}
@@ -214,7 +214,7 @@ func (h *head) host(in, value []byte) *fault {
 	return nil
 }
 
-// finish judges what only the whole head tells.
+// finish checks what only the whole head shows.
 func (h *head) finish() *fault {
 	switch {
 	case h.hosts == 0 && !h.old:
@@ -227,7 +227,7 @@ func (h *head) finish() *fault {
 	return nil
 }
 
-// body returns the measure of the body that the head announces.
+// body returns the state of reading the body that the head announces.
 func (h *head) body() body {
 	switch {
 	case h.codings > 0:
@@ -238,7 +238,7 @@ func (h *head) body() body {
 	return body{}
 }
 
-// readLength reads a Content-Length. Zeros in front are refused: some readers take them for an octal number.
+// readLength reads a Content-Length. Leading zeros are refused: some readers take such a number for an octal one.
 func readLength(v []byte) (n int64, ok bool) {
 	if !isDigits(v) || len(v) > 18 || v[0] == '0' && len(v) > 1 {
 		return 0, false
@@ -249,7 +249,7 @@ func readLength(v []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// namesFraming reports whether a list of names has one that net/http takes in no trailer.
+// namesFraming reports whether a list of header names has one that net/http doesn't allow in a trailer.
 func namesFraming(list []byte) bool {
 	for name := range bytes.SplitSeq(list, []byte(",")) {
 		switch name = trim(name); {
@@ -260,7 +260,7 @@ func namesFraming(list []byte) bool {
 	return false
 }
 
-// isDigits reports whether v is decimal digits. Nothing is none.
+// isDigits reports whether v is one or more decimal digits.
 func isDigits(v []byte) bool {
 	for _, c := range v {
 		if c < '0' || c > '9' {
@@ -270,8 +270,8 @@ func isDigits(v []byte) bool {
 	return len(v) > 0
 }
 
-// exact takes the one space off that clients write before a value. Of white space beyond that some readers of framing make
-// something else than nothing.
+// exact removes the one space that clients write before a value. It leaves other white space in place, because some readers of
+// framing headers don't ignore it.
 func exact(v []byte) []byte { return bytes.TrimPrefix(v, []byte(" ")) }
 
 func trim(v []byte) []byte { return bytes.Trim(v, " \t") }

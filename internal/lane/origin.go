@@ -1,6 +1,7 @@
 package lane
 
-// This file finds the page that a refused request comes from, so that its script can read the answer.
+// A refused request may come from a script on a page of another origin. The script can read the answer only if the answer permits that
+// origin.
 
 import (
 	"bufio"
@@ -11,10 +12,10 @@ import (
 	"time"
 )
 
-// originLine is the longest line in which an Origin is looked for, once a head is too long.
+// originLine is the longest header line, in bytes, that originBehind reads as a whole.
 const originLine = 4 << 10
 
-// permission returns the header lines for the page that the request comes from. in is what has come of the request.
+// permission returns the header lines that let the request's page read the answer. in is what has come of the request.
 func (c *Conn) permission(f *fault, in []byte) string {
 	switch h := &c.head; {
 	case c.options.Permission == nil:
@@ -27,11 +28,12 @@ func (c *Conn) permission(f *fault, in []byte) string {
 	return c.options.Permission("")
 }
 
-// originBehind reads a head that is too long to its end, for its Origin: what made it too long often comes before that line, and
-// the page is to learn what is wrong. It keeps nothing, and reads no further than linger would.
+// originBehind reads a head that is too long, to its end, and returns its Origin. That line often comes after the ones that are too long.
+// It returns "" if there is no Origin, more than one, or a malformed line. It keeps no bytes, and has the limits of linger for time
+// and bytes.
 func (c *Conn) originBehind(in []byte) string {
 	h := &c.head
-	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) // where that fails, reading does
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) // if that fails, so does reading
 	rest := bufio.NewReaderSize(io.LimitReader(io.MultiReader(bytes.NewReader(in[h.last:]), c.Conn), lingerBytes), originLine)
 	origins, origin := h.origins, string(trim(h.origin.of(in)))
 	for field := h.target.to > 0; ; field = true {
@@ -44,7 +46,7 @@ func (c *Conn) originBehind(in []byte) string {
 			case len(line) == len("\r\n") && line[0] == '\r':
 				err = io.EOF
 			case isOrigin && long, !ok && !long:
-				return "" // from here on the lines may be others than they seem
+				return "" // after a malformed line, nothing that follows can be trusted
 			case isOrigin:
 				origins, origin = origins+1, string(value)
 			}
@@ -62,7 +64,7 @@ func (c *Conn) originBehind(in []byte) string {
 	return origin
 }
 
-// readField takes a header line apart; ok tells whether it is well-formed.
+// readField splits a header line into name and value. ok is false if the line is malformed.
 func readField(line []byte) (name, value []byte, ok bool) {
 	line, ended := bytes.CutSuffix(line, []byte("\r\n"))
 	name, value, found := bytes.Cut(line, []byte(":"))

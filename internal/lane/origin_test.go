@@ -1,6 +1,6 @@
 package lane
 
-// Whose page a refused request comes from.
+// The origin of a refused request.
 
 import (
 	"net"
@@ -17,9 +17,9 @@ func TestOriginOfAHeadThatIsTooLong(t *testing.T) {
 		get + long + "oRIGIN:\thttps://a.example \r\n\r\n":                        "https://a.example",
 		get + origin + long + "X: b\r\n\r\n":                                      "https://a.example",
 		get + strings.Repeat(long, 20) + origin + "\r\n":                          "https://a.example",
-		get + strings.Repeat(long, 40) + origin + "\r\n":                          "", // too far behind
+		get + strings.Repeat(long, 40) + origin + "\r\n":                          "", // beyond lingerBytes
 		get + long + "X: b\r\n\r\n":                                               "",
-		get + long + "\r\n" + origin:                                              "", // of the next request, or of nobody
+		get + long + "\r\n" + origin:                                              "", // behind the head
 		get + long + origin + origin + "\r\n":                                     "",
 		get + origin + long + origin + "\r\n":                                     "",
 		get + long + "X: b\n" + origin + "\r\n":                                   "",
@@ -29,7 +29,7 @@ func TestOriginOfAHeadThatIsTooLong(t *testing.T) {
 		get + long + "Origin: " + long + "\r\n":                                   "",
 		get + long + "Origin: https://a.example":                                  "", // incomplete
 		"GET /" + strings.TrimSpace(long[3:]) + " HTTP/1.1\r\n" + origin + "\r\n": "https://a.example",
-		"Origin: /" + long[3:] + "\r\n":                                           "", // by its place it is no header
+		"Origin: /" + long[3:] + "\r\n":                                           "", // in place of the request line
 	} {
 		for _, size := range []int{7, 4096, len(head)} {
 			inner, asked := &pieces{in: []byte(head), size: size}, []string{}
@@ -50,7 +50,7 @@ func TestOriginOfAHeadThatIsTooLong(t *testing.T) {
 	}
 }
 
-// Whoever sends a long head and then nothing holds the connection no longer than it is held after any refusal.
+// A client that sends a long head and then nothing can't hold the connection for long.
 func TestOriginIsNotWaitedForForLong(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

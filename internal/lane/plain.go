@@ -1,7 +1,5 @@
 package lane
 
-// This file recognises plain requests: those that there is one way to read.
-
 import (
 	"net/netip"
 	"strings"
@@ -13,17 +11,17 @@ const (
 	maxPlainLines = 64
 )
 
-// Why a request is the server's, where the lane itself decides so.
+// The lane's own reasons to hand a request over.
 const (
 	notGet        = "method"
-	notPlainForm  = "target"     // not in origin-form, or another version than HTTP/1.1
-	notPlainField = "field"      // bytes beyond ASCII, or a header about more than the request
-	hasBody       = "body"       // its head says something about a body
-	tooLarge      = "size"       // of the head, in bytes or lines
-	badConnection = "connection" // other than keep-alive or close, or twice
+	notPlainForm  = "target"     // not in origin-form, or a version other than HTTP/1.1
+	notPlainField = "field"      // a value with bytes outside ASCII, or a header such as Upgrade: see moreThanRequest
+	hasBody       = "body"       // Content-Length or Transfer-Encoding
+	tooLarge      = "size"       // a head with too many bytes or lines
+	badConnection = "connection" // Connection other than keep-alive or close, or repeated
 )
 
-// Reasons are all the reasons that the lane itself gives to Options.HandedOver.
+// Reasons returns all reasons that the lane itself gives to Options.HandedOver.
 func Reasons() []string {
 	return []string{notGet, notPlainForm, notPlainField, hasBody, tooLarge, badConnection}
 }
@@ -31,25 +29,25 @@ func Reasons() []string {
 // Field is a header line.
 type Field struct{ Name, Value string }
 
-// Request is a plain request, as the package doc has it: a GET in origin-form by HTTP/1.1, without a body, with one well-formed Host.
-// It may be used until Options.Answer returns; its strings are never changed.
+// Request is a plain request, as the package comment defines it: a GET in origin-form, HTTP/1.1, without a body, with one well-formed
+// Host. It may be used until Options.Answer returns. Its strings may be kept for longer.
 type Request struct {
 	Target string
 	Host   string
-	// Fields are all header lines, in their order, names as sent. Values have no white space around them.
+	// Fields are all header lines in the order sent, Host included. Names are as sent. Values have no white space around them.
 	Fields []Field
-	// Peer is the address at the other end.
+	// Peer is the address at the other end. The zero AddrPort: it isn't a TCP connection.
 	Peer netip.AddrPort
 	// TLS tells whether the connection is encrypted.
 	TLS bool
 
 	conn  *Conn
-	close bool // the client wants the connection closed after it
+	close bool // the client wants the connection closed after the answer
 }
 
-// OnLeave has f called when the client closes its connection before the answer is written. It is noticed in calls that take over
-// 100 ms. f must not block. It replaces the function before it. watched tells whether the client is being watched already: that
-// function may still be called.
+// OnLeave sets the function to call when the client closes its connection before the answer is written. That is noticed only in calls
+// of Options.Answer that take over 100 ms. f must not block; nil: nothing is called. It replaces the function of an earlier
+// OnLeave. watched reports whether the client is being watched already: then the earlier function may still be called.
 func (r *Request) OnLeave(f func()) (watched bool) {
 	r.conn.mu.Lock()
 	defer r.conn.mu.Unlock()
@@ -57,7 +55,7 @@ func (r *Request) OnLeave(f func()) (watched bool) {
 	return r.conn.state.Load()&watchedMark != 0
 }
 
-// scratch is what it takes to answer a request. A connection has one only while it does.
+// scratch is the memory for answering a request. A connection has one only while it reads a head and answers.
 type scratch struct {
 	lines   [maxPlainLines]line // of the head
 	fields  [maxPlainLines]Field
@@ -67,7 +65,7 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// release gives the scratch back, without what it refers to.
+// release gives the scratch back to the pool, without references to the request. One with a large buffer is dropped.
 func (s *scratch) release() {
 	clear(s.fields[:len(s.request.Fields)])
 	s.request = Request{}
@@ -77,10 +75,10 @@ func (s *scratch) release() {
 	}
 }
 
-// line is a header line, by the places of its parts.
+// line is a header line, by the offsets of its parts.
 type line struct{ name, value span }
 
-// note keeps the places of a header line for request.
+// note keeps the offsets of a header line in h.plain.
 func (h *head) note(l span, colon int) {
 	if h.plain == nil {
 		return
@@ -92,7 +90,7 @@ func (h *head) note(l span, colon int) {
 	h.plain[h.lines-1] = line{span{l.from, l.from + colon}, span{l.from + colon + 1, l.to}}
 }
 
-// notPlain returns why the whole head that ends at end is no plain request's, as far as it is known without its lines.
+// notPlain returns why the head that ends at end isn't a plain request's, or "". It doesn't look at the header lines; read does.
 func (h *head) notPlain(in []byte, end int) (reason string) {
 	switch method, target := h.method.of(in), h.target.of(in); {
 	case string(method) != "GET":
@@ -109,14 +107,14 @@ func (h *head) notPlain(in []byte, end int) (reason string) {
 	return ""
 }
 
-// read makes a plain request of the whole head that ends at end, or returns why it is none.
+// read makes s.request of the head that ends at end, or returns why that isn't a plain request's.
 func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	if reason := h.notPlain(in, end); reason != "" {
 		return reason
 	}
 	r := &s.request
 	*r = Request{Peer: c.peer, TLS: c.encrypted, conn: c, Fields: s.fields[:h.lines]}
-	text := string(in[h.start:end]) // one allocation: all strings are parts of it
+	text := string(in[h.start:end]) // one allocation: all strings share it
 	part := func(s span) string { return text[s.from-h.start : s.to-h.start] }
 	r.Target = part(h.target)
 	connections := 0
@@ -141,20 +139,20 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	return ""
 }
 
-// What a header is about, as far as the lane cares.
+// subject is what a header is about, as far as it matters to the lane.
 type subject int
 
 const (
 	theRequest subject = iota
 	theHost
 	theConnection
-	moreThanRequest
+	moreThanRequest // the connection or the form of the answer: the lane leaves such requests to the server
 )
 
-// about tells what a header is about.
+// about returns the subject of a header.
 func about(name, value string) subject {
 	const proxy = "proxy-"
-	switch len(name) { // the names that count have five lengths
+	switch len(name) { // the names that matter have only five lengths, "proxy-…" apart
 	case len("host"):
 		if strings.EqualFold(name, "host") {
 			return theHost
@@ -164,7 +162,7 @@ func about(name, value string) subject {
 			return theConnection
 		}
 	case len("te"):
-		if strings.EqualFold(name, "te") && !strings.EqualFold(value, "trailers") { // Firefox sends that; an answer without any is right
+		if strings.EqualFold(name, "te") && !strings.EqualFold(value, "trailers") { // Firefox sends "trailers"; an answer without trailers is right
 			return moreThanRequest
 		}
 	case len("expect"), len("trailer"):

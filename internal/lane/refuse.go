@@ -1,7 +1,5 @@
 package lane
 
-// This file answers requests that are refused, and closes their connections so that the answer arrives.
-
 import (
 	"bytes"
 	"crypto/rand"
@@ -12,14 +10,14 @@ import (
 )
 
 const (
-	writeTime = 5 * time.Second
-	// lingerTime is how long a refused client is read from after its answer: to close over unread bytes is a reset, and a reset
-	// can overtake the answer.
+	writeTime = 5 * time.Second // for the whole answer
+	// lingerTime and lingerBytes bound how much is read from a refused client after the answer. If a connection is closed with
+	// unread bytes, the client gets a reset, which can overtake the answer.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 256 << 10
 )
 
-// message is what the client is told.
+// message is the answer's error message.
 func (f *fault) message() string {
 	switch f.status {
 	case http.StatusRequestHeaderFieldsTooLarge:
@@ -30,8 +28,8 @@ func (f *fault) message() string {
 	return "Malformed request"
 }
 
-// refuse answers, tells who wants to know, and reads nothing more. in is what has come of the request. It returns what Read
-// returns from now on: the server closes the connection without an answer of its own.
+// refuse answers, calls Options.Refused, and drops what the client still sends. in is what has come of the request. It returns the error
+// that Read returns from now on: with it, the server closes the connection without an answer of its own.
 func (c *Conn) refuse(f *fault, in []byte) error {
 	c.broken = io.EOF
 	c.keep(nil)
@@ -49,7 +47,7 @@ func (c *Conn) refuse(f *fault, in []byte) error {
 		answer += body
 		r.Bytes = int64(len(body))
 	}
-	_ = c.Conn.SetDeadline(time.Now().Add(writeTime)) // where that fails, so does what follows; and nobody is left to be told
+	_ = c.Conn.SetDeadline(time.Now().Add(writeTime)) // if that fails, so does what follows
 	_, err := io.WriteString(c.Conn, answer)
 	if c.options.Refused != nil {
 		c.options.Refused(r)

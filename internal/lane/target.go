@@ -1,7 +1,5 @@
 package lane
 
-// This file reads request targets and hosts.
-
 import (
 	"bytes"
 	"net/netip"
@@ -10,7 +8,8 @@ import (
 
 var errTarget = bad("malformed request target")
 
-// readTarget judges a target by the method's forms (RFC 9112 §3.2), and returns the host in it where it is a URL.
+// readTarget checks that a target has the right form for its method (RFC 9112 §3.2). A path is right for every method, as in net/http.
+// If the target is a URL, readTarget returns the host in it.
 func readTarget(method, target []byte) (authority []byte, wrong *fault) {
 	if !ValidURI(target) {
 		return nil, errTarget
@@ -37,7 +36,8 @@ func readTarget(method, target []byte) (authority []byte, wrong *fault) {
 	return authority, nil
 }
 
-// ValidURI reports whether t has only characters that a URI without a fragment may have, and whole percent-encodings.
+// ValidURI reports whether t has only whole percent-encodings and characters that are allowed in a URI without a fragment. "{|}^`" are
+// allowed as well.
 func ValidURI[T string | []byte](t T) bool {
 	for i := range len(t) {
 		if c := t[i]; classes[c]&uri == 0 && (c != '%' || len(t) < i+3 || unhex(t[i+1]) < 0 || unhex(t[i+2]) < 0) {
@@ -48,7 +48,8 @@ func ValidURI[T string | []byte](t T) bool {
 }
 
 // ValidHost reports whether h is a host with or without a port: a name of letters, digits and "-._~", or an IPv6 address in
-// brackets. RFC 3986 allows more characters in names; no DNS name has them, and readers of lists would see two hosts.
+// brackets. RFC 3986 allows more characters in names. No DNS name has them, and with a comma
+// h would look like two hosts.
 func ValidHost[T string | []byte](h T) bool {
 	if len(h) > 0 && h[0] == '[' {
 		end := strings.IndexByte(string(h), ']')
@@ -66,7 +67,7 @@ func ValidHost[T string | []byte](h T) bool {
 	return len(h) > 0
 }
 
-// validPort accepts a colon and up to five digits, or nothing.
+// validPort reports whether rest is empty, or a colon and at most five digits, up to 65535.
 func validPort[T string | []byte](rest T) bool {
 	if len(rest) == 0 {
 		return true

@@ -1,7 +1,5 @@
 package lane
 
-// This file puts TLS beneath the lane: HTTP/1 connections are read by it, HTTP/2 ones are the server's own.
-
 import (
 	"context"
 	"crypto/tls"
@@ -11,9 +9,10 @@ import (
 	"time"
 )
 
-// ListenTLS is Listen for a server with TLS. A connection that agrees on HTTP/2 is a *tls.Conn: the server wants "h2" in its own TLSConfig
-// too. So is one whose handshake fails, for the server to report. A handshake may take as long as a head. Close ends the handshakes
-// that are under way, and waits for them.
+// ListenTLS is like Listen, with TLS beneath the lane. Accept returns a plain *tls.Conn for a connection that agrees on HTTP/2: the lane
+// doesn't read it, and the server needs "h2" in its own TLSConfig too. It also returns a *tls.Conn if the handshake fails, so that the
+// server reports the error. A handshake may take as long as Options.HeaderTimeout. Close ends the handshakes that are under way, and
+// waits until they have ended.
 func ListenTLS(inner net.Listener, config *tls.Config, o Options) *Listener {
 	l := &tlsListener{Listener: inner, conns: newConns(&o), config: config, accepted: make(chan accepted)}
 	l.closed, l.close = context.WithCancel(context.Background())
@@ -21,7 +20,7 @@ func ListenTLS(inner net.Listener, config *tls.Config, o Options) *Listener {
 	return &Listener{l, l.conns}
 }
 
-// tlsListener shakes hands before it accepts: only then is it known who reads the connection.
+// tlsListener makes the handshake before Accept returns the connection. Only then is it known whether the lane reads it.
 type tlsListener struct {
 	net.Listener
 	conns    *conns
@@ -32,7 +31,7 @@ type tlsListener struct {
 	running  sync.WaitGroup // acceptAll, and each handshake
 }
 
-// accepted is what Accept returns.
+// accepted is one result of Accept.
 type accepted struct {
 	conn net.Conn
 	err  error
@@ -64,7 +63,7 @@ func (l *tlsListener) acceptAll() {
 			continue
 		}
 		select {
-		case l.accepted <- accepted{err: err}: // the server takes its time before it asks again
+		case l.accepted <- accepted{err: err}: // the server waits a while before it calls Accept again
 		case <-l.closed.Done():
 			return
 		}
@@ -77,7 +76,7 @@ func (l *tlsListener) acceptAll() {
 func (l *tlsListener) shakeHands(inner net.Conn) {
 	secure := tls.Server(inner, l.config)
 	if limit := l.conns.options.HeaderTimeout; limit > 0 {
-		_ = inner.SetDeadline(time.Now().Add(limit)) // where that fails, so does the handshake
+		_ = inner.SetDeadline(time.Now().Add(limit)) // if that fails, so does the handshake
 	}
 	err := secure.HandshakeContext(l.closed)
 	_ = inner.SetDeadline(time.Time{})
@@ -92,11 +91,11 @@ func (l *tlsListener) shakeHands(inner net.Conn) {
 	}
 }
 
-// tlsConn is a Conn whose server takes Request.TLS from it.
+// tlsConn is a Conn that tells the server its TLS state, for http.Request.TLS.
 type tlsConn struct {
 	*Conn
 	secure *tls.Conn
 }
 
-// ConnectionState is how net/http asks for it.
+// ConnectionState is the method by which net/http asks for the TLS state.
 func (c *tlsConn) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }

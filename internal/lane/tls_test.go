@@ -1,6 +1,6 @@
 package lane
 
-// With TLS: HTTP/1 is read by the lane and knows of its TLS, HTTP/2 is left to the server, and no handshake outlives the listener.
+// With TLS, the lane reads HTTP/1 and leaves HTTP/2 to the server.
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// serveTLS is serve with TLS and both protocols.
+// serveTLS is like serve, with TLS, HTTP/1 and HTTP/2.
 func serveTLS(t *testing.T, handler http.HandlerFunc, timeout time.Duration) string {
 	t.Helper()
 	lender := httptest.NewTLSServer(nil) // it has a certificate
@@ -60,7 +60,7 @@ func dialTLS(t *testing.T, addr string) (*tls.Conn, *bufio.Reader) {
 func TestHTTP1OverTLSIsReadStrictly(t *testing.T) {
 	addr := serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || !r.TLS.HandshakeComplete {
-			t.Error("the request doesn't know of its TLS")
+			t.Error("the request has no TLS state")
 		}
 		echo(w, r)
 	}, patience)
@@ -113,7 +113,7 @@ func TestFailedHandshakeIsTheServersToAnswer(t *testing.T) {
 	}
 }
 
-// goleak fails where a handshake outlives its listener.
+// goleak fails if a handshake outlives its listener.
 func TestHandshakesEndWithTheListener(t *testing.T) {
 	addr := serveTLS(t, echo, 0)
 	conn, _ := dial(t, addr)

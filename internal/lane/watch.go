@@ -1,7 +1,7 @@
 package lane
 
-// This file watches over connections while the lane answers on them: one goroutine for all, so that no request has to set a
-// deadline. It is up to a second late.
+// One goroutine watches all connections of a listener on which the lane answers. So the lane needs no deadline for each request. What it
+// does may come watchEvery late.
 
 import (
 	"context"
@@ -16,25 +16,25 @@ import (
 
 const (
 	watchEvery = 100 * time.Millisecond
-	longCall   = 100 * time.Millisecond // from then on a client that leaves is noticed
+	longCall   = 100 * time.Millisecond // a call of Options.Answer that takes longer has its client watched
 )
 
-// phase is what a connection does, as far as the lane is concerned.
+// phase is what happens on a connection.
 type phase int64
 
 const (
-	serving   phase = iota // it is the server's
-	idle                   // between two requests
+	serving   phase = iota // the watch leaves it alone: the server uses it, or a head is coming
+	idle                   // the lane has answered and waits for the next request
 	answering              // Options.Answer runs
-	writing                // it waits for the client to take bytes
+	writing                // Options.Answer waits for the client to take bytes
 	shut                   // it is closed
 )
 
-// The bits of Conn.state: a phase, two marks that others than the connection's goroutine set, and since when it lasts, in
-// nanoseconds after conns.began.
+// The bits of Conn.state: a phase, two marks, and when the phase began, in nanoseconds since conns.began. Other goroutines set the
+// marks. enter keeps watchedMark.
 const (
 	phaseBits   = 0b111
-	closingMark = 0b1000  // Close was called while the lane answered
+	closingMark = 0b1000  // it is to be closed: by Close, after the answer, or by CloseIdle or the watch, at once
 	watchedMark = 0b10000 // the client is watched: Conn.attention is set
 	stateBits   = 5
 )
@@ -44,19 +44,19 @@ type conns struct {
 	options *Options
 	began   time.Time
 
-	ending atomic.Bool // no connection waits for a next request
+	ending atomic.Bool // CloseIdle was called: a connection is closed after the lane's next answer
 
 	mu    sync.Mutex
 	all   map[*Conn]struct{}
-	runs  bool          // the watch does
-	empty chan struct{} // closed when the last one is; nil: nobody waits for that
+	runs  bool          // the watch is running
+	empty chan struct{} // closed when the last connection is; nil: nobody waits for that
 }
 
 func newConns(o *Options) *conns {
 	return &conns{options: o, began: time.Now(), all: make(map[*Conn]struct{})}
 }
 
-// add counts a connection, and starts the watch with the first.
+// add adds a connection. It starts the watch if that isn't running.
 func (s *conns) add(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *conns) remove(c *Conn) {
 	}
 }
 
-// wait blocks until no connection is open, or ctx ends.
+// wait blocks until all is empty, or ctx ends. The error is ctx's.
 func (s *conns) wait(ctx context.Context) error {
 	s.mu.Lock()
 	if len(s.all) == 0 {
@@ -97,18 +97,18 @@ func (s *conns) wait(ctx context.Context) error {
 	}
 }
 
-// closeIdle closes the connections that wait for a next request, from now on too.
+// closeIdle is Listener.CloseIdle.
 func (s *conns) closeIdle() {
 	s.ending.Store(true)
 	for _, c := range s.open() {
 		state := c.state.Load()
-		if phase(state&phaseBits) == idle && c.state.CompareAndSwap(state, state|closingMark) { // else it has gone on meanwhile
+		if phase(state&phaseBits) == idle && c.state.CompareAndSwap(state, state|closingMark) { // otherwise it has changed its phase meanwhile
 			_ = c.end()
 		}
 	}
 }
 
-// closeAll closes all connections, those that are being answered too.
+// closeAll is Listener.Abort.
 func (s *conns) closeAll() {
 	for _, c := range s.open() {
 		_ = c.end()
@@ -121,7 +121,7 @@ func (s *conns) open() []*Conn {
 	return slices.Collect(maps.Keys(s.all))
 }
 
-// watch runs while there are connections.
+// watch judges all connections ten times a second, as long as there are any.
 func (s *conns) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -146,7 +146,7 @@ func (s *conns) watch() {
 	}
 }
 
-// judge reports whether the connection's time is over, and begins to watch a client that waits for long.
+// judge reports whether the connection's time is over: then the caller closes it. It begins to watch a client whose call takes long.
 func (c *Conn) judge(now time.Duration) (over bool) {
 	state := c.state.Load()
 	lasts := now - time.Duration(state>>stateBits)
@@ -162,10 +162,10 @@ func (c *Conn) judge(now time.Duration) (over bool) {
 		}
 	case serving, shut:
 	}
-	return over && c.state.CompareAndSwap(state, state|closingMark) // else it has gone on meanwhile
+	return over && c.state.CompareAndSwap(state, state|closingMark) // otherwise it has changed its phase meanwhile
 }
 
-// enter begins a phase. The mark of a watched client stays as long as the lane answers.
+// enter begins a phase. watchedMark stays set while the lane answers.
 func (c *Conn) enter(p phase) {
 	answers := p == answering || p == writing
 	next := int64(time.Since(c.conns.began))<<stateBits | int64(p)
@@ -183,14 +183,14 @@ func (c *Conn) enter(p phase) {
 	}
 }
 
-// attention is a look at whether the client leaves while the lane answers: a Read of its next byte.
+// attention is the watching of one client while the lane answers: a Read of its next byte.
 type attention struct {
-	done chan struct{} // closed when it is over. What follows is set before
-	next []byte        // that byte, where it came
-	err  error         // the client has left
+	done chan struct{} // closed when the Read has ended; only then may next and err be read
+	next []byte        // the byte; empty: none came
+	err  error         // why the Read failed: the client has left; nil: it hasn't
 }
 
-// attend begins a look at the client, if the connection's state is still the one that was judged.
+// attend begins to watch the client, if the connection's state is still the given one.
 func (c *Conn) attend(state int64) {
 	a := &attention{done: make(chan struct{})}
 	c.attention.Store(a)
@@ -216,14 +216,14 @@ func (c *Conn) attend(state int64) {
 	}()
 }
 
-// unattend ends the look, and returns what it has read of the next request.
+// unattend stops watching the client. It returns what was read of the next request, and the error if the client has left.
 func (c *Conn) unattend() ([]byte, error) {
 	if !c.watched {
 		return nil, nil
 	}
 	c.watched = false
 	a := c.attention.Swap(nil)
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // closed: Read says so
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // ends the Read; if this fails, the connection is closed and the Read ends anyway
 	<-a.done
 	_ = c.Conn.SetReadDeadline(time.Time{})
 	return a.next, a.err

@@ -1,7 +1,5 @@
 package lane
 
-// This file writes answers as net/http's server would, byte for byte: head and body in one write where both are there.
-
 import (
 	"io"
 	"net"
@@ -13,23 +11,24 @@ import (
 )
 
 const (
-	maxWhole  = 8 << 10  // a longer body isn't copied beside its head, in bytes
-	copyPiece = 64 << 10 // of a body that comes in pieces, in bytes
+	maxWhole  = 8 << 10  // bytes; a longer body isn't copied into the buffer of the head
+	copyPiece = 64 << 10 // bytes read at a time by Stream
 )
 
-// Writer writes the answer to one plain request: Begin, Line for each line of the header, then Whole or Stream.
+// Writer writes the answer to one plain request, with the same bytes as net/http's server. Call Begin, then Line for each header line, then
+// Whole or Stream. It isn't safe for concurrent use.
 type Writer struct {
 	conn   *Conn
 	status int
-	out    []byte // what is yet to be written
-	length int    // to be said; -1: it isn't, or a line says it
-	// What the lines have said.
+	out    []byte // bytes that aren't written yet
+	length int    // the Content-Length to add; -1: none, or a line has it
+	// Whether there was a line Date, Content-Length, and "Connection: close".
 	dated, measured, closes bool
-	// answered is whether the whole answer was written; closing, whether the connection ends with it.
+	// answered: the whole answer was written. closing: the connection is closed after it.
 	answered, closing bool
 }
 
-// Begin begins the answer.
+// Begin begins the answer with its status line.
 func (w *Writer) Begin(status int) {
 	w.status, w.length = status, -1
 	out := append(w.out[:0], "HTTP/1.1 "...)
@@ -43,7 +42,8 @@ func (w *Writer) Begin(status int) {
 	w.out = append(out, "\r\n"...)
 }
 
-// Line adds a line to the header. Names are in canonical form, and come in their order: net/http sorts them.
+// Line adds a header line. The caller gives names in canonical form, and in alphabetical order, as net/http writes them. The only value
+// allowed for Connection is close.
 func (w *Writer) Line(name, value string) {
 	switch name {
 	case "Date":
@@ -56,7 +56,7 @@ func (w *Writer) Line(name, value string) {
 		if w.status == http.StatusNotModified {
 			return
 		}
-	case "Connection": // close
+	case "Connection":
 		w.closes = true
 	}
 	out := append(w.out, name...)
@@ -65,13 +65,13 @@ func (w *Writer) Line(name, value string) {
 	w.out = append(out, "\r\n"...)
 }
 
-// bodiless reports whether the status allows no body. net/http leaves out what tells of one then.
+// bodiless reports whether the status allows no body. net/http then leaves out the headers about one.
 func (w *Writer) bodiless() bool {
 	return w.status == http.StatusNoContent || w.status == http.StatusNotModified
 }
 
-// Whole ends an answer with its body, which is empty where the status allows none. Content-Length is added where no line says it.
-// The error is the connection's: the client has gone, or is too slow. Nothing can be done about it.
+// Whole ends the answer with its whole body, which must be empty if the status allows none. Otherwise it adds Content-Length if no line has
+// it. The error is the connection's: the client has left or is too slow. The caller can't do anything about it.
 func (w *Writer) Whole(body []byte) error {
 	if !w.measured && !w.bodiless() {
 		w.length = len(body)
@@ -84,8 +84,8 @@ func (w *Writer) Whole(body []byte) error {
 	return w.done(w.write(body))
 }
 
-// Stream ends an answer whose body is first and then all of rest. Without a Content-Length it is chunked. n counts the body's
-// bytes. The error is Whole's, or rest's: then the answer breaks off.
+// Stream ends the answer with a body that is first and then all of rest. Without a line Content-Length the body is chunked. n is the number
+// of the body's bytes written. The error is the connection's, as in Whole, or that of rest: then the answer is incomplete.
 func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 	chunked := !w.measured
 	w.endHead(chunked)
@@ -101,7 +101,7 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 		m, err := rest.Read(buffer[:])
 		piece = buffer[:m]
 		switch {
-		case m > 0: // an error comes again
+		case m > 0: // the next Read returns the error again
 		case err == io.EOF:
 			if chunked {
 				w.out = append(w.out, "0\r\n\r\n"...)
@@ -113,7 +113,7 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 	}
 }
 
-// piece writes a part of a body, with what waits in out.
+// piece writes out and then a part of a body, as a chunk if chunked. The chunk's last CR LF stays in out.
 func (w *Writer) piece(p []byte, chunked bool) error {
 	if !chunked || len(p) == 0 {
 		return w.write(p)
@@ -159,7 +159,7 @@ func (w *Writer) write(body []byte) (err error) {
 	return err
 }
 
-// done notes that an answer is whole, if it is.
+// done notes that the whole answer was written, if err is nil. It returns err.
 func (w *Writer) done(err error) error {
 	w.answered = err == nil
 	return err
@@ -167,7 +167,7 @@ func (w *Writer) done(err error) error {
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyPiece]byte) }}
 
-// second is a Date and when it was made, in Unix seconds.
+// second is the value of Date for one second. at is that second, in Unix time.
 type second struct {
 	at   int64
 	text string
@@ -175,7 +175,7 @@ type second struct {
 
 var lastSecond atomic.Pointer[second]
 
-// date is the time of now for a Date header.
+// date returns the present time as a value of Date.
 func date() string {
 	now := time.Now()
 	s := lastSecond.Load()
