@@ -16,12 +16,12 @@ import (
 // Options configures a Cache. Every field may be left zero.
 type Options struct {
 	// Redis is shared by the fleet. Nil: this replica is the whole fleet. The cache doesn't close it. Each call waits for at
-	// most its timeout. So does a lookup in all, unless it has to wait for another replica's fetch.
+	// most its timeout. All calls of one lookup together wait no longer either, unless it waits for another replica's fetch.
 	Redis *fleet.Redis
 	// FetchTimeout bounds one call of a fetch function. The lease of the fleet's lock is longer. 0: 5 s.
 	FetchTimeout time.Duration
-	// RefusedTTL is for how long a token isn't replaced that was rejected although it was itself the replacement of a rejected
-	// one. 0: 60 s.
+	// RefusedTTL is how long a refused token isn't replaced. A token is refused if it was fetched to replace a rejected one, and is
+	// rejected too. 0: 60 s.
 	RefusedTTL time.Duration
 	// Labels are the names that belong to the values in Key.Labels. Nil: keys have no labels.
 	Labels []Label
@@ -90,7 +90,7 @@ func New(o Options) (*Cache, error) {
 	return c, nil
 }
 
-// orDefault is d, or otherwise where d is 0 or less.
+// orDefault returns d, or otherwise if d is 0 or less.
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d > 0 {
 		return d

@@ -1,7 +1,6 @@
 package tokencache
 
-// This file tests wrong clocks: Redis's far from this machine's, in both directions. An in-memory Redis is used here,
-// because its clock can be set.
+// Redis's clock may be far ahead of this machine's, or far behind it. An in-memory Redis is used here, because its clock can be set.
 
 import (
 	"testing"
@@ -10,7 +9,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// unitRedis starts an in-memory Redis. It is for what a real one can't be brought to do.
+// unitRedis starts an in-memory Redis, for behaviour that a real one can't be made to show.
 func unitRedis(t *testing.T) *miniredis.Miniredis {
 	t.Helper()
 	return miniredis.RunT(t)
@@ -30,7 +29,7 @@ func TestWrongClocksDoNoHarm(t *testing.T) {
 			if apart := second.Expiry().Sub(first.Expiry()).Abs(); apart > 10*time.Second {
 				t.Errorf("the replicas differ by %v about the expiry", apart)
 			}
-			server.SetTime(time.Now().Add(off + 2*time.Hour)) // its TTL is kept: only the seal tells
+			server.SetTime(time.Now().Add(off + 2*time.Hour)) // the TTL stays; only the sealed expiry shows that the entry has ended
 			takeFrom(t, Fetched, replicas[2], k, iss.fetch)
 		})
 	}
@@ -63,7 +62,7 @@ func TestGenerationsFollowTheClockOfRedisAlsoInAnOutage(t *testing.T) {
 			server.Del(replicas[0].store.name(k, "token"))
 			backInUse(t, replicas[0])
 			backInUse(t, replicas[1])
-			takeFrom(t, Fetched, replicas[1], k, iss.fetch) // for the fleet
+			takeFrom(t, Fetched, replicas[1], k, iss.fetch) // and stores it for the fleet
 			reject(t, replicas[0], k, alone)
 			newest := takeFrom(t, Redis, replicas[0], k, iss.fetch)
 			if newest.Generation() <= alone.Generation() {

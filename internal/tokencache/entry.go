@@ -34,7 +34,7 @@ type entry struct {
 	failedAt time.Time // of the last failure, also after lapse and drop
 	retryAt  time.Time // the end of the backoff, if failure is set
 	attempts int       // failed flights in a row, also after lapse and drop
-	// floor is the greatest generation that was rejected here. That of token is greater.
+	// floor is the greatest generation that was rejected here. The generation of token is greater.
 	floor uint64
 	// seen is the greatest generation that this replica knows of, from Redis or its own. The next one must be greater.
 	seen uint64

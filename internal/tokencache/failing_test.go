@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests what callers meet while no token can be had, and how soon that ends.
+// What callers get while the issuer fails, and how soon they get tokens again.
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// hammer looks k up every step for so long. Each lookup has to fail with class, at once.
+// hammer looks k up every step, for the given time. Each lookup must fail at once, with class.
 func hammer(t *testing.T, class Class, c *Cache, k Key, iss *issuer, step, during time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(during); time.Now().Before(end); {
@@ -115,7 +115,7 @@ func TestRefusedKeyIsAskedEverMoreRarely(t *testing.T) {
 					c.Close()
 					fetches += iss.calls()
 				}
-				// Five while the backoff grows, then one in 30 s in the mean.
+				// Five while the backoff grows, then on average one in 30 s.
 				if mean := fetches / rounds; mean > 30 {
 					t.Errorf("%d fetches in 10 min in the mean", mean)
 				}
@@ -196,7 +196,7 @@ func TestCallersAreServedSoonAfterAnOutageThatOutlivedTheToken(t *testing.T) {
 	}
 }
 
-// within asks every 50 ms until there is a token, and fails the test if that takes longer than so long.
+// within asks every 50 ms until there is a token. It fails the test if that takes longer than most.
 func within(t *testing.T, most time.Duration, c *Cache, k Key, iss *issuer) {
 	t.Helper()
 	back := time.Now()
@@ -223,14 +223,14 @@ func TestFailureTellsWhenAskingAgainMayHelp(t *testing.T) {
 			t.Errorf("20 s later RetryAfter %v, want 10 s", u.RetryAfter)
 		}
 		time.Sleep(9900 * time.Millisecond)
-		if u := denied(t, Throttled, c, k, iss.fetch); u.RetryAfter != time.Second { // a Retry-After: 0 would be no help
+		if u := denied(t, Throttled, c, k, iss.fetch); u.RetryAfter != time.Second { // a Retry-After of 0 wouldn't help
 			t.Errorf("shortly before the end RetryAfter %v, want 1 s", u.RetryAfter)
 		}
 		calledTimes(t, iss, 1)
 	})
 }
 
-// Whoever has mended the cause doesn't want to wait for the end of a backoff of up to a minute.
+// An operator who has fixed the cause shouldn't have to wait for a backoff of up to a minute.
 func TestAnOperatorNeedNotWaitForTheEndOfABackoff(t *testing.T) {
 	t.Parallel()
 	c := newFleet(t, 1, sharedRedis(t), Options{})[0]

@@ -23,8 +23,8 @@ func (c *Cache) fetchAlone(ctx context.Context, e *entry) outcome {
 	return c.fetch(ctx, e, nextGeneration(e, c.store.redis.Now()))
 }
 
-// fetch calls the issuer once and checks the answer. The outcome is the token, the one in use if the issuer has repeated
-// that, or a failure. A token that expires no later than the one in use is a failure too: the issuer has nothing newer yet.
+// fetch calls the issuer once and checks the answer. The outcome is the token or a failure. If the issuer has repeated the token in
+// use, the outcome is that one. Another token that expires no later is a failure: the issuer has nothing newer yet.
 func (c *Cache) fetch(ctx context.Context, e *entry, generation uint64) outcome {
 	ctx, cancel := context.WithTimeout(ctx, c.fetchTimeout)
 	defer cancel()
@@ -82,8 +82,8 @@ func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 // seconds may have rounded down by nearly a second.
 func margin(life time.Duration) time.Duration { return min(time.Second, life/10) }
 
-// nextGeneration draws the generation of a fetch without the lock, as lock.lua does of one with it. now is by Redis's clock, as
-// far as that is known.
+// nextGeneration draws the generation for a fetch without the lock, in the same way as lock.lua does with it. now is by Redis's clock if
+// that is known.
 func nextGeneration(e *entry, now time.Time) uint64 {
 	if last := e.greatest(); last >= uint64(now.UnixMicro()) {
 		return last + stride()

@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests replicas on one real Redis: one fetch for all of them, and what they learn from each other.
+// Replicas on one real Redis make one fetch for all, and learn from each other.
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func TestSecondReplicaTakesTheTokenFromRedis(t *testing.T) {
 	if second.Value() != first.Value() || second.Generation() != first.Generation() {
 		t.Error("the second replica has another token")
 	}
-	// The margin of a second pays for what the way through Redis took.
+	// The margin of a second covers the time that the way through Redis took.
 	if late := second.Expiry().Sub(first.Expiry()); late > time.Second {
 		t.Errorf("the second replica would use it %v longer than the first", late)
 	}
@@ -135,7 +135,7 @@ func TestFollowerLearnsOfTheLeadersFailureAndFetchesNothing(t *testing.T) {
 				}
 			})
 			eventually(t, "the leader fetches", func() bool { return leader.calls() == 1 })
-			for range 20 { // those who wait while the leader is at it
+			for range 20 { // callers who wait while the leader fetches
 				callers.Go(func() {
 					_, _, err := replicas[1].Token(t.Context(), k, follower.fetch)
 					if u, ok := err.(*Unavailable); !ok || u.Class != class || u.RetryAfter < 10*time.Second {
@@ -146,7 +146,7 @@ func TestFollowerLearnsOfTheLeadersFailureAndFetchesNothing(t *testing.T) {
 			eventually(t, "the followers wait", func() bool { return gather(t, replicas[1].metrics.locks)["held"] == 1 })
 			close(leader.gate)
 			callers.Wait()
-			denied(t, class, replicas[1], k, follower.fetch) // and who comes later
+			denied(t, class, replicas[1], k, follower.fetch) // and a caller who comes later
 			calledTimes(t, follower, 0)
 			calledTimes(t, leader, 1)
 		})
@@ -198,7 +198,7 @@ func TestFailureIsForgottenByTheFleetOnceThereIsAToken(t *testing.T) {
 	generation := lockOrFail(t, replicas[0], k, "first", time.Minute)
 	releaseOrFail(t, replicas[0], k, "first", failureNote{Denied, 1, time.Minute})
 	denied(t, Denied, replicas[1], k, nil)
-	saveOrFail(t, replicas[0], k, "", "value", generation) // as by a replica that could not see the note
+	saveOrFail(t, replicas[0], k, "", "value", generation) // like a replica that couldn't see the note
 	if n := keysUnder(t, replicas[0], k, "failure"); n != 0 {
 		t.Error("the note of failure is still there")
 	}
@@ -211,7 +211,7 @@ func TestLeaderWaitsAsLongAsItTellsTheFleet(t *testing.T) {
 		k := newKey(t, "s", string(rune('a'+i)))
 		began := time.Now()
 		u := denied(t, Denied, c, k, (&issuer{err: failure(Denied)}).fetch)
-		late := time.Since(began) + time.Millisecond // Redis counts from when it hears of it, in milliseconds
+		late := time.Since(began) + time.Millisecond // Redis counts from the arrival of the note, in milliseconds
 		told := c.store.client.PTTL(t.Context(), c.store.name(k, "failure")).Val()
 		if told <= 0 || told > u.RetryAfter+late {
 			t.Fatalf("it waits %v and tells the fleet to wait %v", u.RetryAfter, told)
@@ -253,7 +253,7 @@ func TestFleetBacksOffAsOne(t *testing.T) {
 	callers.Wait()
 	times := iss.fetches()
 	for i := 1; i < len(times); i++ {
-		// The note ends a little after the fetch began: less than its RetryAfter can't have passed.
+		// The note was written after the fetch began. So the next fetch begins at least RetryAfter later.
 		if gap := times[i].Sub(times[i-1]); gap < 1490*time.Millisecond {
 			t.Errorf("fetches %d and %d of the fleet are %v apart", i, i+1, gap)
 		}

@@ -30,7 +30,8 @@ func (o outcome) done() bool { return o.token != nil || o.failure != nil }
 // failed returns the outcome of an error whose backoff isn't known yet.
 func failed(err error) outcome { return outcome{failure: asFetchError(err)} }
 
-// outcome returns the token or, without one, the failure that a look has found; zero: neither, so somebody has to fetch.
+// outcome returns the token that a look has found, otherwise the failure. If it has found neither, the outcome is zero: somebody has to
+// fetch.
 func (v view) outcome() outcome {
 	switch {
 	case v.token != nil:

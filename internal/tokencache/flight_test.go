@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests the flight on one replica: one for all who wait, with a life of its own, and an end.
+// Flights on one replica: all callers share one, it goes on without them, and it always ends.
 
 import (
 	"context"
@@ -65,7 +65,7 @@ func TestCallerThatLeavesFailsNobody(t *testing.T) {
 		iss := &issuer{life: time.Hour, takes: 3 * time.Second}
 		leaving, leave := context.WithCancel(t.Context())
 		var callers sync.WaitGroup
-		callers.Go(func() { // the one who starts the flight
+		callers.Go(func() { // this caller starts the flight
 			if _, _, err := c.Token(leaving, k, iss.fetch); !errors.Is(err, context.Canceled) {
 				t.Errorf("who left got %v", err)
 			}

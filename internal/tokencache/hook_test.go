@@ -1,7 +1,5 @@
 package tokencache
 
-// This file holds what tests see of the commands that go to Redis.
-
 import (
 	"context"
 	"strings"
@@ -9,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// hook sees every command of a client before it is sent and may replace it: where it gives an error that is not nil,
-// that is the answer.
+// hook is called with every command of a client before the command is sent. If it returns an error, the command isn't sent, and that is
+// the answer.
 type hook struct {
 	redis.Hook
 	before func(ctx context.Context, cmd redis.Cmder) error
@@ -40,13 +38,13 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// runs tells whether cmd runs this script.
+// runs reports whether cmd runs this script.
 func runs(cmd redis.Cmder, script *redis.Script) bool {
 	args := cmd.Args()
 	return cmd.Name() == "evalsha" && len(args) > 1 && args[1] == script.Hash()
 }
 
-// touches tells whether cmd runs a script on a key with this prefix.
+// touches reports whether cmd runs a script on a key with this prefix.
 func touches(cmd redis.Cmder, prefix string) bool {
 	args := cmd.Args()
 	if (cmd.Name() != "evalsha" && cmd.Name() != "eval") || len(args) < 4 {

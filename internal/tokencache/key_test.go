@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests names and seals of keys, and what becomes of bytes that were never sealed.
+// Names and seals of keys. Bytes that were never sealed don't open.
 
 import (
 	"bytes"
@@ -66,8 +66,8 @@ func TestSealOpensUnderItsKeyAndNameOnly(t *testing.T) {
 	}
 }
 
-// FuzzOpen feeds what a foreign hand may leave in Redis to the opener of entries. It may never panic, and of a token it
-// may know only what was sealed.
+// FuzzOpen opens entries that somebody else may have left in Redis. That must not panic, and must not return anything about a token that
+// wasn't sealed.
 func FuzzOpen(f *testing.F) {
 	k, err := NewKey(secret.New("fuzz secret"), "scope")
 	if err != nil {

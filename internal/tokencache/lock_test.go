@@ -1,7 +1,6 @@
 package tokencache
 
-// This file tests the fleet lock and its fence, at the store and through lookups: who dies, who is late, who has left
-// a lock behind.
+// The fleet's lock and its fence, at the store and through lookups: holders that die, are late, or leave a lock behind.
 
 import (
 	"context"
@@ -18,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// keysUnder is 1 if Redis holds this part of the key, else 0.
+// keysUnder returns 1 if Redis has this part of the key, otherwise 0.
 func keysUnder(t *testing.T, c *Cache, k Key, part string) int64 {
 	t.Helper()
 	n, err := c.store.client.Exists(t.Context(), c.store.name(k, part)).Result()
@@ -38,7 +37,7 @@ func lockOrFail(t *testing.T, c *Cache, k Key, owner string, lease time.Duration
 	return generation
 }
 
-// releaseOrFail gives the lock up at the store and tells whether it was owner's.
+// releaseOrFail releases the lock at the store and reports whether owner held it.
 func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n failureNote) bool {
 	t.Helper()
 	mine, err := c.store.release(t.Context(), k, owner, n)
@@ -48,7 +47,7 @@ func releaseOrFail(t *testing.T, c *Cache, k Key, owner string, n failureNote) b
 	return mine
 }
 
-// saveOrFail stores a token at the store and tells whether it was taken.
+// saveOrFail stores a token at the store and reports whether that was accepted.
 func saveOrFail(t *testing.T, c *Cache, k Key, owner, value string, generation uint64) bool {
 	t.Helper()
 	stored, err := c.store.save(t.Context(), k, owner, &Token{
@@ -72,7 +71,7 @@ func TestLockHasOneHolderAndGrowingGenerations(t *testing.T) {
 		t.Fatal("two hold the lock")
 	}
 	last := first
-	for range 20 { // many in a moment
+	for range 20 { // in quick succession
 		releaseOrFail(t, c, k, "a", failureNote{})
 		next := lockOrFail(t, c, k, "a", time.Minute)
 		if next <= last {
@@ -139,7 +138,7 @@ func TestHolderThatLostItsLeaseAdoptsTheNewerToken(t *testing.T) {
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
 	k, fresh := newKey(t, "s"), &issuer{life: time.Hour}
 	slow := &issuer{life: time.Hour, began: func(ctx context.Context) {
-		// Its lease ends, another takes over and stores.
+		// The lease ends. Another replica takes the lock and stores a token.
 		if err := replicas[0].store.client.Del(ctx, replicas[0].store.name(k, "lock")).Err(); err != nil {
 			t.Error(err)
 		}
@@ -282,7 +281,7 @@ func TestLockWhoseAnswerWasLateIsGivenBack(t *testing.T) {
 	eventually(t, "the lock is free", func() bool { return keysUnder(t, replicas[1], k, "lock") == 0 })
 }
 
-// Redis closes a connection with a command on it. The command may have been run or not.
+// Redis closes a connection on which a command was sent. It may have run the command or not.
 func TestLockIsGivenUpThoughTheConnectionBreaks(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []bool{false, true} {
@@ -338,7 +337,7 @@ func TestPoisonedFenceIsOvercome(t *testing.T) {
 	})
 }
 
-// nearNow fails the test unless generation is what Redis's clock, the clock of this machine, gives.
+// nearNow fails the test unless generation is within a minute of now. Redis's clock is that of this machine.
 func nearNow(t *testing.T, generation uint64) {
 	t.Helper()
 	now := uint64(time.Now().UnixMicro())

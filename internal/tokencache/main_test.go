@@ -1,8 +1,5 @@
 package tokencache
 
-// This file holds what the tests share: the leak check, a real Redis, replicas on it, an issuer, and waiting without
-// sleeping.
-
 import (
 	"bytes"
 	"context"
@@ -23,7 +20,7 @@ import (
 	"roomgate/tests"
 )
 
-// shared is the Redis of all tests that don't harm it. They keep apart by their prefixes.
+// shared is the Redis of all tests that don't harm it. Each test has its own prefix there.
 var shared struct {
 	once   sync.Once
 	server *sandbox.RedisServer
@@ -55,7 +52,7 @@ func leak() (err error) {
 // patient is a RedisTimeout for tests in which a slow machine must not look like a slow Redis.
 const patient = 10 * time.Second
 
-// sharedRedis gives the address of the shared Redis.
+// sharedRedis returns the address of the shared Redis.
 func sharedRedis(t *testing.T) string {
 	t.Helper()
 	tests.Need(t, "redis-server")
@@ -66,7 +63,7 @@ func sharedRedis(t *testing.T) string {
 	return shared.server.Addr
 }
 
-// ownRedis starts a Redis for this test alone: to be killed, frozen or spoilt.
+// ownRedis starts a Redis for this test alone, which may kill, freeze or spoil it.
 func ownRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
 	tests.Need(t, "redis-server")
@@ -97,7 +94,7 @@ func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalCl
 	return client
 }
 
-// newPrefix keeps a test's names in the shared Redis to itself, also when it is run again.
+// newPrefix returns a prefix for one run of a test, so that tests don't see each other's keys in the shared Redis.
 func newPrefix(t *testing.T) string { return t.Name() + ":" + rand.Text() + ":" }
 
 // newCache makes a cache whose keys have two labels. It is closed with the test.
@@ -112,7 +109,8 @@ func newCache(t testing.TB, o Options) *Cache {
 	return c
 }
 
-// newFleet makes n caches, each with its own client, on one Redis under one prefix: replicas. on is at most one.
+// newFleet makes n replicas: caches on one Redis under one prefix, each with its own client. on has options for the Redis, at
+// most one.
 func newFleet(t *testing.T, n int, addr string, o Options, on ...fleet.Options) []*Cache {
 	t.Helper()
 	var ro fleet.Options
@@ -148,10 +146,10 @@ func newKey(t testing.TB, text string, scope ...string) Key {
 type issuer struct {
 	life  time.Duration
 	takes time.Duration         // how long a fetch takes
-	same  bool                  // it gives the same token again and again
-	until bool                  // it gives the same token again until that expires
-	gate  chan struct{}         // where set, a fetch waits until it is closed
-	began func(context.Context) // called at the begin of each fetch
+	same  bool                  // it always issues the same token
+	until bool                  // it issues the same token until that expires
+	gate  chan struct{}         // a fetch waits until it is closed; nil: it doesn't wait
+	began func(context.Context) // called at the beginning of each fetch
 
 	mu    sync.Mutex
 	err   error
@@ -200,10 +198,10 @@ func (i *issuer) fail(err error) {
 	i.err = err
 }
 
-// calls is how many fetches have begun.
+// calls returns how many fetches have begun.
 func (i *issuer) calls() int { return len(i.fetches()) }
 
-// fetches is when each fetch began.
+// fetches returns when each fetch began.
 func (i *issuer) fetches() []time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -215,7 +213,7 @@ func failure(class Class) *FetchError {
 	return &FetchError{Class: class, Err: errors.New("the issuer says no")}
 }
 
-// take looks a token up and ends the test if there is none.
+// take looks a token up. It ends the test if there is none.
 func take(t *testing.T, c *Cache, k Key, fetch Fetch) (*Token, Layer) {
 	t.Helper()
 	token, layer, err := c.Token(t.Context(), k, fetch)
@@ -228,7 +226,7 @@ func take(t *testing.T, c *Cache, k Key, fetch Fetch) (*Token, Layer) {
 	return token, layer
 }
 
-// takeFrom is take for a token that has to come from a certain layer.
+// takeFrom is take for a token that must come from a given layer.
 func takeFrom(t *testing.T, want Layer, c *Cache, k Key, fetch Fetch) *Token {
 	t.Helper()
 	token, layer := take(t, c, k, fetch)
@@ -245,7 +243,7 @@ func denied(t *testing.T, want Class, c *Cache, k Key, fetch Fetch) *Unavailable
 	return unavailable(t, want, err)
 }
 
-// unavailable ends the test if err is no *Unavailable of this class, or names no time to ask again.
+// unavailable ends the test unless err is an *Unavailable of this class with a RetryAfter.
 func unavailable(t *testing.T, want Class, err error) *Unavailable {
 	t.Helper()
 	u, ok := errors.AsType[*Unavailable](err)
@@ -295,7 +293,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String is what was written so far.
+// String returns what was written so far.
 func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

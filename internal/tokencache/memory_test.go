@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests what memory may hand out: until when, and that it asks nobody.
+// Tokens from memory: until when they may be returned, and that nobody is asked.
 
 import (
 	"context"
@@ -103,7 +103,7 @@ func TestTokenInMemoryIsServedWithoutAskingAnybody(t *testing.T) {
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	first := takeFrom(t, Fetched, c, k, iss.fetch)
 	watch(c, func(_ context.Context, cmd redis.Cmder) error {
-		if !strings.Contains(fmt.Sprint(cmd.Args()...), "probe") { // of the start, which may be late
+		if !strings.Contains(fmt.Sprint(cmd.Args()...), "probe") { // the first probe may come late
 			t.Errorf("Redis was asked: %s", cmd.Name())
 		}
 		return nil

@@ -1,7 +1,5 @@
 package tokencache
 
-// This file tests what an operator reads in the metrics.
-
 import (
 	"context"
 	"strings"
@@ -14,7 +12,7 @@ import (
 	"roomgate/internal/fleet"
 )
 
-// gather reads a collector: its values by their label values, joined by spaces. Of a histogram it is the count.
+// gather reads a collector. It returns the values by their label values, joined by spaces. A histogram's value is its count.
 func gather(t *testing.T, c prometheus.Collector) map[string]float64 {
 	t.Helper()
 	r := prometheus.NewRegistry()
@@ -29,7 +27,7 @@ func gather(t *testing.T, c prometheus.Collector) map[string]float64 {
 	return all
 }
 
-// scrape reads a whole registry: values by name and label values, joined by spaces. Of a histogram it is the count.
+// scrape reads a registry. It returns the values by name and label values, joined by spaces. A histogram's value is its count.
 func scrape(t *testing.T, r prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	families, err := r.Gather()
@@ -135,7 +133,7 @@ func TestMetricsAreRegisteredOnceOnly(t *testing.T) {
 	}
 }
 
-// openCircuit asks Redis until it is considered down.
+// openCircuit calls Redis until it counts as down.
 func openCircuit(t *testing.T, c *Cache) {
 	t.Helper()
 	eventually(t, "Redis is considered down", func() bool {

@@ -1,7 +1,7 @@
 package tokencache
 
-// This file tests the loss of Redis in all its forms, with servers of their own: requests go on, wait for Redis no
-// longer than they may, fetch no more than the budget allows, and Redis is used again once it is back.
+// Redis fails in all its ways. Each test has its own server. Requests go on, wait for Redis no longer than they may, and fetch no more
+// than the budget allows. Redis is used again once it is back.
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"roomgate/internal/secret"
 )
 
-// slack is what a slow machine may add to a wait that is bounded.
+// slack is what a slow machine may add to a bounded wait.
 const slack = 5 * time.Second
 
 // backInUse waits until the cache shares new tokens through Redis again.
@@ -107,7 +107,7 @@ func TestFrozenRedisCostsOneTimeoutAndThenNothing(t *testing.T) {
 		if waited := time.Since(before); waited > timeout+slack {
 			t.Errorf("lookup %d waited %v", i, waited)
 		}
-		// How many lookups it takes is between them and the probe that the first one starts.
+		// How many lookups it takes depends on the probe that the first one starts.
 	}
 	if down, _ := c.RedisDown(); !down {
 		t.Fatal("still waiting for Redis after ten lookups")
@@ -179,7 +179,7 @@ func TestRedisThatRefusesToWorkIsAnOutageUntilItWorks(t *testing.T) {
 			}
 			takeFrom(t, Fetched, c, newKey(t, "s", "second"), iss.fetch)
 			calledTimes(t, iss, 3)
-			stays := time.NewTimer(time.Second) // no probe may take it for healthy
+			stays := time.NewTimer(time.Second) // no probe may close the circuit meanwhile
 			for ended := false; !ended; {
 				select {
 				case <-stays.C:
@@ -198,7 +198,7 @@ func TestRedisThatRefusesToWorkIsAnOutageUntilItWorks(t *testing.T) {
 	}
 }
 
-// A refusal concerns the user's rights. It is told, and everybody goes on as without Redis until the rights are back.
+// Redis works, but its user has no rights to the keys. That is reported. Lookups go on without Redis until the rights are back.
 func TestRedisThatRefusesTheKeysIsNoOutage(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ spoil, heal []any }{
@@ -282,7 +282,7 @@ func TestFlushedRedisCostsNothing(t *testing.T) {
 	takeFrom(t, Memory, replicas[0], k, iss.fetch)
 	takeFrom(t, Memory, replicas[1], k, iss.fetch)
 	calledTimes(t, iss, 1)
-	reject(t, replicas[0], k, first) // the fence is lost, and generations grow all the same
+	reject(t, replicas[0], k, first) // generations grow although the fence is lost
 	if newer := takeFrom(t, Fetched, replicas[0], k, iss.fetch); newer.Generation() <= first.Generation() {
 		t.Errorf("generation %d after %d", newer.Generation(), first.Generation())
 	}

@@ -1,7 +1,6 @@
 package tokencache
 
-// This file tests what is believed of Redis: entries that somebody has spoilt, swapped or put back are misses, and are
-// overwritten.
+// Entries in Redis that somebody has spoilt, swapped or put back are misses, and are overwritten.
 
 import (
 	"context"
@@ -13,12 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// entryOf makes the Redis value of a token that is sealed for k, as the cache would store it.
+// entryOf returns the text of a token's entry that is sealed for k, as the cache stores it.
 func entryOf(c *Cache, k Key, text string, generation uint64, left time.Duration) string {
 	return c.store.pack(k, "token", markValue, sealed{life: time.Hour, generation: generation, value: []byte(text)}, left)
 }
 
-// put writes a string without an end under a part of the key.
+// put writes a string without a TTL under a part of the key.
 func put(t *testing.T, c *Cache, k Key, part, value string) {
 	t.Helper()
 	if err := c.store.client.Set(t.Context(), c.store.name(k, part), value, 0).Err(); err != nil {
@@ -85,14 +84,14 @@ func flip(entry string) string {
 	return string(b)
 }
 
-// sameName is a key with k's name in Redis but made of another secret.
+// sameName returns a key with k's name in Redis and the seal of another secret.
 func sameName(t *testing.T, k Key) Key {
 	other := newKey(t, "another secret")
 	other.id = k.id
 	return other
 }
 
-// notBelieved fails the test unless the first replica fetches and the second takes from Redis what that has stored.
+// notBelieved fails the test unless the first replica fetches, and the second gets the first one's token from Redis.
 func notBelieved(t *testing.T, replicas []*Cache, k Key, iss *issuer) {
 	t.Helper()
 	first := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
@@ -142,7 +141,7 @@ func TestOldEntryPutBackReplacesNothingNewer(t *testing.T) {
 	if err := c.Reject(t.Context(), k, old, nil); err != nil {
 		t.Fatal(err)
 	}
-	put(t, c, k, "token", recorded) // it opens and lives, but was rejected here
+	put(t, c, k, "token", recorded) // it opens and hasn't expired, but was rejected here
 	newer := takeFrom(t, Fetched, c, k, iss.fetch)
 	if newer.Generation() <= old.Generation() {
 		t.Errorf("generation %d after %d", newer.Generation(), old.Generation())
@@ -200,7 +199,7 @@ func TestNoteOfManyFailuresIsBelievedWithinBounds(t *testing.T) {
 	}
 	iss := &issuer{err: failure(Denied)}
 	denied(t, Denied, c, k, iss.fetch)
-	eventually(t, "a fetch of its own fails", func() bool { // and the backoff after so many doesn't overflow
+	eventually(t, "a fetch of its own fails", func() bool { // the backoff after so many failures doesn't overflow
 		_, _, _ = c.Token(t.Context(), k, iss.fetch)
 		return iss.calls() == 1
 	})

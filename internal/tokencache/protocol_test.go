@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests what the model in docs/model found, or takes for granted, about the fleet's protocol.
+// The fleet's protocol: the faults that the model in docs/model has found, and the properties that it assumes.
 
 import (
 	"testing"
@@ -33,7 +33,7 @@ func TestGenerationsGrowThoughRedissClockFallsBack(t *testing.T) {
 func TestReplicasThatCountOnFromOneGenerationGetDifferentOnes(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
-	seen := uint64(time.Now().Add(time.Hour).UnixMicro()) // by the clock of the Redis before
+	seen := uint64(time.Now().Add(time.Hour).UnixMicro()) // by the clock of the former Redis
 	drawn := map[uint64]bool{}
 	for range 3 {
 		generation, err := c.store.lock(t.Context(), k, "holder", time.Minute, seen)
@@ -67,7 +67,7 @@ func TestAHolderThatLostItsLeaseCantStoreAfterANewerTokenWasDropped(t *testing.T
 	}
 }
 
-// A client in a cluster repeats a script whose answer was lost.
+// In a cluster the client repeats a script if its answer is lost.
 func TestTheLockKnowsItsHolderAgain(t *testing.T) {
 	t.Parallel()
 	c, k := newFleet(t, 1, sharedRedis(t), Options{})[0], newKey(t, "s")
@@ -89,7 +89,7 @@ func TestALockCountsNoLongerThanALease(t *testing.T) {
 	takeFrom(t, Fetched, c, k, (&issuer{life: time.Hour}).fetch)
 }
 
-// extend gives a part of the key a longer life, as somebody who can write to Redis may.
+// extend gives a part of the key a longer TTL. Anybody who can write to Redis may do that.
 func extend(t *testing.T, c *Cache, k Key, part string) {
 	t.Helper()
 	if ok, err := c.store.client.Expire(t.Context(), c.store.name(k, part), 24*time.Hour).Result(); err != nil || !ok {
@@ -165,7 +165,7 @@ func TestALateRejectionAfterForgetLeavesNoRow(t *testing.T) {
 	}
 }
 
-// docs/model: OLD_REFUSE. The first holds a token that the second has replaced; then all are revoked.
+// docs/model: OLD_REFUSE. The first replica has a token that the second has replaced. Then all tokens are revoked.
 func TestATokenThatWasNotFetchedAfterTheRejectionIsNotRefused(t *testing.T) {
 	t.Parallel()
 	replicas := newFleet(t, 2, sharedRedis(t), Options{})
@@ -183,7 +183,7 @@ func TestATokenThatWasNotFetchedAfterTheRejectionIsNotRefused(t *testing.T) {
 	calledTimes(t, iss, 3)
 }
 
-// A refresh that was under way brings a token of before the rejection.
+// A refresh that began before the rejection may bring a token from before it.
 func TestATokenWhoseFetchBeganBeforeTheRejectionIsNotRefused(t *testing.T) {
 	t.Parallel()
 	c, k := newCache(t, Options{}), newKey(t, "s")

@@ -1,7 +1,6 @@
 package tokencache
 
-// This file tests refresh-ahead: when it begins, that nobody waits for it, how it behaves while the issuer fails, and
-// when it stops.
+// Refresh before expiry: when it begins, that nobody waits for it, what it does while the issuer fails, and when it stops.
 
 import (
 	"fmt"
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// askUntil looks k up every step until end. Each lookup has to be answered from memory and without waiting.
+// askUntil looks k up every step until end. Memory must answer each lookup, without waiting.
 func askUntil(t *testing.T, c *Cache, k Key, iss *issuer, step time.Duration, end time.Time) {
 	t.Helper()
 	for now := time.Now(); now.Before(end); now = time.Now() {
@@ -22,7 +21,7 @@ func askUntil(t *testing.T, c *Cache, k Key, iss *issuer, step time.Duration, en
 	}
 }
 
-// gaps are the waits between the fetches that began within [from, to), the first one counted from the one before it.
+// gaps returns the time from each fetch that began within [from, to) to the one before it.
 func gaps(iss *issuer, from, to time.Time) []time.Duration {
 	var all []time.Duration
 	times := iss.fetches()
@@ -36,7 +35,7 @@ func gaps(iss *issuer, from, to time.Time) []time.Duration {
 
 func TestRefreshBeginsAtTheAdvisoryMomentWithJitter(t *testing.T) {
 	for _, tt := range []struct{ life, earliest, latest time.Duration }{ // before expiry
-		// A seventh of the life ± 20 %, less the margin of a second or a tenth that the expiry is early by.
+		// A seventh of the life ± 20 %, less the margin: expiry is early by a second, or a tenth of the life.
 		{1000 * time.Second, 172*time.Second - time.Second, 114*time.Second - time.Second},
 		{10 * time.Hour, 6*time.Minute - time.Second, 4*time.Minute - time.Second}, // at most 5 min
 		{time.Second, 72 * time.Millisecond, 14 * time.Millisecond},
@@ -200,7 +199,7 @@ func TestTokenThatIsNoNewerIsNoRefreshAndDoesNotLoop(t *testing.T) {
 		c, k := newCache(t, Options{}), newKey(t, "s")
 		iss := &issuer{life: 1000 * time.Second, same: true}
 		first := takeFrom(t, Fetched, c, k, iss.fetch)
-		for time.Until(first.Expiry()) > time.Second { // then the issuer is believed for moments
+		for time.Until(first.Expiry()) > time.Second { // after that, repetitions extend it
 			if token := takeFrom(t, Memory, c, k, iss.fetch); token != first {
 				t.Fatal("the same token was taken for a new one")
 			}
@@ -256,7 +255,7 @@ func TestRefreshThatFailsLeavesTheTokenInUse(t *testing.T) {
 	}
 }
 
-// Issue 16: the repeated token was a failure, remembered beyond the expiry: 503 for a while in every life.
+// Issue 16: a repeated token counted as a failure. That was remembered beyond the expiry, so once in every life lookups failed.
 func TestIssuerThatRepeatsATokenUntilItExpires(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 10 * time.Second, time.Hour} {
 		t.Run(life.String(), func(t *testing.T) {

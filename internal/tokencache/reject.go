@@ -13,9 +13,9 @@ var errRejected = errors.New("a fresh token was rejected too")
 // Reject reports that t, which a lookup has returned, was rejected where it was used. before is the token that the same request
 // was rejected with earlier; nil: there was none.
 //
-// If this replica fetched t after before had been rejected, another fetch wouldn't help, and t is refused. Lookups still return
-// it, because the rejection may concern this request only. But for Options.RefusedTTL neither this replica nor another
-// replaces it. The error is then an *Unavailable of class Rejected, and so it is for each further rejection in that time.
+// If this replica fetched t after before had been rejected, another fetch wouldn't help, and t is refused. Lookups still return it,
+// because the rejection may concern this request only. No replica replaces it for Options.RefusedTTL. The error is then an
+// *Unavailable of class Rejected, for this and each further rejection in that time.
 //
 // Otherwise t, or an older token, is removed from memory and Redis, and the error is nil. A newer token stays. The next lookup
 // returns the newer token or fetches one.

@@ -1,7 +1,6 @@
 package tokencache
 
-// This file tests repair: exactly the rejected token goes, one fetch replaces it, and a fresh one that is rejected too is
-// remembered by the fleet.
+// A rejected token is removed, and no other. One fetch replaces it. If the new token is rejected too, the fleet remembers that.
 
 import (
 	"context"
@@ -22,7 +21,7 @@ func reject(t *testing.T, c *Cache, k Key, token *Token) {
 	}
 }
 
-// inRedis reports whether Redis holds a token of the key that opens and lives.
+// inRedis reports whether Redis has a token of the key that opens and hasn't expired.
 func inRedis(t *testing.T, c *Cache, k Key) bool {
 	t.Helper()
 	seen, err := c.store.load(t.Context(), k)
@@ -55,7 +54,7 @@ func TestRejectNeverRemovesANewerToken(t *testing.T) {
 	old := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
 	reject(t, replicas[0], k, old)
 	newer := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
-	for range 3 { // answers to requests that had gone out with the old one
+	for range 3 { // rejections of requests that were sent with the old token
 		reject(t, replicas[0], k, old)
 		reject(t, replicas[1], k, old)
 	}
@@ -130,7 +129,7 @@ func TestRejectionDoesNotPassForThatOfAnotherGeneration(t *testing.T) {
 	old := takeFrom(t, Fetched, c, k, iss.fetch)
 	reject(t, c, k, old)
 	newer := takeFrom(t, Fetched, c, k, iss.fetch)
-	c.entry(k).floor = 0 // as on a replica that has not seen the first rejection
+	c.entry(k).floor = 0 // like a replica that hasn't seen the first rejection
 
 	slow, arrived := make(chan struct{}), make(chan struct{})
 	var drops atomic.Int64
@@ -166,7 +165,7 @@ func TestRefusedGenerationIsNotReplacedAnywhereInTheFleet(t *testing.T) {
 	replicas := newFleet(t, 3, sharedRedis(t), Options{RefusedTTL: time.Minute})
 	k, iss := newKey(t, "s"), &issuer{life: time.Hour}
 	token := takeFrom(t, Fetched, replicas[0], k, iss.fetch)
-	second := takeFrom(t, Redis, replicas[1], k, iss.fetch) // before the refusal: it can't have heard of it
+	second := takeFrom(t, Redis, replicas[1], k, iss.fetch) // before the refusal, so this replica doesn't know of it
 	if u := unavailable(t, Rejected, replicas[0].refuse(t.Context(), replicas[0].entry(k), token)); u.RetryAfter > time.Minute {
 		t.Errorf("RetryAfter %v", u.RetryAfter)
 	}

@@ -1,7 +1,5 @@
 package tokencache
 
-// This file is the seal on what leaves the process: in Redis, and in the hands of others who seal with it.
-
 import (
 	"crypto/aes"
 	"crypto/cipher"
@@ -13,11 +11,11 @@ import (
 	"roomgate/internal/secret"
 )
 
-// Seal encrypts and authenticates with AES-256-GCM. Make one with NewSeal; it is safe for concurrent use.
+// Seal encrypts and authenticates data that leaves the process, with AES-256-GCM. Make one with NewSeal. It is safe for concurrent use.
 type Seal struct{ aead cipher.AEAD }
 
-// NewSeal returns a seal whose key comes from the secret, for one purpose (HKDF, RFC 5869). What was sealed for another purpose
-// doesn't open. An empty secret is an error.
+// NewSeal returns a seal whose key is derived from the secret for one purpose (HKDF, RFC 5869). It doesn't open what was sealed for
+// another purpose. An empty secret is an error.
 func NewSeal(from secret.Value, purpose string) (Seal, error) {
 	key, err := derive(from, purpose)
 	if err != nil {
@@ -39,7 +37,7 @@ func (s Seal) Seal(name string, plain []byte) []byte {
 	return s.aead.Seal(nil, nil, plain, []byte(name)) //nolint:gosec // nil is what this AEAD wants: it draws the nonce itself
 }
 
-// Open is the inverse of Seal. The error says nothing of the cause: telling causes apart would help nobody but an attacker.
+// Open is the inverse of Seal. The error doesn't tell the cause: that would help only an attacker.
 func (s Seal) Open(name string, box []byte) ([]byte, error) {
 	plain, err := s.aead.Open(nil, nil, box, []byte(name))
 	if err != nil {

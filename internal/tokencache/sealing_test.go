@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests what a reader of Redis can learn, and that nothing stays there longer than it is good for.
+// A reader of Redis learns no secret, and nothing stays there after its end.
 
 import (
 	"context"
@@ -29,8 +29,8 @@ func dump(t *testing.T, c *Cache) (values map[string]string, ttls map[string]tim
 	return values, ttls
 }
 
-// spellings are the ways in which a secret could lie about: as it is, in hex, and in base64 at each of the three offsets
-// that it can have in a longer text.
+// spellings returns the forms in which a secret could be found: as it is, in hex, and in base64 at each of the three offsets that it can
+// have in a longer text.
 func spellings(secret string) []string {
 	all := []string{secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret)))}
 	for offset := range 3 {
@@ -55,7 +55,7 @@ func TestSpellingsFindASecretInsideLongerTexts(t *testing.T) {
 	}
 }
 
-// holds tells whether text holds the secret in any spelling.
+// holds reports whether text has the secret in any spelling.
 func holds(text, secret string) bool {
 	for _, spelling := range spellings(secret) {
 		if strings.Contains(text, spelling) {

@@ -58,7 +58,7 @@ func TestSecretsAndTokensAreNeverPrinted(t *testing.T) {
 	}
 }
 
-// printed fails the test if out holds the text or a good part of it.
+// printed fails the test if out has the secret text, or a good part of it.
 func printed(t *testing.T, how, out, text string) {
 	t.Helper()
 	for _, part := range []string{text, text[:8], fmt.Sprintf("%x", text[:8]), fmt.Sprintf("%X", text[:8])} {

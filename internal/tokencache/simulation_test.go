@@ -1,9 +1,9 @@
 package tokencache
 
-// This file plays simulated hours of a fleet's life with the real code: replicas on an in-memory Redis, in a bubble, under a
-// schedule of faults that a seed draws. What docs/model proves of the model is asserted of the code here.
+// The simulation runs the real code for hours of simulated time: replicas on an in-memory Redis, in a bubble. A seed draws the schedule of
+// faults. It asserts for the code what docs/model proves for the model.
 //
-// A seed always gives the same schedule. Jitter, and who is first of those that run at the same moment, aren't drawn from it.
+// A seed always gives the same schedule. It doesn't decide the jitter, nor the order of goroutines that run at the same moment.
 
 import (
 	"context"
@@ -31,7 +31,8 @@ const (
 	simOutage   = 20 * time.Second // the longest of Redis or the issuer
 	simTimeout  = 250 * time.Millisecond
 	simRefused  = time.Minute
-	// simCalm is how long after a fault of Redis or of a replica two may fetch: a lease, a fetch, and a circuit that closes again.
+	// simCalm is how long after a fault of Redis or of a replica two replicas may fetch the same token: a lease, a fetch, and until the
+	// circuit is closed again.
 	simCalm = 30 * time.Second
 )
 
@@ -54,7 +55,7 @@ func TestTheFleetKeepsItsPromisesUnderRandomFaults(t *testing.T) {
 	t.Logf("%d seeds: %d requests served, %d failed, %d fetches, %d tokens refused", seeds, served, failed, fetches, refused)
 }
 
-// run plays the world to its end.
+// run runs the world to its end.
 func (w *world) run() {
 	var users sync.WaitGroup
 	for i := range simReplicas {
@@ -94,10 +95,10 @@ func (w *world) run() {
 	server := w.server
 	w.mu.Unlock()
 	server.Close()
-	time.Sleep(time.Minute) // pools, and who paused
+	time.Sleep(time.Minute) // for the clients' pools, and replicas that stood still
 }
 
-// at is the replica that runs in a place now.
+// at returns the replica that runs in a place now.
 func (w *world) at(i int) *replica {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +127,7 @@ func (r *replica) request() bool {
 	return false
 }
 
-// check asserts that the token is newer than those before, and none that is known as rejected.
+// check asserts that this replica hadn't dropped the token before asked, and that the generation in memory hasn't gone back.
 func (r *replica) check(token *Token, asked time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,8 +142,8 @@ func (r *replica) check(token *Token, asked time.Time) {
 	}
 }
 
-// reject reports whether another token may help. It notes for each token that is refused whether a request was rejected with it
-// that it was fetched for, after a rejection: nobody else may have it refused.
+// reject reports whether another token may help. For each refused token it notes whether the refusal was right: a request was rejected
+// with it, and the token was fetched after the same request had been rejected before.
 func (r *replica) reject(token, before *Token) bool {
 	r.mu.Lock()
 	if _, ok := r.rejected[token.Value()]; !ok {
@@ -163,7 +164,7 @@ func (r *replica) reject(token, before *Token) bool {
 	return false
 }
 
-// good is Interwater's word on a token.
+// good reports whether Interwater accepts a token.
 func (w *world) good(token *Token) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

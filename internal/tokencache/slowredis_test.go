@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests, in a bubble, how long a lookup waits for a slow Redis and how often it fetches without one.
+// In a bubble: how long a lookup waits for a slow Redis, and how often a replica fetches without Redis.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"roomgate/internal/secret"
 )
 
-// unreachable is a client that finds no Redis, and opens no socket either: for use in a bubble only.
+// unreachable returns a client that can't reach Redis. It opens no socket, so it can be used in a bubble.
 func unreachable(t *testing.T) redis.UniversalClient {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
@@ -27,7 +27,7 @@ func unreachable(t *testing.T) redis.UniversalClient {
 	})
 	t.Cleanup(func() {
 		_ = client.Close()
-		time.Sleep(2 * time.Second) // the pool looks for its end once a second
+		time.Sleep(2 * time.Second) // the pool checks once a second whether it is closed
 	})
 	return client
 }
@@ -35,7 +35,7 @@ func unreachable(t *testing.T) redis.UniversalClient {
 func TestWithoutRedisFetchesKeepToTheBudget(t *testing.T) {
 	for _, tt := range []struct{ asked, life, every time.Duration }{
 		{time.Hour, time.Hour, 10 * time.Second},
-		{time.Hour, 6 * time.Second, 2 * time.Second}, // a third of what the life turned out to be
+		{time.Hour, 6 * time.Second, 2 * time.Second}, // a third of the token's real lifetime
 		{0, time.Hour, 10 * time.Second},
 	} {
 		t.Run(tt.life.String(), func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestWithoutRedisFetchesKeepToTheBudget(t *testing.T) {
 					t.Errorf("RetryAfter %v, want %v at most", u.RetryAfter, tt.every)
 				}
 				start := time.Now()
-				for time.Since(start) < time.Minute { // each token is rejected as soon as there is one
+				for time.Since(start) < time.Minute { // each token is rejected at once
 					if token, _, err := c.Token(t.Context(), k, iss.fetch); err == nil {
 						reject(t, c, k, token)
 					} else {
@@ -93,7 +93,7 @@ func TestSlowRedisIsGivenUpAtItsTimeout(t *testing.T) {
 	}
 }
 
-// slowRedis answers every script after a while, as if there were nothing in Redis.
+// slowRedis answers every script after a delay, as if Redis were empty.
 type slowRedis struct{ takes time.Duration }
 
 // DialHook implements redis.Hook.

@@ -1,7 +1,5 @@
 package tokencache
 
-// This file tests what an operator sees of each key.
-
 import (
 	"reflect"
 	"slices"

@@ -29,9 +29,10 @@ import (
 // one script can use them. If this layout changes, so does its version; replicas of two versions share nothing.
 const space = "token:v2:"
 
-// store is the state that the fleet shares. Each method that changes it is one transition, made by one script or command. Each
-// call of Redis waits for at most one timeout. load makes a second call if it finds an entry that doesn't open, save and release
-// if the connection breaks. Every error but fleet.ErrOutage and that of ctx means that Redis has failed. It is safe for concurrent use.
+// store is the state that the fleet shares. Each method that changes it is one transition, made by one script or command. Each call
+// of Redis waits for at most one timeout. load makes a second call if it finds an entry that doesn't open. save and release make
+// one if the connection breaks. Every error but fleet.ErrOutage and that of ctx means that Redis has failed. It is safe for
+// concurrent use.
 type store struct {
 	redis  *fleet.Redis
 	use    *fleet.Use
@@ -52,7 +53,8 @@ func (s *store) do(ctx context.Context, k Key, call func(context.Context) error)
 	return s.use.Do(ctx, s.name(k, "token"), call)
 }
 
-// view is the result of one look at a key in Redis. Nothing in it holds for longer than a replica would have written it.
+// view is the result of one look at a key in Redis. Somebody else may have written there: no time in it is longer than a replica would
+// have written, except lockLeft.
 type view struct {
 	// token is nil if there is none, or none that opens and hasn't expired.
 	token *Token
@@ -162,8 +164,8 @@ var saveLua string
 var saveScript = redis.NewScript(saveLua)
 
 // save stores t for the fleet, removes the note of failure, and releases the lock if owner still holds it. If Redis has a token
-// with a greater generation, or a tombstone with the same or a greater one, t isn't stored and stored is false. So it is if
-// t has expired.
+// with a greater generation, or a tombstone with the same or a greater one, t isn't stored and stored is false. The same
+// happens if t has expired.
 func (s *store) save(ctx context.Context, k Key, owner string, t *Token) (stored bool, err error) {
 	left := time.Until(t.expiry)
 	if left <= 0 {

@@ -34,8 +34,8 @@ func (t *Token) Expiry() time.Time { return t.expiry }
 // valid reports whether lookups may return t at now. A nil token is never valid.
 func (t *Token) valid(now time.Time) bool { return t != nil && now.Before(t.expiry) }
 
-// repeated returns what to keep when the issuer has issued the token t, which is already here, once more. That is t itself: it is
-// older than issued says. If t has expired, or nearly, it is t for a moment longer: the issuer knows best whether it is valid.
+// repeated returns the token to keep if the issuer has issued t, the token in use, once more. Usually that is t with its old expiry,
+// because it is older than issued says. If t has expired, or nearly, it is valid for a moment longer: the issuer knows best.
 func (t *Token) repeated(issued *Token, now time.Time) *Token {
 	moment := margin(issued.life) / 2
 	if t.expiry.Sub(now) >= moment {

@@ -1,6 +1,6 @@
 package tokencache
 
-// This file tests the vault: what is saved comes back to who holds the secret, and to nobody else, for its time.
+// A vault returns a saved value only to those with its secret, and only until its TTL ends.
 
 import (
 	"bytes"

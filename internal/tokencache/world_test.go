@@ -1,6 +1,6 @@
 package tokencache
 
-// This file is the world of the simulation: replicas, the network between them and an in-memory Redis, and what goes wrong.
+// The world of the simulation: replicas, an in-memory Redis, the network between them, and the faults.
 
 import (
 	"context"
@@ -29,15 +29,15 @@ type world struct {
 
 	mu       sync.Mutex // guards what follows; no other lock is taken while it is held
 	server   *miniredis.Miniredis
-	clock    time.Duration     // how far the Redis's is ahead
-	copy     map[string]string // what its successor has
+	clock    time.Duration     // how far Redis's clock is ahead
+	copy     map[string]string // the data of the Redis that takes over in a failover
 	down     bool
 	troubled time.Time // the last fault of Redis or of a replica
-	failing  Class     // of the issuer; "": it works
+	failing  Class     // how the issuer fails; "": it works
 	epoch    int       // grows when all tokens are revoked
 	fetched  map[string]birth
 	fetching int
-	refused  map[string]bool // whether that was lawful
+	refused  map[string]bool // whether the refusal was right
 	replicas []*replica
 }
 
@@ -51,17 +51,17 @@ type birth struct {
 type replica struct {
 	w     *world
 	id    int
-	rand  *rand.Rand  // for its requests alone
-	dead  atomic.Bool // nothing of it reaches Redis any more
+	rand  *rand.Rand  // for its requests only
+	dead  atomic.Bool // none of its calls reaches Redis any more
 	cache *Cache
 	redis *fleet.Redis
-	// What its next calls of Redis meet.
+	// Faults of its next calls of Redis.
 	lose, fail, pause atomic.Int32
 
 	mu       sync.Mutex // guards what follows
 	newest   uint64
-	rejected map[string]time.Time // when it reported a token first
-	dropped  map[string]time.Time // when that was done
+	rejected map[string]time.Time // when it first reported a token as rejected
+	dropped  map[string]time.Time // when Reject had returned
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -75,7 +75,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
-// newServer is a Redis whose clock is ahead by so much.
+// newServer starts a Redis whose clock is ahead by the given time.
 func (w *world) newServer(ahead time.Duration) *miniredis.Miniredis {
 	m := miniredis.NewMiniRedis()
 	m.SetTime(time.Now().Add(ahead))
@@ -141,7 +141,7 @@ func (h simHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		switch {
 		case h.r.dead.Load() || once(&h.r.fail):
 			return lost()
-		case runs(cmd, saveScript) && once(&h.r.pause): // the process stands still, and goes on where it was
+		case runs(cmd, saveScript) && once(&h.r.pause): // the process stands still for a while
 			_ = fleet.Sleep(context.Background(), 2*h.r.cache.lease())
 			h.r.w.trouble()
 			ctx = context.WithoutCancel(ctx)
@@ -164,7 +164,7 @@ func (h simHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// fate brings the faults, and ends the world.
+// fate causes the faults, and ends the world.
 func (w *world) fate(random *rand.Rand, seed uint64) {
 	end := time.Now().Add(simFaults)
 	for {
@@ -216,7 +216,7 @@ func (w *world) fault(random *rand.Rand, seed uint64) {
 		next := w.newServer(ahead)
 		for name, value := range w.copy {
 			_ = next.Set(name, value)
-			next.SetTTL(name, 30*time.Second) // the lock's too
+			next.SetTTL(name, 30*time.Second) // including the lock's
 		}
 		go w.server.Close() // and all its connections
 		w.server, w.copy = next, nil
@@ -243,14 +243,14 @@ func (w *world) later(random *rand.Rand, end func()) {
 	})
 }
 
-// trouble notes that a fault has come to bear.
+// trouble notes that a fault has had an effect.
 func (w *world) trouble() {
 	w.mu.Lock()
 	w.troubled = time.Now()
 	w.mu.Unlock()
 }
 
-// dumpOf is what a Redis holds.
+// dumpOf returns the data of a Redis.
 func dumpOf(m *miniredis.Miniredis) map[string]string {
 	all := map[string]string{}
 	for _, name := range m.Keys() {
