@@ -32,7 +32,7 @@ type circuit struct {
 
 	// mu guards all fields below. While it is held, only Redis.mu and the locks of log lines may be taken.
 	mu sync.Mutex
-	// key is that of the latest failure: a probe uses a key beside it, so that it meets the same node and the same rights.
+	// key is the key of the latest failure. A probe uses a key beside it, so that the same node and the same rights apply.
 	key string
 	// failures is the number of failures in a row.
 	failures int
@@ -186,7 +186,7 @@ func (c *circuit) settle(err error) bool {
 		c.refuse(err)
 		return false
 	}
-	if says(c.refused, noRights) { // the user has rights again; about the type of another key a probe says nothing
+	if says(c.refused, noRights) { // the user has rights again; a probe doesn't show the type of another key
 		c.refused = nil
 	}
 	c.probing = false

@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests the circuit by itself, with invented calls and a clock of its own.
+// The circuit alone, in a bubble, with invented calls.
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ var (
 	errNetwork             = errors.New("connection reset")
 )
 
-// unreachable is a client that finds no Redis, and opens no socket either: for use in a bubble only.
+// unreachable returns a client that can't reach Redis. It opens no socket, so it can be used in a bubble.
 func unreachable(t *testing.T) redis.UniversalClient {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{
@@ -43,13 +43,12 @@ func unreachable(t *testing.T) redis.UniversalClient {
 	})
 	t.Cleanup(func() {
 		_ = client.Close()
-		time.Sleep(2 * time.Second) // the pool looks for its end once a second
+		time.Sleep(2 * time.Second) // the pool checks once a second whether it is closed
 	})
 	return client
 }
 
-// invented is a Redis that is nothing but the outcome of its probes: good while healthy is true. For use in a
-// bubble only.
+// invented returns a Redis without a server. Its probes succeed while healthy is true. It is for use in a bubble only.
 func invented(t *testing.T, log *slog.Logger) (r *Redis, probed *atomic.Int64, healthy *atomic.Bool) {
 	t.Helper()
 	probed, healthy = new(atomic.Int64), new(atomic.Bool)
@@ -67,7 +66,7 @@ func invented(t *testing.T, log *slog.Logger) (r *Redis, probed *atomic.Int64, h
 	healthy.Store(true)
 	r = newOn(t, client, Options{Log: log})
 	r.Use("test", "")
-	synctest.Wait() // Use has looked whether Redis is there
+	synctest.Wait() // the probe of Use has ended
 	healthy.Store(false)
 	probed.Store(0)
 	return r, probed, healthy
@@ -98,7 +97,7 @@ func call(r *Redis, err error) error {
 	return r.Use("test", "").Do(context.Background(), "key", func(context.Context) error { return err })
 }
 
-// outage is why Redis is considered down.
+// outage returns why Redis counts as down.
 func outage(r *Redis) error { return r.Use("test", "").Outage() }
 
 func TestCircuitOpensAfterThreeFailuresInARow(t *testing.T) {
@@ -163,7 +162,7 @@ func TestCircuitClosesAfterAProbeOnly(t *testing.T) {
 			t.Fatal("closed after a success from before")
 		}
 		time.Sleep(time.Minute)
-		if n := probed.Load(); n < 55 || n > 125 { // soon one in 0.5 s to 1 s
+		if n := probed.Load(); n < 55 || n > 125 { // one in 0.5 s to 1 s, after the first ones
 			t.Errorf("%d probes in a minute", n)
 		}
 		healthy.Store(true)

@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests how the Redis client is opened: in every mode, without waiting, and without telling the password.
+// Connect in every mode: it doesn't wait, and never shows the password.
 
 import (
 	"crypto/tls"
@@ -47,7 +47,7 @@ func TestClientWaitsNoLongerThanItsTimeoutWhateverTheURLSays(t *testing.T) {
 	}
 }
 
-// Behind a sentinel there are two logins, its own and the master's, and a password that changes is the master's.
+// With a sentinel there are two logins: the sentinel's and the master's. Only the master's password changes.
 func TestEachConnectionLogsInAsTheURLSaysByThen(t *testing.T) {
 	for _, tt := range []struct{ mode, before, after, want string }{
 		{"single", "redis://u:old@h:1", "redis://u:new@h:1", "u:new"},
@@ -124,7 +124,7 @@ func TestBadRedisURLIsRefusedWithoutTellingThePassword(t *testing.T) {
 		} {
 			client, err := Connect(Connection{Mode: mode, URL: url, Timeout: time.Second})
 			if err == nil {
-				_ = client.Close() // what one mode takes for a mistake another may not
+				_ = client.Close() // what is an error in one mode may be right in another
 				continue
 			}
 			for text := err; text != nil; text = errors.Unwrap(text) {

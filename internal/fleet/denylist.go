@@ -76,7 +76,7 @@ func NewDenyList(r *Redis) *DenyList {
 }
 
 // Looked returns a channel that is closed after the first look in Redis, even if it has failed. That takes at most one timeout, or one
-// for each page of a long list. A replica that serves nobody before that admits nobody who is denied in a Redis that works.
+// for each page of a long list. If a replica serves nobody before that, and Redis works, it admits nobody who is denied.
 func (d *DenyList) Looked() <-chan struct{} { return d.looked }
 
 // Empty reports whether nobody is denied. It doesn't ask Redis.
@@ -86,7 +86,7 @@ func (d *DenyList) Empty() bool { return d.size.Load() == 0 }
 // wasn't denied before. It is 0 if the list has always been empty. It doesn't ask Redis.
 func (d *DenyList) Changes() uint64 { return d.changes.Load() }
 
-// Has reports whether any of the names is denied now. It doesn't ask Redis.
+// Has reports whether at least one of the names is denied now. It doesn't ask Redis.
 func (d *DenyList) Has(names ...string) bool {
 	if d.Empty() {
 		return false

@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests the deny list: who is on it, for how long, and that it outlives Redis.
+// The deny list: who is on it, for how long, and that it survives the loss of Redis's data.
 
 import (
 	"context"
@@ -79,7 +79,7 @@ func TestADenialEndsByRedissClock(t *testing.T) {
 	}
 }
 
-// What replicas hold in memory is the only copy after a flush.
+// After a flush the replicas have the only copy, in memory.
 func TestALostDenyListIsGivenBackToRedis(t *testing.T) {
 	t.Parallel()
 	server := ownRedis(t)
@@ -115,7 +115,7 @@ func TestADenyListWithoutRedisIsEmpty(t *testing.T) {
 	}
 }
 
-// A failover brings a Redis that lacks the newest denials.
+// After a failover Redis may lack the newest denials.
 func TestTheNewerDenyListWins(t *testing.T) {
 	t.Parallel()
 	var logged lockedBuffer
@@ -188,7 +188,7 @@ func TestALargeDenyListIsReadOnceAndChangedBySmallReads(t *testing.T) {
 	}
 }
 
-// heap is the bytes in use after a collection.
+// heap returns the bytes in use after a garbage collection.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -200,7 +200,7 @@ func heap() uint64 {
 func TestAReplicaThatMissedManyChangesReadsTheWholeList(t *testing.T) {
 	t.Parallel()
 	all := replicas(t, 2, sharedRedis(t), Options{})
-	d := &DenyList{redis: all[0], use: all[0].Use("deny list", "deny:v1:")} // looks when it is told to
+	d := &DenyList{redis: all[0], use: all[0].Use("deny list", "deny:v1:")} // looks only when the test calls refresh
 	writer := &DenyList{redis: all[1], use: all[1].Use("deny list", "deny:v1:")}
 	change := func(change func(context.Context, string) error, names ...string) {
 		t.Helper()

@@ -1,7 +1,6 @@
 package fleet
 
-// This file tests that no denial is lost when Redis loses the list and somebody changes what is left of it, and that a long list
-// is read while it changes.
+// No denial is lost if Redis loses the list and somebody changes the rest of it. A long list can be read while it changes.
 
 import (
 	"errors"
@@ -14,10 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// still returns a list that looks at Redis when it is told to.
+// still returns a list that looks in Redis only when the test calls refresh.
 func still(r *Redis) *DenyList { return &DenyList{redis: r, use: r.Use("deny list", "deny:v1:")} }
 
-// A member who logs out right after a flush begins the list anew: it must not take the place of what the replicas know.
+// A member who logs out right after a flush starts a new list. It must not replace the list that the replicas know.
 func TestAChangeAfterALossLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(*testing.T, redis.UniversalClient, *DenyList){
@@ -53,7 +52,7 @@ func TestAChangeAfterALossLosesNothing(t *testing.T) {
 			}
 			for who, d := range map[string]*DenyList{"who knew": first, "who knew too": second, "who has just started": third} {
 				names(t, d)
-				if d == third { // it may have looked before the others gave anything back
+				if d == third { // it may have looked before the others wrote anything back
 					names(t, first)
 				}
 				if got := names(t, d); !slices.Equal(got, []string{"a", "b", "c"}) {
@@ -70,7 +69,7 @@ func TestAChangeAfterALossLosesNothing(t *testing.T) {
 	}
 }
 
-// Members log out all the time: a replica that starts must not wait for a moment of silence.
+// Members log out all the time, so a starting replica must not have to wait until nothing changes.
 func TestALongListIsReadWhileItChanges(t *testing.T) {
 	t.Parallel()
 	all := replicas(t, 2, sharedRedis(t), Options{})

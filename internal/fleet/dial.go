@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// dialer returns the function that opens connections, with TLS unless config is nil. timeout bounds each connection attempt. Of
-// connections with TLS, too, the client's pool can see that the server has closed them.
+// dialer returns the function that opens connections, with TLS unless config is nil. timeout bounds each connection attempt. The
+// client's pool can see that the server has closed a connection, with TLS too.
 func dialer(timeout time.Duration, config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	// The library's defaults. They keep an idle connection known to routers with NAT, and show that a peer is dead.
 	plain := &net.Dialer{Timeout: timeout, KeepAliveConfig: net.KeepAliveConfig{

@@ -12,7 +12,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// A pool that is told too late sends a command on a connection that Redis has closed.
+// If the pool sees the end too late, it sends a command on a connection that Redis has closed.
 func TestPoolSeesThatATLSConnectionHasEnded(t *testing.T) {
 	t.Parallel()
 	made, err := sandbox.SelfSigned(-time.Hour, time.Hour, "127.0.0.1")

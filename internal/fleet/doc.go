@@ -34,6 +34,6 @@
 //
 // # Time
 //
-// The ends in Redis are by Redis's own clock, so replicas agree on them even if their own clocks are wrong. Scripts ask for it with
-// TIME. [Redis.Now] continues the last answer on the local monotonic clock.
+// The times of expiry in Redis are by Redis's own clock, so replicas agree on them even if their own clocks are wrong. Scripts read it
+// with TIME. [Redis.Now] continues the last answer on the local monotonic clock.
 package fleet

@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests the counting of rates in one replica's memory.
+// Rate limits that one replica counts in memory.
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func TestBurstAndRefillOfOneReplica(t *testing.T) {
 	})
 }
 
-// Those who are refused at the same moment don't make it later for those after them.
+// Refused requests don't delay later ones, even if many come at the same moment.
 func TestRefusedCrowdCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLocalLimiter("member", Limit{10, 10 * time.Second})
@@ -84,7 +84,7 @@ func TestAllSharesOfAKeyHaveOneCount(t *testing.T) {
 	}
 }
 
-// The count is of the key, also when it has made room for others meanwhile: a share doesn't go on with a count of its own.
+// A share whose key was evicted must use the key's new count, not go on with the old one.
 func TestShareOfAnEvictedKeyTakesUpItsNewCount(t *testing.T) {
 	l := NewLocalLimiter("member", Limit{2, time.Hour})
 	var first Share

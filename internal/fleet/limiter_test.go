@@ -1,7 +1,7 @@
 package fleet
 
-// This file holds the counting of rates: a burst exactly, its refill exactly, the same for the fleet as for one replica, and
-// neither open nor shut whatever becomes of Redis.
+// Rate limits: the burst and its refill are exact, for the fleet as for one replica. Whatever happens to Redis, requests are neither
+// unlimited nor shut out.
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// limiters makes n replicas' limiters of one name.
+// limiters makes n limiters with one name, each for a replica of its own.
 func limiters(t *testing.T, n int, addr string, limit Limit) []*Limiter {
 	t.Helper()
 	var all []*Limiter
@@ -25,7 +25,8 @@ func limiters(t *testing.T, n int, addr string, limit Limit) []*Limiter {
 	return all
 }
 
-// wantWait fails unless err is a refusal for exactly this long; 0 is admitted. A microsecond is Redis's unit.
+// wantWait fails unless err is a refusal with exactly this wait; 0: unless err is nil. A microsecond more or less is right: it is Redis's
+// unit.
 func wantWait(t *testing.T, err error, want time.Duration) {
 	t.Helper()
 	var got time.Duration
@@ -39,7 +40,7 @@ func wantWait(t *testing.T, err error, want time.Duration) {
 	}
 }
 
-// checkRate holds a limiter of 3 per 6 s to its rate; after moves its clock.
+// checkRate checks the rate of a limiter of 3 per 6 s. after moves its clock.
 func checkRate(t *testing.T, take func(key string) error, after func(time.Duration)) {
 	t.Helper()
 	burst := func(key string) {
@@ -50,8 +51,8 @@ func checkRate(t *testing.T, take func(key string) error, after func(time.Durati
 		wantWait(t, take(key), 2*time.Second)
 	}
 	burst("a")
-	wantWait(t, take("a"), 2*time.Second) // a refused one counts for nothing
-	burst("b")                            // nor does another's
+	wantWait(t, take("a"), 2*time.Second) // a refused request isn't counted
+	burst("b")                            // nor is another client's
 	after(2*time.Second - time.Millisecond)
 	wantWait(t, take("a"), time.Millisecond)
 	after(time.Millisecond)
@@ -59,7 +60,7 @@ func checkRate(t *testing.T, take func(key string) error, after func(time.Durati
 	wantWait(t, take("a"), 2*time.Second)
 	after(3 * time.Second)
 	wantWait(t, take("a"), 0)
-	wantWait(t, take("a"), time.Second) // half of the next one is there
+	wantWait(t, take("a"), time.Second) // half of the next request is refilled
 	after(time.Hour)
 	burst("a") // never more than one burst
 }
@@ -109,7 +110,7 @@ func TestTheFleetHasOneCount(t *testing.T) {
 	}
 }
 
-// What is in Redis may be anybody's writing. None of it admits more than a burst, and none shuts an account for good.
+// Anybody with Redis's password may write a count. No count admits more than a burst, and none shuts out an account for good.
 func TestPoisonedCountHeals(t *testing.T) {
 	addr := sharedRedis(t)
 	limit, future := Limit{3, 300 * time.Millisecond}, fmt.Sprint(time.Now().Add(1000*time.Hour).UnixMicro())

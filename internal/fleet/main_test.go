@@ -1,7 +1,5 @@
 package fleet
 
-// This file holds what the tests share: the leak check, real and in-memory Redis, and waiting without sleeping.
-
 import (
 	"bytes"
 	"context"
@@ -20,7 +18,7 @@ import (
 	"roomgate/tests"
 )
 
-// shared is the Redis of all tests that don't harm it. They keep apart by their prefixes.
+// shared is the Redis of all tests that don't harm it. Each test has its own prefix there.
 var shared struct {
 	once   sync.Once
 	server *sandbox.RedisServer
@@ -52,7 +50,7 @@ func leak() (err error) {
 // patient is a Timeout for tests in which a slow machine must not look like a slow Redis.
 const patient = 10 * time.Second
 
-// sharedRedis gives the address of the shared Redis.
+// sharedRedis returns the address of the shared Redis.
 func sharedRedis(t *testing.T) string {
 	t.Helper()
 	tests.Need(t, "redis-server")
@@ -63,7 +61,7 @@ func sharedRedis(t *testing.T) string {
 	return shared.server.Addr
 }
 
-// ownRedis starts a Redis for this test alone: to be killed, frozen or spoilt.
+// ownRedis starts a Redis for this test alone, which may kill, freeze or spoil it.
 func ownRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	t.Helper()
 	tests.Need(t, "redis-server")
@@ -75,7 +73,7 @@ func ownRedis(t *testing.T, args ...string) *sandbox.RedisServer {
 	return server
 }
 
-// unitRedis starts an in-memory Redis. It is for what a real one can't be brought to do.
+// unitRedis starts an in-memory Redis, for behaviour that a real one can't be made to show.
 func unitRedis(t *testing.T) *miniredis.Miniredis {
 	t.Helper()
 	return miniredis.RunT(t)
@@ -92,7 +90,7 @@ func connect(t *testing.T, addr string, timeout time.Duration) redis.UniversalCl
 	return client
 }
 
-// newPrefix keeps a test's names in the shared Redis to itself, also when it is run again.
+// newPrefix returns a prefix for one run of a test, so that tests don't see each other's keys in the shared Redis.
 func newPrefix(t *testing.T) string { return t.Name() + ":" + rand.Text() + ":" }
 
 // newOn makes a Redis that is closed with the test.
@@ -103,7 +101,7 @@ func newOn(t *testing.T, client redis.UniversalClient, o Options) *Redis {
 	return r
 }
 
-// replicas makes n, each with its own client, on one Redis under one prefix.
+// replicas makes n replicas on one Redis under one prefix, each with its own client.
 func replicas(t *testing.T, n int, addr string, o Options) []*Redis {
 	t.Helper()
 	if o.Prefix == "" {
@@ -135,8 +133,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// hook sees every command of a client before it is sent and may replace it: where it gives an error that is not nil,
-// that is the answer.
+// hook is called with every command of a client. If before returns an error, the command isn't sent, and that is the answer.
 type hook struct {
 	redis.Hook
 	before func(ctx context.Context, cmd redis.Cmder) error // nil: nothing happens
@@ -168,7 +165,7 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// runs tells whether cmd runs this script.
+// runs reports whether cmd runs this script.
 func runs(cmd redis.Cmder, script *redis.Script) bool {
 	args := cmd.Args()
 	return cmd.Name() == "evalsha" && len(args) > 1 && args[1] == script.Hash()
@@ -187,7 +184,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String is what was written so far.
+// String returns what was written so far.
 func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

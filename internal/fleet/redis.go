@@ -119,7 +119,7 @@ func (r *Redis) Ahead() (d time.Duration, known bool) {
 	if r.clock.Load() == nil {
 		return 0, false
 	}
-	return time.Until(r.Now()), true // by the wall clock: what Redis says has no other
+	return time.Until(r.Now()), true // by the wall clock: a time from Redis has no monotonic reading
 }
 
 // text reads a string; "" if reply is something else.

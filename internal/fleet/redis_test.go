@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests what is believed of Redis's clock.
+// Answers to TIME: which are accepted, and what Now makes of them.
 
 import (
 	"fmt"

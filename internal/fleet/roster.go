@@ -66,7 +66,7 @@ type Roster struct {
 	use     *Use // nil: the roster stays empty
 	self    Replica
 	figures func() *Figures
-	entry   atomic.Pointer[string] // this replica's last entry in Redis, as JSON, as far as is known
+	entry   atomic.Pointer[string] // the entry that this replica sent last, as JSON; Redis may not have it
 	known   atomic.Pointer[look]
 }
 
@@ -151,7 +151,7 @@ func (r *Roster) refresh(ctx context.Context) error {
 		return fmt.Errorf("announce the replica: %w", err)
 	}
 	entry := string(encoded)
-	last := r.entry.Swap(&entry) // whether or not Redis gets to know of it: what isn't there needs no removal
+	last := r.entry.Swap(&entry) // also if the call fails: removing an entry that Redis doesn't have does no harm
 	var reply []any
 	err = r.use.Do(ctx, r.key(), func(ctx context.Context) (err error) {
 		reply, err = rosterScript.Run(ctx, r.use.Client(), []string{r.key()},
@@ -198,7 +198,7 @@ func (r *Roster) leave(ctx context.Context) error {
 // errReplica is the only error of readReplica.
 var errReplica = errors.New("not a replica's entry")
 
-// readReplica reads one entry that was announced ago, in milliseconds, before now.
+// readReplica reads one entry. ago is how long before now it was announced, in milliseconds.
 func readReplica(entry, ago string, now time.Time) (Replica, error) {
 	var replica Replica
 	if len(entry) > rosterEntry || json.Unmarshal([]byte(entry), &replica) != nil || !isID(replica.ID) {

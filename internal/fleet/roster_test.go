@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests the roster: who is on it, for how long, what is believed of Redis, and that a dead Redis costs nothing.
+// The roster: who is on it, for how long, and which entries are ignored. A dead Redis costs nothing.
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func enlist(t *testing.T, on *Redis, host string) *Roster {
 	return r
 }
 
-// hosts takes a look and gives the names on the roster.
+// hosts takes a look and returns the hosts on the roster.
 func hosts(t *testing.T, r *Roster) []string {
 	t.Helper()
 	if err := r.refresh(t.Context()); err != nil {
@@ -63,7 +63,7 @@ func TestReplicasSeeEachOtherAndLeaveWhenTheyClose(t *testing.T) {
 	}
 }
 
-// An announcement takes the place of the one before, whatever has changed in it, or each replica would be there many times.
+// A new announcement must replace the last one, whatever has changed in it. Otherwise each replica would be listed many times.
 func TestReplicasTellTheirFiguresAndHaveOneEntryEach(t *testing.T) {
 	t.Parallel()
 	all := replicas(t, 3, sharedRedis(t), Options{})
@@ -102,7 +102,7 @@ func TestReplicasTellTheirFiguresAndHaveOneEntryEach(t *testing.T) {
 	if n := left(); n != 2 {
 		t.Errorf("%d entries of two replicas", n)
 	}
-	all[0].Close() // the last entry is the one that goes
+	all[0].Close() // removes its last entry
 	if n := left(); n != 1 {
 		t.Errorf("%d entries after one has left", n)
 	}
@@ -185,7 +185,7 @@ func TestWhatRedisSaysOfReplicasIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A key of another type is an error that Redis answers: taken for an outage it would switch Redis off for good.
+// Redis answers with an error if the key has another type. If that counted as an outage, the circuit would never close.
 func TestAForeignKeyInPlaceOfTheRosterIsReplaced(t *testing.T) {
 	t.Parallel()
 	on := replicas(t, 1, sharedRedis(t), Options{})[0]
@@ -238,7 +238,7 @@ func TestADeadRedisEmptiesTheRosterAndIsNotAskedForIt(t *testing.T) {
 	revived(t, server)
 }
 
-// revived shows that what a closed replica could not take off is gone by the key's own end.
+// revived checks that the entry of a replica that closed without Redis ends by the key's TTL.
 func revived(t *testing.T, server *miniredis.Miniredis) {
 	t.Helper()
 	server.SetError("")

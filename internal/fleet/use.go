@@ -20,7 +20,8 @@ type Use struct {
 
 	// mu guards circuits. No other lock is taken while it is held.
 	mu sync.Mutex
-	// circuits are by the address of a cluster's master. "": Redis is no cluster, or it is not known which master has the key.
+	// circuits has the address of a cluster's master as the key. "": Redis isn't a cluster, or the cluster didn't tell which master has
+	// the key.
 	circuits map[string]*circuit
 }
 

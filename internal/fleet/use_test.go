@@ -1,6 +1,6 @@
 package fleet
 
-// This file tests what uses and nodes have to do with each other: nothing, but that a failed node is suspect to all.
+// Uses and nodes don't affect each other, with one exception: if a node fails for one use, all others probe it.
 
 import (
 	"errors"
@@ -53,12 +53,12 @@ func TestAProbeSeesThatRightsAreBackButNothingOfAType(t *testing.T) {
 	}
 }
 
-// A replica that needs no token for an hour is to tell all the same that Redis has gone.
+// A replica that needs no token for an hour must still show that Redis is down.
 func TestAFailedNodeIsProbedForTheOtherUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _, healthy := invented(t, nil)
 		other := r.Use("other", "other:")
-		synctest.Wait() // it was probed at the start, and that failed
+		synctest.Wait() // the probe at the start has failed
 		healthy.Store(true)
 		time.Sleep(time.Second)
 		if other.Outage() != nil {
@@ -83,7 +83,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// A call that is refused while the slots aren't known waits for nothing.
+// If a cluster doesn't tell its slots, its circuit opens, and calls fail at once.
 func TestAClusterThatTellsNoSlotsIsAnOutage(t *testing.T) {
 	t.Parallel()
 	client, err := Connect(Connection{Mode: "cluster", URL: "redis://127.0.0.1:" + freePort(t), Timeout: 250 * time.Millisecond})
