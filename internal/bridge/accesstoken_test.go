@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the fetching of access tokens: what is sent, what is taken, what each failure means.
+// Fetches of access tokens: what is sent, which answers are accepted, and the class of each failure.
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// issuerOf is who fetches for the license of these tests.
+// issuerOf returns the issuer for the license of these tests.
 func issuerOf(t *testing.T, interwater *url.URL, role string) *issuer {
 	t.Helper()
 	grant, err := newGrant(license(), role, at(t, interwater))
@@ -40,7 +40,7 @@ func TestAccessTokenIsFetched(t *testing.T) {
 	}
 }
 
-// Issue 16: several frameworks answer a POST with 201; that was garbage, and everybody got 503.
+// Issue 16: several frameworks answer a POST with 201. That counted as garbage, and all requests got 503.
 func TestAnySuccessBringsAnAccessToken(t *testing.T) {
 	s := upstreams(t)
 	for _, status := range []int{200, 201, 202, 203} {
@@ -81,7 +81,7 @@ func TestRequestForAnAccessTokenIsExact(t *testing.T) {
 	}
 }
 
-// classOf fails the test where err is no FetchError, or repeats what nobody may see.
+// classOf fails the test if err isn't a FetchError or shows a secret.
 func classOf(t *testing.T, rule string, err error) (tokencache.Class, time.Duration) {
 	t.Helper()
 	failure, ok := errors.AsType[*tokencache.FetchError](err)
@@ -91,7 +91,7 @@ func classOf(t *testing.T, rule string, err error) (tokencache.Class, time.Durat
 	}
 	for _, canary := range []string{"CANARY", "127.0.0.1:", "eyJ"} {
 		if canary == "127.0.0.1:" && failure.Class == tokencache.Transient {
-			continue // where a connection broke is for operators to see
+			continue // operators may see which connection broke
 		}
 		if strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: the error says %v", rule, err)
@@ -278,7 +278,7 @@ func TestLifeOfTheStandInsTokens(t *testing.T) {
 		{sandbox.TokenFault{Skew: -5 * time.Minute}, time.Hour, time.Hour},
 		{sandbox.TokenFault{Skew: 24 * time.Hour}, time.Hour, time.Hour},
 		{sandbox.TokenFault{NoExp: true}, time.Hour, time.Hour},
-		{sandbox.TokenFault{NoIat: true}, 50 * time.Minute, time.Hour}, // by two clocks, a moment later
+		{sandbox.TokenFault{NoIat: true}, 50 * time.Minute, time.Hour}, // iat is missing, so two clocks count, and a moment has passed
 	} {
 		s.Interwater.SetFaults(sandbox.Fault{Token: &tt.fault})
 		if issued, err := issuer.fetch(t.Context()); err != nil || issued.Life < tt.shortest || issued.Life > tt.life {

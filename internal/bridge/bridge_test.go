@@ -1,7 +1,6 @@
 package bridge
 
-// This file holds the package's face: what New wants, how failures of the token cache are told, and the whole way from a
-// license to a token that Interwater takes.
+// New and its errors, the errors for failures of the token cache, and the whole way from a license to a token that Interwater accepts.
 
 import (
 	"context"
@@ -80,7 +79,7 @@ func TestVerificationsAreCounted(t *testing.T) {
 	}
 }
 
-// Whatever changes a token's authority changes its key, or one license could be served with another's token.
+// Everything that changes what a token may do must change its key. Otherwise a request could get another license's token.
 func TestGrantsOfAnotherAuthorityHaveOtherKeys(t *testing.T) {
 	base := mustParse("http://interwater.invalid")
 	var grants []Grant
@@ -101,7 +100,7 @@ func TestGrantsOfAnotherAuthorityHaveOtherKeys(t *testing.T) {
 		}
 		grants = append(grants, grant)
 	}
-	for _, grant := range grants { // the cache tells keys apart, so it is asked
+	for _, grant := range grants { // only the cache can tell keys apart
 		cache, err := tokencache.New(tokencache.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -132,7 +131,7 @@ func issue(value string) tokencache.Fetch {
 	}
 }
 
-// withCache is a Bridge with a real token cache in front of the stand-in.
+// withCache returns a Bridge with a real token cache, and the sandbox as Interwater.
 func withCache(t *testing.T, s *sandbox.Sandbox) (*Bridge, *tokencache.Cache) {
 	t.Helper()
 	cache, err := tokencache.New(tokencache.Options{})

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds for how long a license's decision is remembered, and measures what that spares.
+// How long a decision on a license is remembered, and how much that saves.
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// many are n licenses, each for one member: 0 to n-1.
+// many returns n licenses, each for one member: 0 to n-1.
 func many(n int) []License {
 	all := make([]License, n)
 	for i := range all {
@@ -25,7 +25,7 @@ func many(n int) []License {
 	return all
 }
 
-// asked authenticates sub and returns who it is.
+// asked authenticates a token of sub and returns the member.
 func asked(t testing.TB, b *Bridge, sub string) Member {
 	t.Helper()
 	member, err := ask(b, good("sub", sub))
@@ -35,7 +35,7 @@ func asked(t testing.TB, b *Bridge, sub string) Member {
 	return member
 }
 
-// Issue 16: every request of the last of 3,000 licenses went through the rules of all.
+// Issue 16: each request for the last of 3,000 licenses evaluated the rules of all.
 func TestSecondRequestCostsTheSameWithManyLicenses(t *testing.T) {
 	cost := func(n int) float64 {
 		b := newLocalBridge(t, func(o *Options) { o.Licenses = many(n) })
@@ -71,7 +71,7 @@ func TestDecisionOnTheRequestIsNotRemembered(t *testing.T) {
 	}
 }
 
-// Claims aren't remembered: a rule that looks at them and at the request reads them anew.
+// If a rule uses the claims and the request, the claims are remembered with the token. The rule must see the right ones.
 func TestRuleSeesTheClaimsOfAKnownToken(t *testing.T) {
 	for name, b := range modes(t, func(o *Options) {
 		o.Licenses[0].Allow = `member.claims.role == "host" && member.claims.n == 5 && request.method == "GET"`
@@ -105,7 +105,7 @@ func TestDecisionGoesWithTheRules(t *testing.T) {
 	}
 }
 
-// pointed is a Glory whose members all have so many points.
+// pointed is a Glory whose members all have the same number of points.
 type pointed struct{ points int }
 
 // RoundTrip implements http.RoundTripper.
@@ -150,7 +150,7 @@ func TestDecisionThatWasBrokenOffIsNotRemembered(t *testing.T) {
 	member := asked(t, b, "7")
 	left, leave := context.WithCancel(t.Context())
 	leave()
-	_, _ = b.Authorize(left, member, Request{}) // whatever comes of it
+	_, _ = b.Authorize(left, member, Request{}) // with any result
 	if member.known.decision.Load() != nil {
 		t.Error("it is remembered")
 	}

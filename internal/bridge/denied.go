@@ -14,7 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// How a name on the deny list begins, for what an operator denies. logout.go has those for logouts.
+// The beginnings of names on the deny list that an operator puts there. logout.go has those for logouts.
 const (
 	deniedSub   = "sub:"   // a member; the sub follows
 	deniedToken = "token:" // one member token; its SHA-256 in hex follows
@@ -66,8 +66,8 @@ func (b *Bridge) tokenListed(digest [sha256.Size]byte) error {
 const maxQuestions = 4
 
 // CheckBearer checks the Authorization headers of a request that Glory, and not this package, will judge. The error is ErrLoggedOut or
-// ErrDenied if a token in them is on the deny list, or a genuine token of a member who is. A forged token of such a member is
-// no error: Glory refuses it, and whoever forges one doesn't learn who is on the list.
+// ErrDenied if a token in them is on the deny list, or is a genuine token of a member on the list. A forged token of such a member is
+// no error: Glory refuses it, and the forger doesn't learn who is on the list.
 //
 // Glory may accept more than this package does. So each JWT in the headers is checked, whatever the scheme, the number of headers or
 // the spelling of the signature.
@@ -97,7 +97,7 @@ func (b *Bridge) bearerListed(ctx context.Context, t bearerToken, questions *int
 		return err
 	}
 	if local := b.secrets.Load().local; local != nil {
-		// Check the signature before the list. Otherwise the time would tell who forges a token whether the member is on the list.
+		// Check the signature before the list. Otherwise a forger could tell by the time of the answer whether the member is on the list.
 		if !local.signed(t) {
 			return nil
 		}

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds who is turned away on Glory's routes, where nobody has verified the token.
+// The deny list on Glory's routes, where the token hasn't been verified.
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// denyList is one in memory, of names with their ends; zero: none. The zero value is empty.
+// denyList is a deny list in memory. Each name has its end; the zero time: no end. The zero value is an empty list.
 type denyList struct {
 	names   map[string]time.Time
 	changes uint64
 	full    bool
 }
 
-// denies is a list with these names, for ever.
+// denies returns a list with these names, without end.
 func denies(names ...string) *denyList {
 	d := &denyList{}
 	for _, name := range names {
@@ -67,7 +67,7 @@ func (d *denyList) AddUntil(_ context.Context, name string, end time.Time, _ int
 	return nil
 }
 
-// bridges are one that verifies in process and one that asks Glory, each with the list.
+// bridges returns a Bridge in local mode and one in remote mode, each with the list.
 func bridges(t *testing.T, list *denyList) map[string]*Bridge {
 	s := upstreams(t)
 	o := options(t, mustParse(s.GloryURL))
@@ -105,7 +105,7 @@ func TestDeniedTokenIsKnownInEverySpelling(t *testing.T) {
 	}
 }
 
-// Anybody can write a token that says that it is member 2's: Glory refuses it, as it does where member 2 isn't denied.
+// Anybody can forge a token of member 2. The answer must be the same whether member 2 is denied or not: Glory refuses the token.
 func TestForgedTokenDoesNotTellWhoIsDenied(t *testing.T) {
 	out := denies()
 	_ = out.AddUntil(t.Context(), loggedOutMember+"2", time.Now().Add(longestLife), 0)
@@ -128,7 +128,7 @@ func TestForgedTokenDoesNotTellWhoIsDenied(t *testing.T) {
 	}
 }
 
-// Rooms take one algorithm and one issuer; Glory may take others.
+// For rooms, one algorithm and one issuer are accepted. Glory may accept others.
 func TestEveryTokenThatASecretHasSignedIsDenied(t *testing.T) {
 	b := bridges(t, denies(deniedSub+"2"))["local"]
 	for name, token := range map[string]string{
@@ -160,7 +160,7 @@ func TestGloryIsAskedAboutDeniedMembersTokensAlone(t *testing.T) {
 	status.Store(403)
 	check(good("x", 1), nil, 2)
 	check(good("x", 1), nil, 2)
-	status.Store(0) // a denied member can't wait for a time when nobody is asked
+	status.Store(0) // a denied member doesn't get through while Glory fails
 	check(good("x", 2), upstream.ErrFailed, 3)
 	check(good(), ErrDenied, 3)
 	status.Store(403)

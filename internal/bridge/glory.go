@@ -14,7 +14,7 @@ import (
 const maxGloryAnswer = 64 << 10
 
 // askGlory sends GET /api/v1/what to Glory with the member's token (glory.md, sections 3 and 4). A 200 returns the body. denied
-// is true for 403, which means by Glory's document that the token isn't valid, and for 401. Any other answer is an error. It
+// is true for 403 and 401. By Glory's document, 403 means that the token isn't valid. Any other answer is an error. It
 // wraps an error of package upstream, or is ctx's. The body is always read, so that the connection can be reused.
 func askGlory(ctx context.Context, glory sender, what, token string) (answer []byte, denied bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, glory.Base().JoinPath("/api/v1", what).String(), nil)

@@ -1,8 +1,7 @@
 package bridge
 
-// This file holds the verification in process to RFC 8725, vector by vector, in the manner of Wycheproof's tests of JSON web
-// signatures: every case is made here, under the algorithm and the secret that Glory uses, and says by itself whether it
-// may be admitted.
+// Vectors for the verification in process, after RFC 8725, in the manner of Wycheproof's tests of JSON web signatures. Each is made here,
+// with the algorithm and the secret that Glory uses, and is either valid or invalid.
 
 import (
 	"crypto"
@@ -28,7 +27,8 @@ import (
 // vectors are tokens by what is odd about them.
 type vectors map[string]string
 
-// want verifies each vector, and that a good token is admitted, without which no refusal would mean anything.
+// want checks that each vector is admitted, or that each is refused. It also checks that a good token is admitted: otherwise a refusal
+// means nothing.
 func (v vectors) want(t *testing.T, admitted bool) {
 	t.Helper()
 	b := localBridge(t)
@@ -48,7 +48,7 @@ func (v vectors) want(t *testing.T, admitted bool) {
 
 func b64(text []byte) string { return base64.RawURLEncoding.EncodeToString(text) }
 
-// withSignature is header and claims with a signature made by sign over both.
+// withSignature returns a token of header and claims, with the signature that sign makes for both.
 func withSignature(header string, sign func(input []byte) []byte) string {
 	input := segment(header) + "." + segment(claims())
 	return input + "." + b64(sign([]byte(input)))
@@ -62,11 +62,11 @@ func mac(h func() hash.Hash, key string) func([]byte) []byte {
 	}
 }
 
-// RFC 8725 §3.1: the algorithm is the settings', and the key is used with no other.
+// RFC 8725 §3.1: the settings choose the algorithm, and the key is used with no other.
 func TestVectorsAlgorithm(t *testing.T) {
 	v := vectors{}
 	right := mac(sha512.New384, secretA)
-	for n := range 1 << len("none") { // in every case
+	for n := range 1 << len("none") { // every mix of upper and lower case
 		name := []byte("none")
 		for i := range name {
 			if n>>i&1 == 1 {
@@ -100,7 +100,7 @@ func TestVectorsAlgorithm(t *testing.T) {
 	v.want(t, false)
 }
 
-// Other hash lengths, under their own name or that of HS384, with the very key of HS384.
+// Other hash lengths, under their own name or under HS384, with the key of HS384.
 func TestVectorsHash(t *testing.T) {
 	v := vectors{}
 	for name, h := range map[string]func() hash.Hash{
@@ -121,11 +121,11 @@ func TestVectorsHash(t *testing.T) {
 		v["signed with "+name] = withSignature(hs384, mac(sha512.New384, key))
 	}
 	v.want(t, false)
-	// HMAC pads keys shorter than its block with NULs: this is the same key, and so no other secret.
+	// HMAC pads keys shorter than its block with NULs. So this is the same key, not another secret.
 	vectors{"key with a NUL after it": withSignature(hs384, mac(sha512.New384, secretA+"\x00"))}.want(t, true)
 }
 
-// Signatures of other kinds, valid under a key that the token itself brings along.
+// Signatures of other kinds, valid under a key that is in the token itself.
 func TestVectorsEmbeddedKey(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -160,7 +160,7 @@ func TestVectorsEmbeddedKey(t *testing.T) {
 		"HS384 under the modulus": withSignature(`{"alg":"HS384",`+jwkRSA+`}`, mac(sha512.New384, string(rsaKey.N.Bytes()))),
 	}
 	v.want(t, false)
-	// What the header says of keys is nobody's business when the signature is Glory's.
+	// If the signature is Glory's, what the header says about keys doesn't matter.
 	admitted := vectors{}
 	for _, field := range []string{
 		jwkRSA, jwkOct, `"jwk":null`, `"jwk":1`, `"kid":"../../../dev/null"`, `"kid":"' OR '1'='1"`, `"kid":7`, `"kid":null`, `"kid":"\u0000"`, `"jku":"http://127.0.0.1:1/keys"`,
@@ -208,7 +208,7 @@ func TestVectorsSignature(t *testing.T) {
 	v.want(t, false)
 }
 
-// Each part has one spelling. The signature is made anew over the odd one, so that nothing but its form is wrong.
+// Each part has only one valid spelling. Each odd one gets a valid signature, so that only the spelling is wrong.
 func TestVectorsEncoding(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	// Texts of all three lengths modulo 3, so that every kind of last character occurs.
@@ -253,19 +253,19 @@ func TestVectorsEncoding(t *testing.T) {
 				return p[:len(p)-1] + string(last)
 			})
 		}
-		for rule, raw := range v { // a last byte of white space may have become another one: then it is another good token
+		for rule, raw := range v { // the last byte may be white space and have become another white space: that is a valid token
 			h, rest, _ := strings.Cut(raw, ".")
 			p, s, _ := strings.Cut(rest, ".")
 			if strings.Contains(rule, "with last") && !strings.HasPrefix(rule, "signature") && sane(h) && sane(p) && s == sign(h, p)[2] {
 				delete(v, rule)
 			}
 		}
-		delete(v, `signature and " "`) // that belongs to the Authorization header (RFC 9110 §5.6.3), not to the token
+		delete(v, `signature and " "`) // this space belongs to the Authorization header (RFC 9110 §5.6.3), not to the token
 		v.want(t, false)
 	}
 }
 
-// sane reports whether a part is the one spelling of a JSON object.
+// sane reports whether a part is a JSON object in its only valid spelling.
 func sane(part string) bool {
 	text, err := base64.RawURLEncoding.DecodeString(part)
 	var object map[string]any
@@ -316,7 +316,7 @@ func TestVectorsJSON(t *testing.T) {
 	}
 	v["endless depth"] = signed(secretA, hs384, strings.TrimSuffix(claims(), "}")+`,"x":`+strings.Repeat("[", 5000))
 	v.want(t, false)
-	vectors{ // odd, and right
+	vectors{ // odd but valid
 		"deep":          signed(secretA, hs384, strings.TrimSuffix(claims(), "}")+`,"x":`+strings.Repeat("[", 2000)+strings.Repeat("]", 2000)+"}"),
 		"large numbers": signed(secretA, hs384, strings.TrimSuffix(claims(), "}")+`,"x":1e400,"y":-0.0}`),
 	}.want(t, true)

@@ -17,9 +17,9 @@ const maxKnown = 1 << 17
 // digests is a cache by the SHA-256 of a member token, which keeps no token. The least recently used entry is evicted.
 type digests[V any] = lru.Cache[[sha256.Size]byte, V]
 
-// known is what is remembered of a valid member token, except the token itself. To parse a token costs more than most of a request,
-// and to verify it in process costs more than the rest. With known, a request needs one look-up. In local mode the cache of
-// them is part of the secrets; in remote mode one is part of the verdict. It is safe for concurrent use.
+// known is what is remembered of a valid member token, except the token itself. Parsing a token costs more than most of a request, and
+// verifying it in process costs more than the rest. With a known, a request needs only one look-up. In local mode, local has a
+// cache of them. In remote mode, each verdict has one. It is safe for concurrent use.
 type known struct {
 	subject string
 	issuer  unique.Handle[string] // one copy for all members

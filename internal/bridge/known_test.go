@@ -1,6 +1,6 @@
 package bridge
 
-// This file measures what a member who is known costs: a request's time, and the memory that stays.
+// The cost of a known member: time for each request, and memory.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"roomgate/internal/secret"
 )
 
-// modes are a Bridge for each way of verification.
+// modes returns a Bridge for each mode.
 func modes(t testing.TB, change func(*Options)) map[string]*Bridge {
 	t.Helper()
 	return map[string]*Bridge{
@@ -80,7 +80,7 @@ func TestTwoTokensOfAMemberHaveOneLimit(t *testing.T) {
 	}
 }
 
-// Item 7 of issue 15: with 1.07 KiB in 20 objects for each, 100,000 members were 255 to 322 MiB of resident memory.
+// Item 7 of issue 15: each member took 1.07 KiB in 20 objects, so 100,000 members took 255 to 322 MiB of resident memory.
 func TestRememberedMemberCostsHalfAKiB(t *testing.T) {
 	const n = 20_000
 	for name, bridge := range modes(t, remembered) {
@@ -99,15 +99,15 @@ func TestRememberedMemberCostsHalfAKiB(t *testing.T) {
 	}
 }
 
-// heap is what is in use once the garbage is gone.
+// heap returns the bytes in use after a garbage collection.
 func heap() (s runtime.MemStats) {
 	runtime.GC()
-	runtime.GC() // what pools lend is gone after the second
+	runtime.GC() // pools are empty only after the second one
 	runtime.ReadMemStats(&s)
 	return s
 }
 
-// noVault is a fleet without a memory.
+// noVault is a vault that keeps nothing.
 type noVault struct{}
 
 func (noVault) Load(context.Context, string) ([]byte, time.Duration, bool) { return nil, 0, false }

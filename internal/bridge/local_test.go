@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the verification in process (RFC 8725): the settings say what counts, the token nothing.
+// Verification in process (RFC 8725): the settings decide which algorithms and keys count, and the token doesn't.
 
 import (
 	"crypto/sha512"
@@ -15,7 +15,7 @@ import (
 	"roomgate/internal/secret"
 )
 
-// localBridge verifies with secretA and calls nobody.
+// localBridge returns a Bridge that verifies with secretA and calls nobody.
 func localBridge(t *testing.T, change ...func(*LocalVerification)) *Bridge {
 	o := options(t, mustParse("http://glory.invalid"))
 	o.Local = LocalVerification{
@@ -42,7 +42,7 @@ func TestGlorysTokenIsAdmitted(t *testing.T) {
 func TestForgedTokenIsRefused(t *testing.T) {
 	b := localBridge(t)
 	if _, err := ask(b, good()); err != nil {
-		t.Fatal(err) // or nothing below would mean anything
+		t.Fatal(err) // otherwise the cases below mean nothing
 	}
 	other := strings.Split(good("sub", "other"), ".")
 	parts := strings.Split(good(), ".")
@@ -146,7 +146,7 @@ func TestClaimsAreRequired(t *testing.T) {
 			t.Errorf("%s of %q: %v", tt.claim, tt.value, err)
 		}
 	}
-	// A claim in another case is another claim.
+	// Names are case-sensitive: EXP is another claim than exp.
 	if _, err := ask(b, signed(secretA, hs384, `{"Sub":"2","iss":"com.smarth","exp":4102444800}`)); err == nil {
 		t.Error("Sub counts as sub")
 	}
@@ -183,7 +183,7 @@ func TestLeewayIsExact(t *testing.T) {
 	})
 }
 
-// An app renews what is expired, and logs out what is anything else.
+// An app renews an expired token. With any other error it logs out.
 func TestExpiredIsToldWhereThatAloneIsWrong(t *testing.T) {
 	b := localBridge(t)
 	past, future := `1600000000`, `4102444800`
@@ -200,7 +200,7 @@ func TestExpiredIsToldWhereThatAloneIsWrong(t *testing.T) {
 		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth"}`):                                   false,
 		signed(secretA, hs384, `{"sub":"2","iss":"com.smarth","nbf":`+future+`,"exp":`+future+`}`): false,
 	} {
-		for range 2 { // nothing of it is remembered
+		for range 2 { // an invalid token isn't remembered
 			if _, err := ask(b, text); !errors.Is(err, ErrMemberToken) || errors.Is(err, ErrExpired) != expired {
 				t.Errorf("%s: %v", decoded(strings.Split(text, ".")[1]), err)
 			}
@@ -274,7 +274,7 @@ func TestAnyIssuer(t *testing.T) {
 	}
 }
 
-// An error is for logs, and the token of a member may be good elsewhere.
+// Errors are logged, and a token that is invalid here may be valid elsewhere.
 func TestErrorsRepeatNoToken(t *testing.T) {
 	b := localBridge(t)
 	for _, raw := range []string{

@@ -46,7 +46,7 @@ func (b *Bridge) Logout(ctx context.Context, m Member, all bool) error {
 	}
 	err := b.denied.Add(ctx, tokenName(m.token.digest), ttl, maxDenied)
 	if err == nil && all {
-		// Glory's clock may be ahead of this one: the present token must be among the older ones.
+		// Glory's clock may be ahead of this one. The present token must count as older than the logout all the same.
 		until := time.Unix(max(time.Now().Unix(), m.known.issued), 0)
 		err = b.denied.AddUntil(ctx, loggedOutMember+m.Subject, until.Add(longestLife), maxDenied)
 	}

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds what a logout turns away: the token until its end, or all tokens from before, and nobody else's.
+// A logout turns away one token until its expiry, or all of the member's tokens from before, and no other member's.
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// logoutModes are a Bridge of each mode with an empty list.
+// logoutModes returns a Bridge in each mode, with an empty deny list.
 func logoutModes(t *testing.T) map[string]func() (*Bridge, *denyList) {
 	var calls, status atomic.Int64
 	status.Store(200)
@@ -41,7 +41,7 @@ func logOut(t *testing.T, b *Bridge, raw string, all bool) {
 	}
 }
 
-// standing is what a token's bearer is told, in rooms and under /api/.
+// standing returns the error for a token on room routes. It fails the test if the error under /api/ is another one.
 func standing(t *testing.T, b *Bridge, raw string) error {
 	t.Helper()
 	_, room := ask(b, raw)
@@ -62,7 +62,7 @@ func TestALoggedOutTokenIsRefusedUntilItsEnd(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for range 2 { // the second time is the same
+				for range 2 { // a second logout is no error
 					logOut(t, b, one, false)
 					if err := standing(t, b, one); !errors.Is(err, ErrLoggedOut) || !errors.Is(err, ErrMemberToken) {
 						t.Errorf("logged out: %v", err)
@@ -73,7 +73,7 @@ func TestALoggedOutTokenIsRefusedUntilItsEnd(t *testing.T) {
 						t.Errorf("not logged out: %v", err)
 					}
 				}
-				// The denial outlives the token, whose end has some leeway.
+				// The denial is longer than the token's life, because exp has leeway.
 				time.Sleep(time.Hour + 9*time.Second)
 				if err := standing(t, b, one); !errors.Is(err, ErrLoggedOut) {
 					t.Errorf("at its end: %v", err)
@@ -159,7 +159,7 @@ func TestALogoutThatTheFleetDoesNotLearnOfIsAnError(t *testing.T) {
 	}
 }
 
-// A token without an end could be used for ever.
+// A token without exp could be used for ever, so its denial has no end.
 func TestATokenWithoutEndIsLoggedOutForEver(t *testing.T) {
 	list := &denyList{}
 	var calls, status atomic.Int64

@@ -1,8 +1,5 @@
 package bridge
 
-// This file is what the tests of the package stand on: tokens signed by hand, license and vault of a test, and a look
-// for goroutines that were left behind.
-
 import (
 	"context"
 	"crypto/hmac"
@@ -33,7 +30,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// patience is for what must happen; it is only ever used up by a test that fails.
+	// patience is how long a test waits for something that must happen. Only a failing test waits that long.
 	patience  = 20 * time.Second
 	secretA   = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" // 48 bytes, as HS384 wants
 	secretB   = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -42,7 +39,7 @@ const (
 	secretKey = "SECRET-KEY-CANARY"
 )
 
-// signed makes a JWT of any header and claims by hand: no library gets in the way of a forgery.
+// signed makes a JWT of any header and claims by hand, because a library would refuse to forge one.
 func signed(secret, header, claims string, digest ...func() hash.Hash) string {
 	input := segment(header) + "." + segment(claims)
 	h := sha512.New384
@@ -59,7 +56,7 @@ func hs512() hash.Hash { return sha512.New() }
 
 func segment(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// claims are good ones, with others added or in their place.
+// claims returns valid claims. The given ones are added, or replace those of the same name.
 func claims(change ...any) string {
 	c := map[string]any{
 		"sub": "2", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "iss": "com.smarth", "loginChannel": "id_pw",
@@ -78,7 +75,7 @@ func claims(change ...any) string {
 	return string(text)
 }
 
-// good is a token that everybody accepts.
+// good returns a token that everybody accepts.
 func good(change ...any) string { return signed(secretA, hs384, claims(change...)) }
 
 func mustParse(raw string) *url.URL {
@@ -89,7 +86,7 @@ func mustParse(raw string) *url.URL {
 	return u
 }
 
-// scripted runs h in place of an upstream.
+// scripted starts a server with h, in place of an upstream.
 func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
 	t.Helper()
 	server := httptest.NewUnstartedServer(h)
@@ -99,7 +96,7 @@ func scripted(t *testing.T, h http.HandlerFunc) *url.URL {
 	return mustParse(server.URL)
 }
 
-// at is the upstream at base.
+// at returns the upstream at base.
 func at(t testing.TB, base *url.URL) *upstream.Upstream {
 	t.Helper()
 	u, err := upstream.New(upstream.Options{Name: "u", Base: base, Timeout: patience, Slots: 1000, Direct: true})
@@ -110,7 +107,7 @@ func at(t testing.TB, base *url.URL) *upstream.Upstream {
 	return u
 }
 
-// upstreams are stand-ins of both, with the secret and the license of these tests.
+// upstreams starts a sandbox of both upstreams, with the secret and the license of these tests.
 func upstreams(t *testing.T) *sandbox.Sandbox {
 	t.Helper()
 	s, err := sandbox.Start(sandbox.Options{
@@ -132,7 +129,7 @@ type kept struct {
 	until time.Time
 }
 
-// fakeVault is the fleet's memory, without a fleet.
+// fakeVault is a vault in this process.
 type fakeVault struct {
 	mu    sync.Mutex
 	kept  map[string]kept
@@ -166,20 +163,20 @@ func (v *fakeVault) Save(_ context.Context, name string, value []byte, ttl time.
 	v.kept[name] = kept{value, time.Now().Add(ttl)}
 }
 
-// asked returns what was asked of it, in order.
+// asked returns the calls of Load and Save, in order.
 func (v *fakeVault) asked() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return strings.Join(v.calls, "\n")
 }
 
-// roundTrip is Glory for a synctest bubble, where a network would stand still: the status for an Authorization header.
+// roundTrip is a Glory without a network, for synctest bubbles. It returns the status for an Authorization header.
 type roundTrip func(authorization string) (status int, err error)
 
 // RoundTrip implements http.RoundTripper.
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, err := f(r.Header.Get("Authorization"))
-	if gone := r.Context().Err(); gone != nil { // as a real one would have ended by then
+	if gone := r.Context().Err(); gone != nil { // a real call would have ended by then
 		return nil, gone
 	}
 	if err != nil {
@@ -193,7 +190,7 @@ func (f roundTrip) Base() *url.URL {
 	return &url.URL{Scheme: "http", Host: "glory.invalid", Path: "/base"}
 }
 
-// counted is a Glory that answers with status and counts; 0 is an error.
+// counted returns a Glory that counts calls and answers with status; 0: with an error.
 func counted(calls *atomic.Int64, status *atomic.Int64) roundTrip {
 	return func(string) (int, error) {
 		calls.Add(1)
@@ -204,10 +201,10 @@ func counted(calls *atomic.Int64, status *atomic.Int64) roundTrip {
 	}
 }
 
-// noTokens is for a Bridge whose access tokens nobody asks for.
+// noTokens is the token cache of a Bridge that isn't asked for access tokens.
 type noTokens struct{ tokens }
 
-// options are those of a Bridge that asks Glory.
+// options returns the options of a Bridge that asks Glory.
 func options(t testing.TB, glory *url.URL) Options {
 	return Options{
 		Glory: at(t, glory), Interwater: at(t, mustParse("http://interwater.invalid")), GloryTimeout: patience, MemberCacheTTL: time.Minute, Licenses: []License{license()}, Tokens: noTokens{}, Verdicts: &fakeVault{},

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the form of a member token: one header, one compact JWT, one meaning.
+// The form of a member token: one Authorization header with one compact JWT, which can be read in one way only.
 
 import (
 	"context"
@@ -48,7 +48,7 @@ func TestExactlyOneBearerHeaderCounts(t *testing.T) {
 	}
 }
 
-// malformed are no JWTs by their form alone.
+// malformed returns texts that aren't JWTs by their form.
 func malformed() map[string]string {
 	h, c, s := segment(hs384), segment(claims()), "c2ln"
 	return map[string]string{
@@ -80,7 +80,7 @@ func TestMalformedTokenIsNone(t *testing.T) {
 	}
 }
 
-// Without a token of the right form nobody is called: not Glory, not the fleet's memory, not the token cache.
+// A malformed token causes no call: not of Glory, not of the vault, not of the token cache.
 func TestNobodyIsCalledForAMalformedToken(t *testing.T) {
 	o := options(t, mustParse("http://glory.invalid"))
 	o.Glory = roundTrip(func(string) (int, error) {
@@ -168,7 +168,7 @@ func FuzzParseMemberToken(f *testing.F) {
 			}
 			return
 		}
-		// Read again with nothing of ours: the parts are exactly what they say, and there is one spelling of each.
+		// Read the token again without our code. Each part must be in its only valid spelling.
 		parts := strings.Split(raw, ".")
 		if len(parts) != 3 || strings.ContainsAny(raw, "=+/\r\n ") {
 			t.Fatalf("%q was taken", raw)

@@ -28,7 +28,7 @@ const (
 	patient = 16
 	// recheckEvery is the time between two calls of Glory about one token while Glory fails.
 	recheckEvery = time.Second
-	// runOutNoted is for how long after the last use of a stale answer runsOut is true.
+	// runOutNoted is how long runsOut stays true after the last use of a stale answer.
 	runOutNoted = time.Minute
 )
 
@@ -43,8 +43,8 @@ type vault interface {
 type said[T any] struct {
 	what  T
 	given moment // when Glory gave it
-	fresh moment // the end of its being fresh
-	end   moment // the end of its being stale
+	fresh moment // until when it is fresh
+	end   moment // until when it is stale
 	// recheck is when Glory may be asked again, after it has failed. 0: it hasn't failed since the answer.
 	recheck moment
 }
@@ -74,7 +74,7 @@ type memory[T any] struct {
 	flights flights[said[T]]
 	// patience is held by callers who wait for Glory although they have a stale answer.
 	patience *semaphore.Weighted
-	// runOut is when a stale answer was last used, in Unix nanoseconds. 0: Glory has answered since.
+	// runOut is when a stale answer was last used, in Unix nanoseconds. 0: never, or Glory has answered since.
 	runOut atomic.Int64
 }
 

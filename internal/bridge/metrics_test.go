@@ -1,7 +1,5 @@
 package bridge
 
-// This file holds the words that verifications are counted under.
-
 import (
 	"context"
 	"fmt"

@@ -33,9 +33,9 @@ func newProfiles(o Options, c clock) *profiles {
 	return &profiles{o.Glory, newMemory[Profile]("member profile", maxProfiles, o, c)}
 }
 
-// of returns the member's profile, and until when a decision by it may be remembered. The profile is kept under the member token,
-// of which a member may have several. So nobody gets a profile without having presented the very token that it was fetched
-// with. The error wraps ErrMemberToken or an error of package upstream, or is ctx's.
+// of returns the member's profile, and until when a decision by it may be remembered. The profile is kept for one member token,
+// although a member may have several. So only a request with the same token gets it. The error wraps ErrMemberToken or an error of
+// package upstream, or is ctx's.
 func (p *profiles) of(ctx context.Context, m Member) (Profile, moment, error) {
 	q := inquiry[Profile]{digest: m.token.digest, ask: func(ctx context.Context) (Profile, error) {
 		return p.ask(ctx, m.token.raw.Reveal())

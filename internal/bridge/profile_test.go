@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds how long a profile counts while Glory can't be asked, and who is told.
+// How long a profile is used while Glory fails, and that operators see it.
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"roomgate/internal/upstream"
 )
 
-// profiled is a Glory that gives profiles, or fails; 403 denies.
+// profiled is a Glory that returns profiles, denies with 403, or fails.
 type profiled struct {
 	roundTrip
 	status int // 0: an error
@@ -33,14 +33,14 @@ func (p *profiled) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: p.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// judged is a Bridge before glory that admits by the profile.
+// judged returns a Bridge in front of glory whose rule uses the profile.
 func judged(t *testing.T, glory *profiled, fleet vault) *Bridge {
 	return newLocalBridge(t, func(o *Options) {
 		o.Glory, o.MemberCacheTTL, o.Verdicts, o.Licenses[0].Allow = glory, time.Minute, fleet, "member.profile.point > 5"
 	})
 }
 
-// authorized authenticates a raw token and judges its member.
+// authorized authenticates a raw token and authorizes its member.
 func authorized(t *testing.T, b *Bridge, raw string) error {
 	t.Helper()
 	m, err := ask(b, raw)
@@ -51,7 +51,7 @@ func authorized(t *testing.T, b *Bridge, raw string) error {
 	return err
 }
 
-// Members whom a rule on member.profile admits were turned away as soon as their profile had run out.
+// Members whom a rule on member.profile admits were once turned away as soon as their profile was stale.
 func TestRunOutProfileCountsWhileGloryCannotBeAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		glory, fleet := &profiled{status: 200, points: 10}, &fakeVault{}
@@ -121,7 +121,7 @@ func TestDeniedProfileEndsTheOneThatHasRunOut(t *testing.T) {
 	})
 }
 
-// A profile that has run out is asked for once a second, also where thousands of licenses make the decision dear.
+// A stale profile is asked for, and a decision made, only once a second: with thousands of licenses a decision is expensive.
 func TestDecisionByARunOutProfileIsMadeOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		glory := &profiled{status: 200, points: 10}

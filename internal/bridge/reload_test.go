@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds what happens to licenses' keys when they change: each license for itself, and wrong ones with a backoff.
+// Changes of licenses' keys: each license changes independently of the others, and wrong keys are tried with a backoff.
 
 import (
 	"context"
@@ -16,13 +16,13 @@ import (
 	"roomgate/internal/tokencache"
 )
 
-// keyring is a token cache that issues at once, and knows which keys are wrong. It fetches each time.
+// keyring is a token cache that fetches each time. Only the keys in right get a token.
 type keyring struct {
 	tokens
 	mu    sync.Mutex
 	right map[string]bool // by secret key
-	tried []time.Time     // wrong ones
-	gone  int             // forgotten keys
+	tried []time.Time     // when wrong keys were tried
+	gone  int             // how many keys were forgotten
 }
 
 func (k *keyring) Token(_ context.Context, key tokencache.Key, _ tokencache.Fetch) (*tokencache.Token, tokencache.Layer, error) {
@@ -45,7 +45,7 @@ func (k *keyring) Forget(tokencache.Key) {
 	k.gone++
 }
 
-// named are licenses with these secret keys, called 0, 1, 2.
+// named returns licenses with these secret keys, called 0, 1, 2.
 func named(secrets ...string) []License {
 	var all []License
 	for i, text := range secrets {
@@ -56,7 +56,7 @@ func named(secrets ...string) []License {
 	return all
 }
 
-// inUse are the secret keys in use.
+// inUse returns the secret keys in use.
 func inUse(b *Bridge) (all []string) {
 	for _, l := range b.secrets.Load().licenses {
 		all = append(all, l.member.issuer.license.SecretKey.Reveal(), l.admin.issuer.license.SecretKey.Reveal())
@@ -64,7 +64,7 @@ func inUse(b *Bridge) (all []string) {
 	return slices.Compact(all)
 }
 
-// rotating is a Bridge with three licenses, and two new keys that are right.
+// rotating returns a Bridge with three licenses, and two right new keys.
 func rotating(t *testing.T) (*Bridge, *keyring) {
 	ring := &keyring{right: map[string]bool{"new-0": true, "new-2": true}}
 	b := newLocalBridge(t, func(o *Options) {
@@ -73,7 +73,7 @@ func rotating(t *testing.T) (*Bridge, *keyring) {
 	return b, ring
 }
 
-// The fleet's memory of verdicts is sealed with the first license's key.
+// The fleet's verdicts are sealed with the first license's secret key.
 func TestTheOldKeyOfTheFirstLicenseOpensNoVerdictAfterItsRotation(t *testing.T) {
 	b, _ := rotating(t)
 	vault := &fakeVault{}
@@ -83,7 +83,7 @@ func TestTheOldKeyOfTheFirstLicenseOpensNoVerdictAfterItsRotation(t *testing.T) 
 		seal string
 	}{
 		{[]string{"old-0", "old-1", "new-2"}, ""},
-		{[]string{"tpyo", "old-1", "new-2"}, ""}, // unproved: the old one is in use
+		{[]string{"tpyo", "old-1", "new-2"}, ""}, // no token for the new key: the old one stays in use
 		{[]string{"new-0", "old-1", "new-2"}, "new-0"},
 	} {
 		_ = b.Reload(t.Context(), nil, named(tt.keys...))
@@ -93,7 +93,7 @@ func TestTheOldKeyOfTheFirstLicenseOpensNoVerdictAfterItsRotation(t *testing.T) 
 	}
 }
 
-// Issue 16: with one wrong key, none of the new ones was used.
+// Issue 16: if one new key was wrong, none of them was used.
 func TestWrongKeyOfOneLicenseKeepsNoOtherFromItsNewOne(t *testing.T) {
 	b, ring := rotating(t)
 	err := b.Reload(t.Context(), nil, named("new-0", "tpyo", "new-2"))

@@ -23,14 +23,14 @@ const (
 	leastStrangers = 8
 )
 
-// admission is a verdict of Glory that admits a member. Denials are kept elsewhere. In the fleet its value is empty: that it is
-// there says everything.
+// admission is a verdict of Glory that admits a member. Denials are kept elsewhere. In the fleet its value is empty, because its presence
+// is the verdict.
 type admission struct{ known *known }
 
 // remote verifies member tokens by asking Glory's check_login. It is safe for concurrent use.
 type remote struct {
 	glory    sender
-	leeway   time.Duration // on exp
+	leeway   time.Duration // added to exp
 	verdicts *memory[admission]
 	denials  *digests[time.Time] // denied tokens, with the end of the denial
 }

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the asking of Glory: what admits, what denies, what fails, and how often it is asked.
+// Calls of Glory: which answers admit, deny or fail, and how often Glory is called.
 
 import (
 	"context"
@@ -84,7 +84,7 @@ func TestAnswersOfGlory(t *testing.T) {
 		{sandbox.Fault{Kind: sandbox.KindUpgrade}, upstream.ErrFailed},
 	} {
 		s.Glory.SetFaults(tt.fault)
-		_, err := ask(b, good("n", n)) // another token each time: nothing is remembered
+		_, err := ask(b, good("n", n)) // another token each time, so nothing is remembered
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%+v: %v, want %v", tt.fault, err, tt.err)
 		}
@@ -94,7 +94,7 @@ func TestAnswersOfGlory(t *testing.T) {
 	}
 }
 
-// Issue 16: a 200 with an HTML page, or with nothing, admitted forged tokens, and was remembered.
+// Issue 16: a 200 with an HTML page or an empty body admitted forged tokens, and was remembered.
 func TestMaintenancePageIsNotRemembered(t *testing.T) {
 	s := upstreams(t)
 	vault := &fakeVault{}
@@ -151,7 +151,7 @@ func TestExpiredTokenIsNotAskedAbout(t *testing.T) {
 		if calls.Load() > 0 || vault.asked() != "" {
 			t.Errorf("%d calls of Glory, and of the fleet's memory: %s", calls.Load(), vault.asked())
 		}
-		for n, exp := range []any{now + 1, nil} { // without exp it is Glory's to say
+		for n, exp := range []any{now + 1, nil} { // without exp, Glory decides
 			if _, err := ask(b, good("exp", exp)); err != nil || calls.Load() != int64(n+1) {
 				t.Errorf("exp %v: %v after %d calls", exp, err, calls.Load())
 			}
@@ -177,7 +177,7 @@ func TestAdmissionIsRememberedForItsTTL(t *testing.T) {
 		if _, err := ask(b, good("sub", "another")); err != nil || calls.Load() != 3 {
 			t.Errorf("another token: %d calls, %v", calls.Load(), err)
 		}
-		status.Store(500) // what is remembered needs no Glory
+		status.Store(500) // a remembered verdict doesn't need Glory
 		if _, err := ask(b, raw); err != nil {
 			t.Error(err)
 		}
@@ -201,7 +201,7 @@ func TestAdmissionNeverOutlivesTheToken(t *testing.T) {
 			t.Errorf("%d calls", calls.Load())
 		}
 		status.Store(403)
-		time.Sleep(time.Nanosecond) // expired, but within the leeway: Glory's to say again
+		time.Sleep(time.Nanosecond) // expired, but within the leeway: Glory decides again
 		if _, err := ask(b, raw); !errors.Is(err, ErrMemberToken) || calls.Load() != 2 {
 			t.Errorf("%d calls, %v", calls.Load(), err)
 		}
@@ -279,7 +279,7 @@ func TestAdmissionIsSharedByTheFleet(t *testing.T) {
 		if calls.Load() != 1 {
 			t.Errorf("%d calls", calls.Load())
 		}
-		time.Sleep(30*time.Second - 1) // a nanosecond to the end of the first one's minute
+		time.Sleep(30*time.Second - 1) // a nanosecond before the end of the first replica's minute
 		ask(replicas[2], raw)
 		if calls.Load() != 1 {
 			t.Errorf("%d calls", calls.Load())
@@ -304,7 +304,7 @@ func TestWithoutTTLGloryIsAskedEachTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A replica with other settings may have left one.
+	// A replica with other settings may have left a verdict.
 	vault.Save(t.Context(), b.remote.verdicts.name(token.digest), append(lifeText(time.Hour), "{}"...), time.Hour)
 	for n := range 3 {
 		if _, err := ask(b, raw); err != nil || calls.Load() != int64(n+1) {
@@ -350,7 +350,7 @@ func TestConcurrentChecksAreOneCall(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // everybody waits
+		synctest.Wait() // all callers wait
 		close(release)
 		all.Wait()
 		if calls.Load() != 2 || admitted.Load() != 200 {
@@ -375,7 +375,7 @@ func TestCallerThatLeavesFailsNobody(t *testing.T) {
 			_, err := b.Authenticate(first, headers)
 			errs <- err
 		}()
-		synctest.Wait() // the call is the first one's
+		synctest.Wait() // the first caller has started the call
 		go func() {
 			_, err := b.Authenticate(t.Context(), headers)
 			errs <- err
@@ -410,7 +410,7 @@ func TestGlorysErrorsRepeatNoToken(t *testing.T) {
 	}
 }
 
-// A rule that needs a profile doesn't hold and doesn't fail to hold while nobody asks Glory.
+// While Glory's circuit is open, a rule that needs a profile is neither true nor false. So later licenses must not be tried.
 func TestOpenCircuitAdmitsNobodyByALaterLicense(t *testing.T) {
 	glory := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {

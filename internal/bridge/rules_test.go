@@ -1,6 +1,6 @@
 package bridge
 
-// Tests of the rules: what compiles, what they see, and that an error never admits.
+// Rules: what compiles, what they see, and that an error never admits.
 
 import (
 	"encoding/json"

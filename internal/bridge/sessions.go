@@ -1,6 +1,6 @@
 package bridge
 
-// This file seals member tokens for browsers, which keep them in a cookie that neither scripts nor anybody else can read.
+// A browser keeps its member token in a cookie, sealed: neither scripts nor anybody else can read the token.
 
 import (
 	"encoding/base64"
@@ -16,7 +16,7 @@ import (
 
 const (
 	sessionPurpose = "roomgate session v1"
-	sessionHeader  = 8 + 8 // when it began and when its token ends, in seconds since 1970
+	sessionHeader  = 8 + 8 // when the session began and when its token expires, in seconds since 1970
 	// maxSession is the longest text of a session: browsers drop cookies whose name and value take more than 4,096 bytes.
 	maxSession = 4000
 )
@@ -25,29 +25,29 @@ const (
 type Sessions struct {
 	name   string
 	maxAge time.Duration
-	seals  atomic.Pointer[[]tokencache.Seal] // the first seals, all open
+	seals  atomic.Pointer[[]tokencache.Seal] // the first one seals new sessions; all open them
 }
 
-// Session is an open session. It doesn't show its token when it is printed.
+// Session is an open session. Printing it doesn't show the token.
 type Session struct {
-	// Subject is the sub that the token claims. Seal alone sets it.
+	// Subject is the sub that the token claims. Only Seal sets it.
 	Subject string
-	// Ends is when the session ends: with its token, or when it is too old.
+	// Ends is when the session ends: when its token expires, or at its greatest age.
 	Ends  time.Time
 	token secret.Value
 }
 
-// Token is the member token, for the request that bears the session.
+// Token returns the member token, for the request that presented the session.
 func (s Session) Token() string { return s.token.Reveal() }
 
-// NewSessions returns sessions that open under name alone, the cookie's. The first of secrets seals, all of them open: at least one.
-// A session lives for maxAge at most.
+// NewSessions returns sessions for the cookie called name: they open under no other name. The first of secrets seals new sessions, and all
+// secrets open them. There must be at least one. A session ends after maxAge at the latest.
 func NewSessions(name string, secrets []secret.Value, maxAge time.Duration) (*Sessions, error) {
 	s := &Sessions{name: name, maxAge: maxAge}
 	return s, s.Reload(secrets)
 }
 
-// Reload has other secrets used from now on. After an error, the old ones are.
+// Reload replaces the secrets. After an error, the old ones stay in use.
 func (s *Sessions) Reload(secrets []secret.Value) error {
 	if len(secrets) == 0 {
 		return errors.New("no secret for sessions")
@@ -63,11 +63,11 @@ func (s *Sessions) Reload(secrets []secret.Value) error {
 	return nil
 }
 
-// Name is the cookie's name.
+// Name returns the cookie's name.
 func (s *Sessions) Name() string { return s.name }
 
-// Seal begins a session with a token that Glory has just issued. text has the characters of a cookie's value. The error wraps
-// ErrMemberToken: it is no JWT, has ended, or is too long.
+// Seal begins a session with a token that Glory has just issued. text can be a cookie's value. The error wraps ErrMemberToken: the token
+// isn't a JWT, has expired, or is too long.
 func (s *Sessions) Seal(raw string) (text string, session Session, err error) {
 	t, err := parseMemberToken(raw)
 	if err != nil {
@@ -92,8 +92,8 @@ func (s *Sessions) Seal(raw string) (text string, session Session, err error) {
 	return text, session, nil
 }
 
-// Open returns the session that Seal has made text of. The error is ErrSession where that isn't so, and wraps ErrExpired where the
-// session has ended.
+// Open returns the session in a text that Seal has made. For any other text the error is ErrSession. If the session has ended, the error
+// wraps ErrExpired.
 func (s *Sessions) Open(text string) (Session, error) {
 	if len(text) > maxSession {
 		return Session{}, ErrSession
@@ -117,7 +117,7 @@ func (s *Sessions) Open(text string) (Session, error) {
 	return Session{}, ErrSession
 }
 
-// session is one that began and whose token ends at these times.
+// session returns a session that began at began. end is when its token expires.
 func (s *Sessions) session(began, end time.Time, raw string) Session {
 	if oldest := began.Add(s.maxAge); oldest.Before(end) {
 		end = oldest

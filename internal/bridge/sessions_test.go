@@ -1,7 +1,6 @@
 package bridge
 
-// This file holds which texts open as a session: those that were sealed under the same name with one of the secrets, whole, until
-// their end.
+// A text opens as a session only if it is complete, was sealed under the same name with one of the secrets, and hasn't ended.
 
 import (
 	"encoding/base64"
@@ -88,7 +87,7 @@ func TestNoOtherTextIsASession(t *testing.T) {
 		"longer": one + "A", "padded": one + "=", "a line end": one + "\n", "in it": one[:20] + "\r\n" + one[20:], "quoted": `"` + one + `"`, "a token": good(),
 		"long": strings.Repeat("A", 1<<20), "the nonce alone": one[:16], "a header too short": base64.RawURLEncoding.EncodeToString((*s.seals.Load())[0].Seal(cookieName, []byte("short"))),
 	}
-	for i := range one { // each character counts, the last one's unused bits too
+	for i := range one { // each character counts, and so do the unused bits of the last one
 		flipped := []byte(one)
 		flipped[i] = map[bool]byte{true: 'B', false: 'A'}[flipped[i] == 'A']
 		texts[fmt.Sprint("character ", i)] = string(flipped)
@@ -139,7 +138,7 @@ func TestWhatIsNoMemberTokenBeginsNoSession(t *testing.T) {
 	}
 }
 
-// Whatever a client makes up: it opens if it was sealed, and then it is what was sealed.
+// Of all texts that a client may make up, only sealed ones open, and give the token that was sealed.
 func FuzzSession(f *testing.F) {
 	s := newSessions(f, cookieName, "a", "b")
 	raw := signed(secretA, hs384, `{"sub":"2","exp":4102444800}`) // the same in all of the fuzzer's processes

@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds the strict reading of JSON: what encoding/json would let pass in two meanings is an error.
+// Strict reading of JSON: texts with two meanings, which encoding/json accepts, are errors.
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func hasDuplicate(text []byte) bool {
 				return true
 			}
 		}
-		// A map keeps one member a name: fewer members than colons at this depth are duplicates.
+		// A map keeps one member for each name. If it has fewer members than there are colons at this depth, a name occurs twice.
 		return len(m) != members(text)
 	}
 	return false

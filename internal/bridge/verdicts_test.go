@@ -1,7 +1,6 @@
 package bridge
 
-// This file holds what remembered verdicts are good for while Glory can't be asked, and what strangers can't do to those who
-// have one.
+// Remembered verdicts admit members while Glory fails, and strangers can't take the places of these members.
 
 import (
 	"errors"
@@ -30,7 +29,7 @@ func (s *silent) roundTrip() roundTrip {
 	}
 }
 
-// Issue 16: members were turned away as soon as their verdict had run out.
+// Issue 16: members were turned away as soon as their verdict was stale.
 func TestRunOutVerdictCountsWhileGloryCannotBeAsked(t *testing.T) {
 	for _, failure := range []error{io.ErrUnexpectedEOF, upstream.ErrTimeout, upstream.ErrBusy, upstream.ErrCircuit} {
 		synctest.Test(t, func(t *testing.T) {
@@ -140,7 +139,7 @@ func TestDenialEndsVerdictsThatHaveRunOut(t *testing.T) {
 	})
 }
 
-// The first waits a moment, in case that Glory answers; the others don't.
+// The first caller waits a moment in case Glory answers. The others don't.
 func TestSilentGloryHoldsUpNobodyWithAVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		glory := &silent{answer: make(chan int, 10)}
@@ -180,7 +179,7 @@ func TestSilentGloryHoldsUpNobodyWithAVerdict(t *testing.T) {
 	})
 }
 
-// Where many verdicts run out at once, as they do after a rush, Glory that hangs holds up a few members and not a second's worth.
+// After a rush, many verdicts become stale at once. If Glory hangs then, only a few members wait, not all who come within a second.
 func TestSilentGloryHoldsUpFewOfManyWhoComeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const members = 500
@@ -243,7 +242,7 @@ func TestGloryThatFailsIsAskedOnceASecondAboutAMember(t *testing.T) {
 	})
 }
 
-// Issue 16: 300 strangers a second took every place at a Glory that hung; members with good verdicts got 503.
+// Issue 16: when Glory hung, 300 strangers a second took all places, and members with valid verdicts got 503.
 func TestStrangersHaveFewPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		glory := &silent{answer: make(chan int, 1)}

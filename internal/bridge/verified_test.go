@@ -1,6 +1,6 @@
 package bridge
 
-// This file holds what is remembered of verified tokens, and for how long, and measures what that spares.
+// What is remembered of verified tokens, for how long, and how much that saves.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"roomgate/internal/secret"
 )
 
-// newLocalBridge verifies with secretA.
+// newLocalBridge returns a Bridge that verifies with secretA.
 func newLocalBridge(t testing.TB, change ...func(*Options)) *Bridge {
 	t.Helper()
 	glory := at(t, mustParse("http://glory.invalid"))
@@ -52,8 +52,8 @@ func TestKnownTokenIsGoodUntilOneNanosecondBeforeItsEnd(t *testing.T) {
 	})
 }
 
-// The catalogue's J17: a token ends by the wall clock, also when that is set while the process runs. A time of the Bridge's own
-// clock, or one with a reading of the monotonic clock, would go by that one.
+// J17 of the catalogue: a token expires by the wall clock, even if that is set while the process runs. So the expiry must not be a moment
+// of the Bridge's clock, nor a time with a monotonic reading.
 func TestKnownTokenEndsByTheWallClock(t *testing.T) {
 	end := time.Now().Add(time.Hour).Unix()
 	for name, b := range modes(t, remembered) {
@@ -94,7 +94,7 @@ func TestOnlyGoodTokensAreRemembered(t *testing.T) {
 	}
 }
 
-// The same member costs about the same, whoever has verified the token.
+// A known member costs about the same in both modes.
 func BenchmarkAuthenticateByGlory(b *testing.B) {
 	raw := []string{"Bearer " + good("sub", "7")}
 	bridge := remoteBridge(b, func(string) (int, error) { return 200, nil }, func(o *Options) { o.MemberCacheTTL = time.Hour })

@@ -1,7 +1,7 @@
 package bridge
 
-// This file holds the verification in process against another one, which shares no code with it: its own base64url, its own
-// JSON, its own reading of RFC 7515, 7519 and 8725. Whatever the input, both must admit it or both refuse it.
+// The verification in process is compared with a second one that shares no code with it. The second has its own base64url, its own JSON and
+// its own reading of RFC 7515, 7519 and 8725. For any input, both must admit or both must refuse.
 
 import (
 	"crypto/hmac"
@@ -58,7 +58,7 @@ func oracle(raw string, now time.Time) (subject string, admitted bool) {
 	return subject, subject != ""
 }
 
-// unbase64 takes the one spelling that a non-empty text has.
+// unbase64 decodes a non-empty text. It accepts only its one valid spelling.
 func unbase64(part string) (string, bool) {
 	var out []byte
 	bits, have := uint32(0), 0
@@ -76,13 +76,13 @@ func unbase64(part string) (string, bool) {
 	return string(out), len(part) > 0 && have < 6 && bits == 0
 }
 
-// reader reads strict JSON (RFC 8259) from the front of text; bad is set at the first mistake and stays.
+// reader reads strict JSON (RFC 8259) from the beginning of text. The first mistake sets bad, which then stays set.
 type reader struct {
 	text string
 	bad  bool
 }
 
-// readObject takes a text that is one object, and in which no object has a name twice.
+// readObject reads a text that is one object. No object in it may have a name twice.
 func readObject(text string) (map[string]any, bool) {
 	r := &reader{text: text}
 	object, ok := r.value().(map[string]any)
@@ -90,7 +90,7 @@ func readObject(text string) (map[string]any, bool) {
 	return object, ok && !r.bad && r.text == ""
 }
 
-// eat skips white space, then takes the token if it is next.
+// eat skips white space, and then the token if that comes next.
 func (r *reader) eat(token string) bool {
 	r.text = strings.TrimLeft(r.text, " \t\r\n")
 	rest, ok := strings.CutPrefix(r.text, token)
@@ -124,7 +124,7 @@ func (r *reader) value() any {
 	case r.eat(`"`):
 		return r.quoted()
 	case r.eat("true"), r.eat("false"), r.eat("null"):
-		return nil // none of them is right anywhere
+		return nil // right for none of the claims that are checked
 	}
 	return r.number()
 }
@@ -154,12 +154,12 @@ func (r *reader) number() any {
 	written := all[:len(all)-len(r.text)]
 	number, err := strconv.ParseFloat(written, 64)
 	if err != nil {
-		return nil // far beyond any time
+		return nil // too large for a time
 	}
 	return number
 }
 
-// quoted reads a string whose opening quote has been taken. What isn't Unicode becomes U+FFFD, as in encoding/json.
+// quoted reads a string after its opening quote. Bytes that aren't UTF-8 become U+FFFD, as in encoding/json.
 func (r *reader) quoted() string {
 	var out strings.Builder
 	for r.text != "" && !r.bad {
@@ -200,7 +200,7 @@ func (r *reader) quoted() string {
 	return ""
 }
 
-// after takes the prefix and then four digits; -1 if they don't follow.
+// after reads the prefix, u and four digits. It returns -1 if something else follows.
 func (r *reader) after(prefix string) rune {
 	rest, ok := strings.CutPrefix(r.text, prefix)
 	if !ok || !strings.HasPrefix(rest, "u") {
@@ -210,7 +210,7 @@ func (r *reader) after(prefix string) rune {
 	return r.hex()
 }
 
-// hex takes u and its four digits.
+// hex reads u and its four digits.
 func (r *reader) hex() (c rune) {
 	for i := 1; i <= 4; i++ {
 		digit := -1
@@ -230,7 +230,7 @@ func (r *reader) hex() (c rune) {
 	return c
 }
 
-// differ reports where the two verifications don't agree.
+// differ fails the test if the two verifications don't agree.
 func differ(t *testing.T, l *local, raw string) {
 	t.Helper()
 	var member Member
@@ -241,15 +241,15 @@ func differ(t *testing.T, l *local, raw string) {
 	}
 	subject, admitted := oracle(raw, before)
 	if later, still := oracle(raw, time.Now()); later != subject || still != admitted {
-		return // its time came in between
+		return // it became valid or expired in between
 	}
 	if admitted != (err == nil) || admitted && subject != member.Subject {
 		t.Errorf("%q: %v, %q; the other verification says %v, %q", raw, err, member.Subject, admitted, subject)
 	}
 }
 
-// FuzzVerify gives both a token as it is, and one made of the same texts with a good signature, without which nothing
-// behind the signature would ever be reached.
+// FuzzVerify gives both verifications a raw token, and one with a valid signature for the fuzzed header and claims. Without the second, the
+// code behind the check of the signature would never run.
 func FuzzVerify(f *testing.F) {
 	l := newLocal(LocalVerification{
 		Secrets: []secret.Value{secret.New(secretA)}, Algorithms: []string{"HS384"}, Issuer: "com.smarth", Leeway: 10 * time.Second,
@@ -276,7 +276,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// An oracle that admits nothing would agree with much.
+// An oracle that admits nothing would agree in most cases, so check that it admits good tokens.
 func TestTheOtherVerificationCanTell(t *testing.T) {
 	for raw, want := range map[string]bool{
 		good(): true, good("sub", "가\U0001f600"): true, good("exp", time.Now().Unix()-5): true, good("exp", time.Now().Unix()-15): false, good("iat", time.Now().Unix()+5): true,
