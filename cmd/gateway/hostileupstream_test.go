@@ -76,7 +76,7 @@ func TestHostileUpstreamsAreHeldOff(t *testing.T) {
 	}
 	room("U09", "endless body", sandbox.Fault{Kind: sandbox.KindHuge, Size: 1 << 30}, 200).look = bodyIs("", true)
 	room("U10", "hostile headers", sandbox.Fault{Kind: sandbox.KindCookie}, 200)
-	room("", "protocols switched unasked", sandbox.Fault{Kind: sandbox.KindUpgrade}, 502)
+	room("", "unrequested protocol switch", sandbox.Fault{Kind: sandbox.KindUpgrade}, 502)
 
 	glory("U15", "cookie", sandbox.Fault{Kind: sandbox.KindCookie}, 200, expectHeader("S-Connector-Jwt", ""))
 	glory("U15", "redirect", sandbox.Fault{Redirect: "http://glory.test/"}, 302, expectHeader("Location", "http://glory.test/")) // Glory's answers are passed on

@@ -1,7 +1,6 @@
 package upstream
 
-// This file is the short way to an upstream for requests that a gateway has written itself: without the header maps, contexts and
-// copies that net/http's types cost.
+// Ask and its types spare the gateway's own requests the header maps, contexts and copies that net/http's types cost.
 
 import (
 	"context"
@@ -22,30 +21,34 @@ type Field struct {
 // Request is a request to an upstream.
 type Request struct {
 	Method string
-	// Target is the path, which begins with "/", and the query where there is one. It follows the path of Options.Base byte for byte.
+	// Target is the path, which begins with "/", and the query if there is one. It is appended byte for byte to the path of
+	// Options.Base.
 	Target string
-	// Fields are sent in this order, after Host. No one may tell of the body or the connection. Without User-Agent none is sent.
+	// Fields are sent in this order, after Host. They must not describe the body or the connection. Without a User-Agent field,
+	// none is sent.
 	Fields []Field
-	// Body is closed. Nil: there is none.
+	// Body may be nil. Ask closes it, even if Ask fails.
 	Body io.ReadCloser
-	// Length is the body's, in bytes; -1: unknown.
+	// Length is the body's length in bytes; -1: unknown.
 	Length int64
 }
 
 // Answer is an upstream's answer.
 type Answer struct {
 	Status int
-	// Fields are all header lines but Transfer-Encoding and Trailer. Their order is the upstream's or any.
+	// Fields are all header lines except Transfer-Encoding and Trailer. Their order is unspecified.
 	Fields []Field
-	// Length is what the header says of the body, in bytes; -1: nothing.
+	// Length is the body's length in bytes, as the header declares it; -1: undeclared.
 	Length int64
-	// Text is the whole body where it came together with the header, and belongs to the caller. Body is empty then.
+	// Text is the whole body if it arrived together with the header; the caller owns it, and Body is empty. Otherwise Text is
+	// nil.
 	Text []byte
 	// Body is never nil. The caller closes it. Its errors are those of Ask.
 	Body io.ReadCloser
 }
 
-// Ask sends the request and returns the answer, as RoundTrip does: with the same promises and errors.
+// Ask sends the request and returns the answer. Its promises and errors are those of RoundTrip, and it refuses a target or field
+// that could end a line or change the host.
 func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	if !sendable(r) {
 		if r.Body != nil {
@@ -87,7 +90,7 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	return &a.Answer, nil
 }
 
-// sendable reports whether nothing in the request's head can end a line, or be taken for another host.
+// sendable reports whether nothing in the target or the fields can end a line or change the host.
 func sendable(r *Request) bool {
 	if !strings.HasPrefix(r.Target, "/") || !isPrintable(r.Target) {
 		return false
@@ -109,7 +112,7 @@ func (u *Upstream) askNetHTTP(ctx context.Context, r *Request) (*Answer, error) 
 		if earlier, ok := header[f.Name]; ok && f.Name != "User-Agent" {
 			header[f.Name] = append(earlier, f.Value)
 		} else {
-			header[f.Name] = values[i : i+1 : i+1] // of one allocation for all
+			header[f.Name] = values[i : i+1 : i+1] // a part of one allocation for all values
 		}
 	}
 	if _, ok := header["User-Agent"]; !ok {
@@ -125,7 +128,7 @@ func (u *Upstream) askNetHTTP(ctx context.Context, r *Request) (*Answer, error) 
 	return &Answer{Status: got.StatusCode, Fields: fieldsOf(got.Header), Length: got.ContentLength, Body: got.Body}, nil
 }
 
-// at is the URL of a target. Opaque keeps net/url from spelling the path its own way.
+// at returns the URL of a target. Opaque keeps net/url from changing the path's encoding.
 func (u *Upstream) at(target string) *url.URL {
 	path, query, asks := strings.Cut(target, "?")
 	return &url.URL{
@@ -133,7 +136,7 @@ func (u *Upstream) at(target string) *url.URL {
 	}
 }
 
-// basePath is what stands before each target.
+// basePath returns what precedes each target.
 func basePath(base *url.URL) string { return strings.TrimSuffix(base.EscapedPath(), "/") }
 
 // fieldsOf lists a header's lines.

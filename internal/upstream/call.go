@@ -1,7 +1,5 @@
 package upstream
 
-// This file is one call: it is the body of its answer too, and tells circuit, metrics and span how it ended.
-
 import (
 	"context"
 	"errors"
@@ -14,20 +12,21 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// call is a request that is under way. It holds a slot until it ends.
+// call is a request under way. It holds a slot until it ends, and then reports its outcome to the circuit, the metrics and the
+// span. It is also the body of its answer.
 type call struct {
 	upstream *Upstream
 	ctx      context.Context // the caller's
 	began    time.Time
-	ticket   uint32        // of the circuit
+	ticket   uint32        // from circuit.begin
 	span     trace.Span    // nil: none
-	status   int           // of the answer; 0: there is none
+	status   int           // of the answer; 0: no answer yet
 	body     io.ReadCloser // the transport's
-	err      error         // what a Read failed with, nil until then
+	err      error         // the error of a failed Read
 	ended    atomic.Bool
 }
 
-// answered returns the answer with the call as its body, or ends the call where the answer has none.
+// answered returns the answer with the call as its body. If the answer has no body, the call ends here.
 func (c *call) answered(answer *http.Response) *http.Response {
 	c.status = answer.StatusCode
 	if answer.Body == http.NoBody {
@@ -35,7 +34,8 @@ func (c *call) answered(answer *http.Response) *http.Response {
 		return answer
 	}
 	if len(answer.TransferEncoding) > 0 {
-		// Transports write trailers into their own Response when the body ends. A copy doesn't get them: none are relayed.
+		// When the body ends, transports write its trailers into their own Response. The caller gets a copy, so no trailer is
+		// relayed.
 		cleared := *answer
 		cleared.Trailer = nil
 		answer = &cleared
@@ -69,7 +69,7 @@ func (c *call) Read(p []byte) (int, error) {
 	return n, c.err
 }
 
-// Close implements io.Closer. It may be called while a Read is under way, and ends that.
+// Close implements io.Closer. It may be called during a Read, which then ends.
 func (c *call) Close() error {
 	if c.ctx.Err() != nil {
 		c.end(nothing, "client", c.ctx.Err())
@@ -78,8 +78,8 @@ func (c *call) Close() error {
 	return c.body.Close()
 }
 
-// failed ends a call that got no answer, and returns its error for the caller. A broken body comes first: net/http's server ends
-// the request's context when it finds one.
+// failed ends a call that got no answer, and returns the error for the caller. It checks the request's body first: when a body
+// fails, net/http's server also ends the request's context.
 func (c *call) failed(err error, body *requestBody) error {
 	if body != nil {
 		if cause := body.failure(errors.Is(err, errLate)); cause != nil {
@@ -93,12 +93,12 @@ func (c *call) failed(err error, body *requestBody) error {
 	return err
 }
 
-// cause returns a transport's error for the caller.
+// cause turns a transport's error into the error for the caller.
 func (c *call) cause(err error) error {
 	switch {
 	case c.ctx.Err() != nil:
 		return c.ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded): // net goes by its own clock: its error may come before the context's
+	case errors.Is(err, context.DeadlineExceeded): // package net has its own timer, which may fire before the context's
 		return context.DeadlineExceeded
 	case errors.Is(err, errLate):
 		return fmt.Errorf("%s: %w", c.upstream.name, ErrTimeout)
@@ -106,13 +106,13 @@ func (c *call) cause(err error) error {
 	return fmt.Errorf("%s: %w: %w", c.upstream.name, ErrFailed, Plain(err))
 }
 
-// finish ends the call with what its error tells of the upstream.
+// finish ends the call. err decides the outcome.
 func (c *call) finish(err error) { c.finishAt(err, time.Now()) }
 
 func (c *call) finishAt(err error, now time.Time) {
 	switch {
 	case err == nil && c.status >= http.StatusInternalServerError:
-		c.endAt(good, "error", nil, now) // an answer, and one that a client could provoke
+		c.endAt(good, "error", nil, now) // an answer like any other: a client can provoke it
 	case err == nil:
 		c.endAt(good, "ok", nil, now)
 	case errors.Is(err, ErrBody), errors.Is(err, context.Canceled):
@@ -128,7 +128,7 @@ func (c *call) finishAt(err error, now time.Time) {
 
 func (c *call) end(o outcome, result string, err error) { c.endAt(o, result, err, time.Now()) }
 
-// endAt ends the call, once.
+// endAt ends the call. Only the first of several calls counts.
 func (c *call) endAt(o outcome, result string, err error, now time.Time) {
 	if c.ended.Swap(true) {
 		return

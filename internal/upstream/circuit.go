@@ -1,31 +1,29 @@
 package upstream
 
-// This file decides from how the calls before ended whether another is made.
-
 import (
 	"sync"
 	"time"
 )
 
-// CircuitPause is for how long an open circuit lets no call through: the Retry-After of ErrCircuit.
+// CircuitPause is how long an open circuit lets no call through. It is the Retry-After of ErrCircuit.
 const CircuitPause = time.Second
 
-// The circuit opens when half of at least circuitLeast calls failed that ended within circuitWindow. After CircuitPause it
-// is half-open: it lets circuitTrials calls through, closes when all of them have ended well, and opens again when one fails.
+// The circuit opens when at least circuitLeast calls ended within circuitWindow and half of them failed. After CircuitPause it is
+// half-open: it lets circuitTrials calls through. It closes when all of them end well, and opens again when one fails.
 const (
 	circuitLeast  = 20
 	circuitWindow = 10 // in seconds
 	circuitTrials = 3
 )
 
-// The states of a circuit, as Upstream.Circuit tells them.
+// The states of a circuit, as returned by Upstream.Circuit.
 const (
 	closed   = "closed"
 	halfOpen = "half-open"
 	open     = "open"
 )
 
-// outcome is what a call tells of the upstream.
+// outcome is what a call says about the upstream.
 type outcome uint8
 
 const (
@@ -34,23 +32,23 @@ const (
 	bad
 )
 
-// circuit counts a call when it ends, however long it took. A call that began before the circuit last opened tells
-// nothing: the circuit has learnt from its like already. It is safe for concurrent use.
+// circuit decides from the outcomes of recent calls whether another may be made. A call counts in the second when it ends. A call
+// that began before the circuit last opened doesn't count. A circuit is safe for concurrent use.
 type circuit struct {
-	began time.Time // seconds are counted from here
+	began time.Time // start of second 0
 	least int
 
 	mu      sync.Mutex
-	opened  uint32    // how often it has
-	state   string    // open may be half-open by now
-	until   time.Time // open: the end of the pause
+	opened  uint32    // how often the circuit has opened
+	state   string    // open until the first call after the pause, though current says half-open
+	until   time.Time // open: when the pause ends
 	seconds [circuitWindow]tally
 	permits int       // half-open: how many more trials may begin
 	renewed time.Time // half-open: when permits were last given
 	passed  int       // half-open: how many trials ended well
 }
 
-// tally is how the calls ended of one second.
+// tally counts the calls that ended in one second.
 type tally struct {
 	second    int64
 	good, bad int
@@ -60,7 +58,7 @@ func newCircuit() *circuit {
 	return &circuit{began: time.Now(), least: circuitLeast, state: closed}
 }
 
-// begin reports whether a call may be made. The ticket goes to end.
+// begin reports whether a call may be made. The caller passes the ticket to end.
 func (c *circuit) begin(now time.Time) (ticket uint32, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +72,7 @@ func (c *circuit) begin(now time.Time) (ticket uint32, ok bool) {
 		c.state, c.passed, c.permits, c.renewed = halfOpen, 0, circuitTrials, now
 	}
 	if c.permits == 0 && now.Sub(c.renewed) >= CircuitPause {
-		c.permits, c.renewed = circuitTrials, now // trials that take long, with a slow reader for one, must not keep it half-open
+		c.permits, c.renewed = circuitTrials, now // long trials (a slow reader) must not keep it half-open
 	}
 	if c.permits == 0 {
 		return 0, false
@@ -83,7 +81,7 @@ func (c *circuit) begin(now time.Time) (ticket uint32, ok bool) {
 	return c.opened, true
 }
 
-// end takes the outcome of a call.
+// end records the outcome of a call.
 func (c *circuit) end(ticket uint32, o outcome, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +100,7 @@ func (c *circuit) end(ticket uint32, o outcome, now time.Time) {
 	}
 }
 
-// count adds an outcome to its second, and opens the circuit where that is one failure too many.
+// count adds an outcome to its second, and opens the circuit on one failure too many.
 func (c *circuit) count(o outcome, now time.Time) {
 	if o == nothing {
 		return
@@ -133,7 +131,7 @@ func (c *circuit) open(now time.Time) {
 	c.state, c.until = open, now.Add(CircuitPause)
 }
 
-// current is the state now.
+// current returns the state at now.
 func (c *circuit) current(now time.Time) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

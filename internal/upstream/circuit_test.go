@@ -1,19 +1,17 @@
 package upstream
 
-// This file holds when the circuit opens and closes, in a bubble's time.
-
 import (
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// bubble runs f with a circuit.
+// bubble runs f with a circuit, in a synctest bubble.
 func bubble(t *testing.T, f func(t *testing.T, c *circuit)) {
 	synctest.Test(t, func(t *testing.T) { f(t, newCircuit()) })
 }
 
-// must begins a call that the circuit lets through.
+// must begins a call and fails the test if the circuit doesn't let it through.
 func (c *circuit) must(t *testing.T) (ticket uint32) {
 	t.Helper()
 	ticket, ok := c.begin(time.Now())
@@ -31,7 +29,7 @@ func (c *circuit) feed(t *testing.T, n int, o outcome) {
 	}
 }
 
-// want compares the state.
+// want fails the test if the circuit isn't in that state.
 func (c *circuit) want(t *testing.T, state string) {
 	t.Helper()
 	if got := c.current(time.Now()); got != state {
@@ -45,7 +43,7 @@ func TestCircuitOpensByHalfOfTwentyAndCloses(t *testing.T) {
 		c.feed(t, circuitLeast/2-1, bad)
 		c.want(t, closed)
 		c.feed(t, 1, bad)
-		for range 3 { // open: nobody is asked until the pause is over
+		for range 3 { // open: no call until the pause is over
 			time.Sleep(CircuitPause - time.Nanosecond)
 			if _, ok := c.begin(time.Now()); ok {
 				t.Fatal("a call within the pause")
@@ -60,7 +58,7 @@ func TestCircuitOpensByHalfOfTwentyAndCloses(t *testing.T) {
 		time.Sleep(CircuitPause)
 		c.feed(t, circuitTrials, good)
 		c.want(t, closed)
-		c.feed(t, circuitLeast-1, bad) // what was before is forgotten
+		c.feed(t, circuitLeast-1, bad) // earlier failures are forgotten
 		c.want(t, closed)
 	})
 }
@@ -75,7 +73,7 @@ func TestCircuitStaysClosedByLessThanHalf(t *testing.T) {
 	})
 }
 
-// With a timeout longer than the window every call began before it.
+// With a timeout longer than the window, every call began before the window.
 func TestCircuitCountsACallWhenItEnds(t *testing.T) {
 	bubble(t, func(t *testing.T, c *circuit) {
 		var tickets []uint32
@@ -91,7 +89,7 @@ func TestCircuitCountsACallWhenItEnds(t *testing.T) {
 	})
 }
 
-// They would open it again although the upstream is well.
+// Such calls would open the circuit again although the upstream has recovered.
 func TestCircuitIgnoresCallsFromBeforeItOpened(t *testing.T) {
 	bubble(t, func(t *testing.T, c *circuit) {
 		var old []uint32
@@ -130,7 +128,7 @@ func TestOldFaultsAreForgotten(t *testing.T) {
 	})
 }
 
-// Callers lose patience when an upstream hangs. Those who leave must not pass for good answers.
+// Callers lose patience when an upstream hangs. Their leaving must not count as a good answer.
 func TestCallersWhoLeaveDoNotHideAFault(t *testing.T) {
 	bubble(t, func(t *testing.T, c *circuit) {
 		for range circuitLeast {
@@ -140,7 +138,7 @@ func TestCallersWhoLeaveDoNotHideAFault(t *testing.T) {
 		}
 		c.want(t, open)
 		time.Sleep(CircuitPause)
-		c.feed(t, 10*circuitTrials, nothing) // nor do they use up the trials
+		c.feed(t, 10*circuitTrials, nothing) // leaving uses up no trials
 		c.feed(t, circuitTrials, good)
 		c.want(t, closed)
 	})
@@ -168,7 +166,7 @@ func TestCircuitLetsFewThroughAtFirst(t *testing.T) {
 	})
 }
 
-// A trial lasts until its reader has the whole answer.
+// A trial lasts until its reader has the whole answer. Slow readers must not keep the circuit half-open.
 func TestTrialsWithSlowReadersDoNotKeepTheCircuitHalfOpen(t *testing.T) {
 	bubble(t, func(t *testing.T, c *circuit) {
 		c.feed(t, circuitLeast, bad)

@@ -1,8 +1,5 @@
 package upstream
 
-// This file is one connection that has no goroutine of its own, used by one at a time. What isn't plain in an answer is read by
-// net/http's own reader, so that both ways read alike.
-
 import (
 	"bufio"
 	"context"
@@ -16,26 +13,28 @@ import (
 	"time"
 )
 
-// upstreamConn is a connection with its buffer. Between two requests it belongs to the pool.
+// upstreamConn is a connection without a goroutine of its own. One call at a time uses it; between calls it belongs to the pool.
+// It parses plain answers itself. net/http's reader parses all others, so that both ways read answers alike.
 type upstreamConn struct {
 	conn   net.Conn // TLS, or socket itself
 	socket *socket
-	in     *bufio.Reader // on this connection's Read
-	unread int64         // how much more may be read
-	left   time.Duration // the upstream's time for the rest of the answer; 0 while it sends the header: a deadline is set
-	late   bool          // a Read ran into its deadline
+	in     *bufio.Reader // reads through upstreamConn.Read
+	unread int64         // bytes that may still be read
+	left   time.Duration // time left for the body; 0 while the header is read: converse has set its deadline
+	late   bool          // the last Read hit its deadline
 	abort  func()        // closes the socket; may be called at any time
-	idle   time.Time     // since when it has been
-	until  time.Time     // for how long it may be used
-	one    [1]byte       // what quiet reads into
-	first  []byte        // what the next Read writes before it reads
+	idle   time.Time     // since when it has been idle; zero: not used yet
+	until  time.Time     // when it is too old to be reused
+	one    [1]byte       // quiet's buffer
+	first  []byte        // the head that the next Read writes before it reads; nil: none
 }
 
-// newUpstreamConn takes over conn, which is TLS on s or s itself.
+// newUpstreamConn takes over conn, which is either s or TLS on s.
 func newUpstreamConn(conn net.Conn, s *socket, until time.Time) *upstreamConn {
-	// Not TLS: it would take its leave first, which can wait, and the upstream's reply to that looks like an answer's end.
+	// abort closes the socket, not TLS. TLS would send a close alert first, which can block, and the upstream's reply to it looks
+	// like the end of an answer.
 	c := &upstreamConn{conn: conn, socket: s, until: until, abort: func() { _ = s.Close() }}
-	c.in = bufio.NewReader(c) // 4096 bytes, as http.Transport's: a trailer has to fit into it
+	c.in = bufio.NewReader(c) // 4096 bytes, like http.Transport's: a trailer must fit into it
 	return c
 }
 
@@ -50,7 +49,7 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	var began time.Time
 	if c.left > 0 {
 		began = time.Now()
-		_ = c.conn.SetReadDeadline(began.Add(c.left)) // closed: Read says so
+		_ = c.conn.SetReadDeadline(began.Add(c.left)) // if it fails, so does Read
 	}
 	var n int
 	var err error
@@ -71,11 +70,11 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 // close closes a connection that is not in use.
 func (c *upstreamConn) close() { _ = c.conn.Close() }
 
-// looksFirst reports whether converse finds out by itself that an idle connection isn't quiet: with TLS it doesn't.
+// looksFirst reports whether converse itself checks that the connection is quiet before it writes. With TLS it can't.
 func (c *upstreamConn) looksFirst() bool { return c.conn == net.Conn(c.socket) }
 
-// quiet reports whether nothing has come over the idle connection that no request has asked for, not even its end. It
-// doesn't wait. With TLS it takes in what belongs to TLS alone: tickets and new keys are sent when it suits the server.
+// quiet reports whether nothing unrequested, not even the end, has come over the idle connection. It doesn't block. With TLS it
+// consumes session tickets and key updates, which a server may send at any time.
 func (c *upstreamConn) quiet() bool {
 	c.socket.probing = true
 	n, err := c.conn.Read(c.one[:])
@@ -83,17 +82,17 @@ func (c *upstreamConn) quiet() bool {
 	return n == 0 && errors.Is(err, errNothing)
 }
 
-// directAnswer is an answer with all that belongs to it, in one allocation.
+// directAnswer holds an answer and everything it needs in one allocation.
 type directAnswer struct {
 	Answer
 	call  call
 	body  connBody
-	exact exactBody // of a plain answer
-	few   [6]Field  // holds a plain answer's, as long as they are few
+	exact exactBody // a plain answer's body
+	few   [6]Field  // room for a plain answer's first fields
 }
 
-// exchange sends a request and fills a with its answer. The connection goes to idle as soon as the answer has been read whole
-// and another may follow, or it is closed. answered tells whether any byte of an answer came.
+// exchange sends a request and fills a with its answer. Once the answer has been read whole, the connection returns to idle if it
+// can take another request; otherwise it is closed. answered reports whether any byte of an answer came.
 func (c *upstreamConn) exchange(
 	ctx context.Context, method string, head []byte, limits limits, idle *connPool, a *directAnswer,
 ) (answered bool, _ error) {
@@ -120,7 +119,8 @@ func (c *upstreamConn) exchange(
 	return true, nil
 }
 
-// afterFunc is context.AfterFunc, which is nil for a context that never ends, and cheap for one that has a way of its own.
+// afterFunc is context.AfterFunc, with two shortcuts: stop is nil if the context never ends, and a context with an AfterFunc
+// method of its own is called directly.
 func afterFunc(ctx context.Context, f func()) (stop func() bool) {
 	if own, ok := ctx.(interface{ AfterFunc(f func()) func() bool }); ok {
 		return own.AfterFunc(f)
@@ -131,7 +131,7 @@ func afterFunc(ctx context.Context, f func()) (stop func() bool) {
 	return context.AfterFunc(ctx, f)
 }
 
-// cause is errLate where a deadline has passed, whatever net/http's reader has made of that.
+// cause returns errLate if a deadline has passed, whatever net/http's reader made of it, and otherwise err.
 func (c *upstreamConn) cause(err error) error {
 	if c.late || errors.Is(err, os.ErrDeadlineExceeded) {
 		return errLate
@@ -139,23 +139,23 @@ func (c *upstreamConn) cause(err error) error {
 	return err
 }
 
-// limits are those of one answer.
+// limits apply to one answer.
 type limits struct {
-	deadline time.Time // for its header
-	header   int64     // how long that may be, in bytes
+	deadline time.Time // when the header must be complete
+	header   int64     // maximum size of the header, in bytes
 }
 
-// converse writes the head and reads answers up to the first that is not informational. 101 is one: it ends HTTP here. alive tells
-// whether another request may follow. errUnasked: nothing was written, for the connection wasn't quiet.
+// converse writes the head and reads answers until one is final. 101 counts as final, because HTTP ends there. alive reports
+// whether the connection may take another request. errUnasked: the connection wasn't quiet, and nothing was written.
 func (c *upstreamConn) converse(method string, head []byte, limits limits, a *directAnswer) (alive, answered bool, _ error) {
 	c.left = 0
-	_ = c.conn.SetDeadline(limits.deadline) // closed: Write says so
+	_ = c.conn.SetDeadline(limits.deadline) // if it fails, so does Write
 	if !c.idle.IsZero() && c.looksFirst() {
 		c.first = head
 	} else if _, err := c.conn.Write(head); err != nil {
 		return false, false, err
 	}
-	c.unread = limits.header                // all answers share it
+	c.unread = limits.header                // one limit for all answers together
 	if _, err := c.in.Peek(1); err != nil { // the first Read
 		return false, false, err
 	}
@@ -176,16 +176,16 @@ func (c *upstreamConn) converse(method string, head []byte, limits limits, a *di
 	}
 }
 
-// connBody is an answer's body, which has the connection until its end. Close may be called while a Read is under way.
+// connBody is an answer's body. It holds the connection until it ends. Close may be called during a Read.
 type connBody struct {
 	body  io.Reader
 	conn  *upstreamConn
-	stop  func() bool // of the context's hold on the connection; nil: it has none
+	stop  func() bool // from afterFunc
 	idle  *connPool
-	alive bool // as far as its header says, another request may follow
+	alive bool // the header allows another request
 
 	mu  sync.Mutex
-	err error // what ended it, nil until then
+	err error // what ended the body; nil: not ended
 }
 
 // Read implements io.Reader.
@@ -194,7 +194,7 @@ func (b *connBody) Read(p []byte) (int, error) {
 	err := b.err
 	b.mu.Unlock()
 	if err != nil {
-		return 0, err // the connection may be another's by now
+		return 0, err // another call may have the connection by now
 	}
 	n, err := b.body.Read(p)
 	if err != nil {
@@ -203,7 +203,7 @@ func (b *connBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. What hasn't been read by now costs the connection.
+// Close implements io.Closer. If the body hasn't been read whole, the connection is closed.
 func (b *connBody) Close() error {
 	_ = b.end(errBodyClosed)
 	b.mu.Lock()
@@ -212,15 +212,15 @@ func (b *connBody) Close() error {
 	return nil
 }
 
-// end parts from the connection, once, and returns what the body ended with.
+// end gives the connection up, once, and returns the error that the body ended with.
 func (b *connBody) end(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
 		return b.err
 	}
-	whole := err == io.EOF            //nolint:errorlint // io.Reader's own sentinel: a wrapped one is no end
-	free := b.stop == nil || b.stop() // false: the context has ended, and the connection is being closed
+	whole := err == io.EOF            //nolint:errorlint // a wrapped io.EOF is no end
+	free := b.stop == nil || b.stop() // false: the context has ended, and closes the connection
 	switch {
 	case whole && free && b.alive && b.conn.in.Buffered() == 0:
 		b.idle.put(b.conn)
@@ -230,7 +230,7 @@ func (b *connBody) end(err error) error {
 		b.conn.abort()
 	}
 	if !whole && err != errBodyClosed { //nolint:errorlint // our own, never wrapped
-		err = b.conn.cause(err) // the reader's: nobody else has the connection
+		err = b.conn.cause(err) // safe: only the reader still has the connection
 	}
 	b.err = err
 	return err

@@ -1,8 +1,5 @@
 package upstream
 
-// This file keeps the idle connections to one upstream. None of them has a goroutine: the one that takes a connection
-// looks at it first, or with the first step of its exchange, and a timer sorts out those that nobody takes.
-
 import (
 	"math/rand/v2"
 	"slices"
@@ -10,22 +7,23 @@ import (
 	"time"
 )
 
-// sweepEvery is how long a connection that the upstream has closed may go unnoticed.
+// sweepEvery is how long a connection that the upstream has closed may stay unnoticed.
 const sweepEvery = 5 * time.Second
 
-// connPool is the idle connections of one upstream.
+// connPool holds the idle connections of one upstream. They have no goroutines: whoever takes a connection checks it, or its
+// exchange does, and a timer removes dead ones that nobody takes.
 type connPool struct {
-	most  int           // how many it keeps
-	limit time.Duration // for how long
-	age   time.Duration // for how long a connection is used in all, at most
+	most  int           // maximum number of idle connections
+	limit time.Duration // maximum idle time
+	age   time.Duration // maximum age of a connection
 
 	mu    sync.Mutex
-	conns []*upstreamConn // the one that has been idle longest first
-	shut  bool            // closed since the last request: nothing comes back
-	timer *time.Timer     // nil while there are none
+	conns []*upstreamConn // longest idle first
+	shut  bool            // close was called since the last take: put closes what comes
+	timer *time.Timer     // nil while conns is empty
 }
 
-// take returns the connection that was used last among those that can be used, or nil. Of one that looks first that isn't sure.
+// take returns the most recently used connection that is usable, or nil. It doesn't check one that looksFirst: exchange does.
 func (p *connPool) take(now time.Time) *upstreamConn {
 	for {
 		p.mu.Lock()
@@ -46,17 +44,18 @@ func (p *connPool) take(now time.Time) *upstreamConn {
 	}
 }
 
-// young reports whether c's time isn't over.
+// young reports whether c is neither too old nor idle for too long.
 func (p *connPool) young(c *upstreamConn, now time.Time) bool {
 	return now.Sub(c.idle) < p.limit && now.Before(c.until)
 }
 
-// until is when a new connection has been used for long enough: not all of them at the same time.
+// until returns when a new connection becomes too old. It is random within a quarter of age, so that connections don't all end at
+// once.
 func (p *connPool) until() time.Time {
 	return time.Now().Add(p.age - time.Duration(rand.Int64N(1+int64(p.age)/4)))
 }
 
-// put takes back a connection whose last answer has been read whole.
+// put takes back a connection whose answer has been read whole, or closes it.
 func (p *connPool) put(c *upstreamConn) {
 	c.idle = time.Now()
 	p.mu.Lock()
@@ -72,13 +71,13 @@ func (p *connPool) put(c *upstreamConn) {
 	p.mu.Unlock()
 }
 
-// sweep closes what has been idle for too long and what the upstream has closed.
+// sweep closes connections that are too old, idle for too long, or closed by the upstream.
 func (p *connPool) sweep() {
 	now := time.Now()
 	p.mu.Lock()
 	var bad []*upstreamConn
 	p.conns = slices.DeleteFunc(p.conns, func(c *upstreamConn) bool {
-		if p.young(c, now) && c.quiet() { // looks, doesn't wait
+		if p.young(c, now) && c.quiet() { // quiet doesn't block
 			return false
 		}
 		bad = append(bad, c)
@@ -95,10 +94,10 @@ func (p *connPool) sweep() {
 	}
 }
 
-// close closes the idle connections, and those that come back before the next request.
+// close closes the idle connections, and those that put brings back before the next take.
 func (p *connPool) close() { p.clear(true) }
 
-// drop closes the idle connections alone.
+// drop closes only the idle connections.
 func (p *connPool) drop() { p.clear(false) }
 
 func (p *connPool) clear(shut bool) {

@@ -1,7 +1,5 @@
 package upstream
 
-// This file connects to an upstream whose name may stand for several addresses, of which some may be dead.
-
 import (
 	"context"
 	"errors"
@@ -13,21 +11,25 @@ import (
 )
 
 const (
-	// connectTimeout bounds the connecting to each address. A lost SYN is sent again after a second, and shall not fail a call.
+	// connectTimeout bounds the attempt to connect to one address. A lost SYN is resent after a second, and must not fail a call.
 	connectTimeout = 2 * time.Second
-	// nextAddress is when the next address is tried beside one that hasn't answered yet (RFC 8305 has 250 ms).
+	// nextAddress is how long an address may stay silent before the next one is tried beside it (RFC 8305: 250 ms).
 	nextAddress = 250 * time.Millisecond
 )
 
-// dialer connects to the one host of an upstream. It is safe for concurrent use.
+// dialer connects to the host of one upstream, whose name may have several addresses, some of them dead. It is safe for
+// concurrent use.
 type dialer struct{ names names }
 
 func newDialer(lookup lookup) *dialer { return &dialer{names{lookup: lookup}} }
 
-// dial connects to the first address that answers. net.Dialer would try those of a family one after the other and within
-// one time for all, which the first uses up that swallows what it is sent: with one of two addresses dead, every second
-// call failed. It would also wait for both families' addresses. A connection that took too long is not
-// context.DeadlineExceeded unless that was ctx's own deadline.
+// dial connects to the first address that answers.
+//
+// It replaces net.Dialer, which tries the addresses of a family one after the other, within one timeout that the first silent
+// address can use up: with one of two addresses dead, every second call failed. net.Dialer also waits for the addresses of both
+// families.
+//
+// The error of a connection that took too long is context.DeadlineExceeded only if ctx's own deadline passed.
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -63,11 +65,11 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return conn, err
 }
 
-// source has further addresses, or no more of them. It may block until ctx ends.
+// source returns further addresses, or none. It may block until ctx ends.
 type source func(ctx context.Context) ([]netip.Addr, error)
 
-// race connects to addresses in their order, to each as soon as those before have failed or the last of them is late. The
-// sources are asked one after the other when no address is left.
+// race tries addresses in order. It starts the next one as soon as the earlier ones have failed or the latest is slow. When no
+// address is left, it asks the next source.
 type race struct {
 	network, port string
 	queue         []netip.Addr
@@ -75,24 +77,24 @@ type race struct {
 
 	tried   []netip.Addr
 	running int  // connections under way
-	asking  bool // a source
+	asking  bool // a source is being asked
 	endings chan ending
-	err     error // what to tell if no address is left: of a source that failed, else the first one's
+	err     error // returned if no address is left: a source's error, else that of the first address
 }
 
-// ending is how a connection, or asking a source, came out.
+// ending is the result of connecting to an address or asking a source.
 type ending struct {
 	source bool
-	addrs  []netip.Addr // more
+	addrs  []netip.Addr // from a source
 	addr   netip.Addr
 	conn   net.Conn
 	err    error
 }
 
-// run returns the first connection, and to whom it is.
+// run returns the first connection and its address.
 func (r *race) run(ctx context.Context) (net.Conn, netip.Addr, error) {
 	racing, stop := context.WithCancel(ctx)
-	defer stop() // those that come too late close what they have
+	defer stop() // report closes connections that come too late
 	r.endings = make(chan ending)
 	for {
 		if ctx.Err() != nil {
@@ -114,7 +116,8 @@ func (r *race) run(ctx context.Context) (net.Conn, netip.Addr, error) {
 	}
 }
 
-// step begins what is next: an address, else a source. late is when the step after it may begin; nil: when something ends.
+// step tries the next address, or asks the next source if no address is left. late fires when the next step may begin; nil: not
+// before something ends.
 func (r *race) step(ctx context.Context) (late <-chan time.Time) {
 	if len(r.queue) > 0 {
 		addr := r.queue[0]
@@ -136,7 +139,7 @@ func (r *race) step(ctx context.Context) (late <-chan time.Time) {
 	return nil
 }
 
-// report hands over an ending, or closes a connection that nobody needs any more.
+// report delivers an ending, or closes its connection if run has returned.
 func (r *race) report(ctx context.Context, e ending) {
 	select {
 	case r.endings <- e:
@@ -147,7 +150,7 @@ func (r *race) report(ctx context.Context, e ending) {
 	}
 }
 
-// took takes note of an ending that is no connection.
+// took records an ending without a connection.
 func (r *race) took(e ending) {
 	if !e.source {
 		r.running--
@@ -177,10 +180,11 @@ func dialOne(ctx context.Context, network string, addr netip.Addr, port string) 
 	return conn, nil
 }
 
-// ownTimeout tells a limit of this file's from the caller's deadline, for which net's error would be taken too.
+// ownTimeout replaces context.DeadlineExceeded by os.ErrDeadlineExceeded, unless ctx's own deadline caused it. Package net
+// reports its own timeouts with the same error.
 func ownTimeout(ctx context.Context, op, network string, addr net.Addr, err error) error {
 	deadline, limited := ctx.Deadline()
-	callers := ctx.Err() != nil || limited && !time.Now().Before(deadline) // net goes by its own clock
+	callers := ctx.Err() != nil || limited && !time.Now().Before(deadline) // package net has its own timer, which may fire first
 	if !callers && errors.Is(err, context.DeadlineExceeded) {
 		return &net.OpError{Op: op, Net: network, Addr: addr, Err: os.ErrDeadlineExceeded}
 	}

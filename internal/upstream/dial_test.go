@@ -1,7 +1,7 @@
 package upstream
 
-// This file holds how a connection comes about when a name has several addresses. The whole program's tests (rows U13 and
-// O09) add the name server and addresses that swallow what they are sent.
+// Connecting to a name with several addresses. The tests of the whole program (rows U13 and O09) add a name server, and addresses
+// that drop all packets.
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// loopback listens on a free port of 127.0.0.1 alone, and hands over what it accepts.
+// loopback listens on a free port of 127.0.0.1 only, and returns the connections that it accepts.
 func loopback(t *testing.T) (port string, accepted <-chan net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +44,7 @@ func addresses(list ...string) (addrs []netip.Addr) {
 	return addrs
 }
 
-// dialEach connects to a name that stands for these addresses.
+// dialEach connects to a name with these addresses.
 func dialEach(ctx context.Context, port string, list ...string) (net.Conn, error) {
 	d := newDialer(func(_ context.Context, network, _ string) ([]netip.Addr, error) {
 		if network == "ip6" {
@@ -89,7 +89,7 @@ func TestDialTakesLiteralAddressesAndNames(t *testing.T) {
 	}
 }
 
-// The limit of a connection is the upstream's fault, the caller's deadline is the call's.
+// The connection's own timeout is the upstream's fault. The caller's deadline must look different.
 func TestDialTellsItsOwnLimitFromTheCallersDeadline(t *testing.T) {
 	late := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
 	if err := ownTimeout(t.Context(), "dial", "tcp", nil, late); errors.Is(err, context.DeadlineExceeded) {
@@ -106,7 +106,7 @@ func TestDialTellsItsOwnLimitFromTheCallersDeadline(t *testing.T) {
 	}
 }
 
-// The name server answers for IPv4 at once, and that address is dead. It takes its time for IPv6.
+// The name server answers for IPv4 at once, with a dead address, and takes its time for IPv6.
 func TestDialWaitsForTheLateFamilyWhereTheFirstIsDead(t *testing.T) {
 	port, accepted := loopback(t)
 	d := newDialer(func(_ context.Context, network, _ string) ([]netip.Addr, error) {
@@ -124,7 +124,7 @@ func TestDialWaitsForTheLateFamilyWhereTheFirstIsDead(t *testing.T) {
 	(<-accepted).Close()
 }
 
-// Addresses that are kept cost nobody anything when the name has moved.
+// Kept addresses must not fail a call after the name has moved.
 func TestDialFollowsANameWhoseOldAddressIsDead(t *testing.T) {
 	port, accepted := loopback(t)
 	var moved, asked atomic.Int64
@@ -146,7 +146,7 @@ func TestDialFollowsANameWhoseOldAddressIsDead(t *testing.T) {
 	dial()
 	(<-accepted).Close()
 	moved.Store(1)
-	d.names.kept = addresses("127.0.0.3") // where nobody listens any more
+	d.names.kept = addresses("127.0.0.3") // where nobody listens
 	next, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 package upstream
 
-// This file sends the bulk of all requests, bodiless GET and HEAD, in the goroutine that they came in. http.Transport has
-// two more for each connection and hands every request from one to the other, which was a fifth of the CPU of a forward.
+// The direct way: GET and HEAD without a body, most of all requests, are sent in the caller's goroutine. http.Transport has two
+// more goroutines for each connection and hands each request to them, which took a fifth of the CPU time of a forwarded request.
 
 import (
 	"context"
@@ -18,13 +18,13 @@ import (
 	"unicode"
 )
 
-// dialect is what is the same in the heads of all requests to one upstream.
+// dialect is the part of the head that all requests to one upstream share.
 type dialect struct {
-	path string // before the target
-	host string // what follows the target, up to the first field
+	path string // precedes the target
+	host string // from after the target up to the first field
 }
 
-// straight are the connections to one upstream that nobody else has a goroutine for. They are made as settings say.
+// straight sends requests over the direct way's connections to one upstream. settings configure them.
 type straight struct {
 	settings *http.Transport
 	dialect  dialect
@@ -34,7 +34,7 @@ type straight struct {
 	heads    sync.Pool // of *[]byte
 }
 
-// newStraight returns nil for an upstream whose name wants IDNA: net/http knows how.
+// newStraight returns nil if the upstream's name needs IDNA, which net/http supports.
 func newStraight(base *url.URL, settings *http.Transport) *straight {
 	if strings.ContainsFunc(base.Host, func(c rune) bool { return c > unicode.MaxASCII || c == '%' }) {
 		return nil
@@ -62,13 +62,13 @@ func newStraight(base *url.URL, settings *http.Transport) *straight {
 	return t
 }
 
-// direct reports whether the request is one of the simple kind.
+// direct reports whether the request may go the direct way.
 func direct(r *Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && (r.Body == nil || r.Body == http.NoBody)
 }
 
-// send sends the request and fills a. A request that got no byte of an answer over a connection that had been idle is sent again,
-// once and over a new one. The error is errLate where timeout is over; so is that of a Read of the answer's body.
+// send sends the request and fills a. If a connection that had been idle ends before any byte of an answer, the request is sent
+// again, once and over a new connection. The error is errLate if timeout is over; so is that of a Read of the answer's body.
 func (t *straight) send(ctx context.Context, r *Request, timeout time.Duration, a *directAnswer) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -95,14 +95,14 @@ func (t *straight) send(ctx context.Context, r *Request, timeout time.Duration, 
 	return err
 }
 
-// putHead keeps a buffer for the next request, unless it is a giant.
+// putHead keeps a buffer for the next request, unless it is too large.
 func (t *straight) putHead(head *[]byte) {
 	if cap(*head) <= 16<<10 {
 		t.heads.Put(head)
 	}
 }
 
-// appendHead writes a sendable request's head as net/http would with these fields.
+// appendHead appends the head of a sendable request, byte for byte as net/http would write it.
 func (d *dialect) appendHead(b []byte, r *Request) []byte {
 	b = append(b, r.Method...)
 	b = append(b, ' ')
@@ -122,7 +122,7 @@ func (d *dialect) appendHead(b []byte, r *Request) []byte {
 	return append(b, "\r\n"...)
 }
 
-// isPrintable reports whether s is ASCII without spaces and control characters.
+// isPrintable reports whether s is ASCII without spaces or control characters.
 func isPrintable(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
@@ -132,15 +132,15 @@ func isPrintable(s string) bool {
 	return true
 }
 
-// isLine reports whether a value has no control character: nothing in it can end a line. It looks at eight bytes at a time: tokens are
-// long.
+// isLine reports whether value has no control character but tabs, so that nothing in it can end a line. It checks eight bytes at
+// a time, because tokens are long.
 func isLine(value string) bool {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	for ; len(value) >= 8; value = value[8:] {
 		x := uint64(value[0]) | uint64(value[1])<<8 | uint64(value[2])<<16 | uint64(value[3])<<24 |
 			uint64(value[4])<<32 | uint64(value[5])<<40 | uint64(value[6])<<48 | uint64(value[7])<<56
 		del := x ^ 0x7f*each
-		// High bits mark bytes below 0x20, and 0x7f. A mark may be a tab's.
+		// High bits mark bytes below 0x20, and 0x7f. A marked byte may be a tab, which is allowed.
 		if ((x-0x20*each)&^x|(del-each)&^del)&high != 0 && !isShortLine(value[:8]) {
 			return false
 		}
@@ -157,7 +157,7 @@ func isShortLine(value string) bool {
 	return true
 }
 
-// dial makes a new connection. The error is errLate where that takes until the deadline.
+// dial makes a new connection. The error is errLate if the deadline passes.
 func (t *straight) dial(ctx context.Context, deadline time.Time) (*upstreamConn, error) {
 	limited, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -166,12 +166,12 @@ func (t *straight) dial(ctx context.Context, deadline time.Time) (*upstreamConn,
 		return c, err
 	}
 	if callers, ok := ctx.Deadline(); ok && callers.Before(deadline) {
-		return nil, err // net goes by its own clock
+		return nil, err // package net has its own timer, which may fire before the context's
 	}
 	return nil, errLate
 }
 
-// connect dials and agrees on TLS.
+// connect dials and does the TLS handshake.
 func (t *straight) connect(ctx context.Context) (*upstreamConn, error) {
 	conn, err := t.settings.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
@@ -189,7 +189,7 @@ func (t *straight) connect(ctx context.Context) (*upstreamConn, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if limited.Err() != nil { // not the caller's deadline, and not to be taken for it
+		if limited.Err() != nil { // TLSHandshakeTimeout; it must not look like the caller's deadline
 			err = &net.OpError{Op: "handshake", Net: "tcp", Addr: conn.RemoteAddr(), Err: os.ErrDeadlineExceeded}
 		}
 		return nil, err

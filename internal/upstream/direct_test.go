@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds the direct way's own rules: what it sends, to whom, and that it leaves none of the settings out.
-
 import (
 	"bytes"
 	"net/http"
@@ -22,21 +20,21 @@ func TestDirectConnectionsAreDialledToTheUpstream(t *testing.T) {
 		}
 	}
 	if newStraight(mustParse("http://übung.example"), newHTTPTransport()) != nil {
-		t.Error("a name that wants IDNA")
+		t.Error("a name that needs IDNA isn't refused")
 	}
 }
 
-// What newHTTPTransport sets has to count for direct connections too: here is all that does.
+// All settings of newHTTPTransport must also apply to direct connections. known lists those that do.
 func TestDirectConnectionsLeaveNoSettingOut(t *testing.T) {
 	known := []string{
 		"DialContext", "TLSClientConfig", "TLSHandshakeTimeout", "MaxIdleConnsPerHost", "IdleConnTimeout", "MaxResponseHeaderBytes",
-		"Protocols", "DisableCompression", // HTTP/1.1 and no compression are all that it knows
+		"Protocols", "DisableCompression", // direct connections know only HTTP/1.1 without compression
 	}
 	settings := reflect.ValueOf(newHTTPTransport()).Elem()
 	for i := range settings.NumField() {
 		field := settings.Type().Field(i)
 		if field.IsExported() && !settings.Field(i).IsZero() && !slices.Contains(known, field.Name) {
-			t.Errorf("%s is set, which direct connections don't know", field.Name)
+			t.Errorf("%s is set, but direct connections ignore it", field.Name)
 		}
 	}
 }
@@ -69,7 +67,7 @@ func FuzzHeadIsNetHTTPs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, name, value, agent string) {
 		r := &Request{Method: method, Target: target, Fields: []Field{{"User-Agent", agent}, {name, value}}}
 		switch http.CanonicalHeaderKey(name) {
-		case "Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer": // the caller gives none of them
+		case "Host", "User-Agent", "Content-Length", "Transfer-Encoding", "Trailer": // callers don't set these
 			return
 		}
 		if !sendable(r) || !direct(r) {

@@ -1,56 +1,56 @@
-// Package upstream is one upstream service: its connections, deadline, slots, circuit, spans and metrics in one type, and
-// one method to send a request. Members' requests and the gateway's own calls go the same way.
+// Package upstream talks to one upstream service. One type, Upstream, holds its connections, deadline, slots, circuit, spans and
+// metrics. Members' requests and the gateway's own calls go through it alike.
 //
-// A call goes through these steps, and each has an error of its own:
+// A call goes through these steps, each with its own errors:
 //
 //	host and scheme are the upstream's ─ a slot is free (ErrBusy) ─ the circuit is not open (ErrCircuit) ─
 //	the request is sent ─ a header comes (ErrFailed, ErrTimeout, ErrBody) ─ the body is read (ErrFailed, ErrTimeout)
 //
-// There are two ways, and what follows holds for both. RoundTrip takes any request and goes through net/http. Ask takes what the
-// gateway has written itself, which is most of all: GET and HEAD without a body it writes and reads in the caller's goroutine, over
-// connections of its own, where Options.Direct says so.
+// There are two ways to send a request, and the rules below hold for both. RoundTrip takes any request and goes through net/http.
+// Ask takes requests that the gateway has built itself, which are most. If Options.Direct is set and Options.Tracing isn't, Ask
+// sends GET and HEAD without a body, and reads their answers, in the caller's goroutine, over connections of its own.
 //
 // # Time
 //
-// Options.Timeout bounds a call from its start to the header, with dialling, TLS and the request's body. What is left of
-// it is for the answer's body, and runs only while a Read waits for the upstream: a reader may take its time. The request's
-// context ends a call at any time; the error is the context's own then.
+// Options.Timeout bounds a call from its start to the header: dialling, TLS and the request's body included. The rest of it is
+// for the answer's body, and runs only during Read, so a slow reader loses no time. If the request's context ends, so does the
+// call, with the context's error.
 //
-// A Read of the request's body can't be interrupted: whoever hands in a body that may stall gives it a deadline of its own.
-// Where most of the time went by in such Reads, a late call is ErrBody and not ErrTimeout. A request with GetBody has its body
-// in memory, and is written at once.
+// A Read of the request's body can't be interrupted: a caller whose body may stall must set a deadline on it. If such Reads took
+// most of the time, a late call fails with ErrBody instead of ErrTimeout. A request with GetBody has its body in memory, and is
+// written at once.
 //
 // # Repeats
 //
-// A request is sent once. The one exception is a GET or HEAD whose connection had been idle and ends before any byte of an
-// answer: it is sent once more, over a new connection. No header of the request, Idempotency-Key for one, changes that.
-// Before a request goes over an idle connection, the connection is looked at: if anything has come over it, its end or a byte
-// that nobody asked for, it is closed, and the request goes over another.
+// A request is sent once, with one exception: if a GET or HEAD without a body goes over an idle connection, and that ends before
+// any byte of the answer, the request is sent once more, over a new connection. No header, such as Idempotency-Key, changes that.
+// Before an idle connection is reused, it is checked. If its end or unrequested data has come over it, it is closed, and the
+// request goes over another.
 //
 // # Answers
 //
-// An answer has a status from 200 to 599. Informational ones (1xx) are dropped. 101 is ErrFailed: nobody asked for it. So is
-// whatever net/http's reader refuses, a status outside of 100 to 599, and a header of over 64 KiB. Redirects are answers.
-// Trailers are read and dropped. Compression is neither asked for nor undone.
+// An answer has a status from 200 to 599. Informational answers (1xx) are dropped. These are ErrFailed: 101, because nobody asked
+// for it; whatever net/http's reader refuses; a status outside of 100 to 599; a header of over 64 KiB. Redirects are answers.
+// Trailers are read and dropped. Compression is neither requested nor undone.
 //
-// An upstream may answer before it has read the request's body, and close. The answer is returned as any other. That the
-// body could not be written counts for nothing.
+// An upstream may answer before it has read the request's body, and then close. That is an answer like any other, even though the
+// rest of the body couldn't be written.
 //
-// An answer that breaks off never looks whole: Read returns an error that wraps ErrFailed or ErrTimeout, and io.EOF only at
-// the end that the header promised.
+// An answer that breaks off never looks complete. Read returns io.EOF only at the end that the header promised, and otherwise an
+// error that wraps ErrFailed or ErrTimeout.
 //
 // # Slots, circuit and outcome
 //
-// A call ends when its answer's body is at its end or closed, or with its error. Until then it holds a slot. Then it is
-// counted, for the circuit as for the metrics. Only the upstream's own faults count against it: no answer, a late one, one
-// that isn't HTTP or breaks off, and a caller's deadline that passes while the upstream is waited for. A status of 500
-// or more is an answer; a caller that leaves and a request's body that fails (ErrBody) tell nothing of the upstream.
+// A call ends with its error, or when its answer's body has been read to the end or closed. It holds a slot until then. When it
+// ends, the circuit and the metrics count it. Only the upstream's own faults count against the upstream: no answer, a late one,
+// one that isn't HTTP or breaks off, and a caller's deadline that passes while the upstream is waited for. A status of 500 or
+// more is an answer. A caller that leaves and a request's body that fails (ErrBody) say nothing about the upstream.
 //
-// The circuit opens when half of at least 20 calls failed that ended in the last 10 seconds. After CircuitPause it lets
-// three calls through, and closes when they end well.
+// The circuit opens when at least 20 calls ended in the last 10 seconds and half of them failed. After CircuitPause it lets three
+// calls through, and closes when they end well.
 //
 // # What may be logged
 //
-// Errors hold no text that the upstream sent: it could be a credential. They name the upstream by Options.Name. A span that
-// failed tells one word: upstream, timeout, body or client_gone.
+// Errors hold no text that the upstream sent: it could be a credential. They name the upstream by Options.Name. A failed span
+// carries one word: upstream, timeout, body or client_gone.
 package upstream

@@ -1,7 +1,7 @@
 package upstream
 
-// This file holds what an upstream may do wrong, and whom it is blamed on: answers that break off, requests that must not be
-// sent twice, answers that come early, and slow readers.
+// Faults of an upstream, and who is blamed for them: answers that break off, requests that must not be sent twice, early answers,
+// and slow readers.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// counted returns an Upstream and a function that tells its results: "ok=1 broken=2".
+// counted returns an Upstream and a function that returns its results: "ok=1 broken=2".
 func (k kind) counted(t *testing.T, u *rawUpstream, o Options) (*tested, func() string) {
 	t.Helper()
 	var err error
@@ -39,7 +39,7 @@ func (k kind) counted(t *testing.T, u *rawUpstream, o Options) (*tested, func() 
 	}
 }
 
-// wantFree is how many slots are free.
+// wantFree fails the test unless exactly this many slots are free.
 func (u *Upstream) wantFree(t *testing.T, slots int64) {
 	t.Helper()
 	if !u.slots.TryAcquire(slots) {
@@ -53,7 +53,7 @@ func (u *Upstream) wantFree(t *testing.T, slots int64) {
 	}
 }
 
-// post makes a request of any method with a body, or none where it is "".
+// post sends a request with any method, and with a body unless body is "".
 func post(t *testing.T, rt http.RoundTripper, u *rawUpstream, method, body string, header ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -67,7 +67,7 @@ func post(t *testing.T, rt http.RoundTripper, u *rawUpstream, method, body strin
 		t.Fatal(err)
 	}
 	if len(body)%2 == 0 {
-		r.GetBody = nil // as a client's body, which isn't in memory
+		r.GetBody = nil // like a client's body, which isn't in memory
 	}
 	for _, name := range header {
 		r.Header.Set(name, "1")
@@ -105,13 +105,13 @@ func TestAnswerThatBreaksOffIsTheUpstreamsFault(t *testing.T) {
 	})
 }
 
-// An Idempotency-Key is a client's word; http.Transport takes it, and we don't.
+// A client may claim with Idempotency-Key that a request is safe to repeat. http.Transport believes it; we don't.
 func TestOnlyGetAndHeadAreSentAgain(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for _, listen := range listeners() {
 			for _, tt := range []struct {
 				method, body string
-				sent         int32 // times, without the one before
+				sent         int32 // how often, not counting the first request
 			}{
 				{"GET", "", 2}, {"HEAD", "", 2}, {"POST", "{}", 1}, {"POST", "[1]", 1}, {"POST", "", 1}, {"PUT", "{}", 1}, {"PATCH", "", 1}, {"DELETE", "", 1},
 				{"OPTIONS", "", 1}, {"GET", "{}", 1},
@@ -140,7 +140,7 @@ func TestOnlyGetAndHeadAreSentAgain(t *testing.T) {
 	})
 }
 
-// What isn't sent again must not meet a connection that the upstream has closed meanwhile.
+// A request that isn't sent again must not go over a connection that the upstream has closed meanwhile.
 func TestClosedIdleConnectionFailsNoRequest(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for _, listen := range listeners() {
@@ -166,7 +166,7 @@ func TestClosedIdleConnectionFailsNoRequest(t *testing.T) {
 	})
 }
 
-// An upstream that doesn't want a body says so from the head, and closes while the body is being written.
+// An upstream that doesn't want a body may answer after the head, and close while the body is being written.
 func TestEarlyAnswerReachesTheCaller(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for _, listen := range listeners() {
@@ -201,8 +201,8 @@ func TestBrokenConnectionWithoutAnEarlyAnswerIsTheUpstreamsFault(t *testing.T) {
 	})
 }
 
-// The upstream's time runs only while it is waited for. A slow machine may use up a short one, so the timeout grows; were the
-// reader's time counted, it would be over whatever its length.
+// The timeout runs only while the upstream is waited for. A slow machine may exceed a short timeout, so it grows. If the reader's
+// time counted, every timeout would be exceeded.
 func TestSlowReaderIsNotCut(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
@@ -228,7 +228,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 	})
 }
 
-// readSlowly gets an answer and reads it in parts of at most these sizes, with a pause before each. It returns how much it read.
+// readSlowly reads an answer in parts of at most these sizes, with a pause before each. It returns the number of bytes read.
 func readSlowly(t *testing.T, rt http.RoundTripper, u *rawUpstream, pause time.Duration, sizes ...int) (read int64, err error) {
 	answer, err := rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))
 	if err != nil {
@@ -245,7 +245,7 @@ func readSlowly(t *testing.T, rt http.RoundTripper, u *rawUpstream, pause time.D
 	return read, nil
 }
 
-// An upstream that delivers a byte now and then uses its time up all the same.
+// An upstream that sends a byte now and then doesn't get more time.
 func TestTricklingUpstreamIsCut(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, k kind) {

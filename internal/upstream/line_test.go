@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Eight bytes at a time must find what one at a time does, wherever it stands.
+// isLine checks eight bytes at a time. It must find the same as one byte at a time, at any position.
 func TestNoValueEndsALine(t *testing.T) {
 	for c := range 256 {
 		for at := range 20 {

@@ -1,7 +1,6 @@
 package upstream
 
-// This file ends the package's tests with a look for goroutines that were left behind: a proxy that loses one a request
-// dies slowly.
+// TestMain looks for leaked goroutines at the end: a proxy that leaks one per request dies slowly.
 
 import (
 	"testing"

@@ -1,7 +1,5 @@
 package upstream
 
-// This file counts and times calls. Every label is bounded: upstreams come from the program, results stand in the help text.
-
 import (
 	"errors"
 	"fmt"
@@ -11,29 +9,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the collectors that all upstreams share.
+// Metrics holds the collectors that all upstreams share. All labels are bounded: the program names the upstreams, and the help
+// text lists the results.
 type Metrics struct {
 	calls *prometheus.CounterVec
 	times *prometheus.HistogramVec
 	open  *openCircuits
 }
 
-// NewMetrics registers the collectors with r. Nil: they are not registered.
+// NewMetrics registers the collectors with r. If r is nil, it doesn't register them.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomgate_upstream_requests_total",
 			Help: "Requests to upstreams, by upstream (glory, interwater) and result (ok, error: a status of 500 or more, failed: no answer, " +
-				"broken: the answer broke off, timeout, client: it left or its body failed).",
+				"broken: the answer broke off, timeout, client: the client left or its request body failed).",
 		}, []string{"upstream", "result"}),
 		times: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "roomgate_upstream_duration_seconds",
-			Help:                        "How long upstreams took for the header of their answer, by upstream (glory, interwater).",
+			Help:                        "Seconds from sending a request until the answer's header, or until the call failed, by upstream (glory, interwater).",
 			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"upstream"}),
 		open: &openCircuits{desc: prometheus.NewDesc("roomgate_upstream_circuit_open",
-			"1 while the upstream is failing and not called, by upstream (glory, interwater).", []string{"upstream"}, nil)},
+			"1 while the circuit is open because the upstream fails, by upstream (glory, interwater).", []string{"upstream"}, nil)},
 	}
 	if r == nil {
 		return m, nil
@@ -44,9 +43,9 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// ofUpstream are the collectors of one upstream.
+// ofUpstream holds the collectors of one upstream.
 type ofUpstream struct {
-	ok    prometheus.Counter // of calls, as most end
+	ok    prometheus.Counter // of calls, for the most frequent result
 	calls *prometheus.CounterVec
 	times prometheus.Observer
 }
@@ -57,7 +56,7 @@ func (m *Metrics) of(u *Upstream) ofUpstream {
 	return ofUpstream{ok: calls.WithLabelValues("ok"), calls: calls, times: m.times.WithLabelValues(u.name)}
 }
 
-// ended counts a call.
+// ended counts a call that ended with result.
 func (m *ofUpstream) ended(result string) {
 	if result == "ok" {
 		m.ok.Inc()
@@ -66,7 +65,7 @@ func (m *ofUpstream) ended(result string) {
 	m.calls.WithLabelValues(result).Inc()
 }
 
-// openCircuits is the gauge of all circuits. They are looked at when it is collected.
+// openCircuits is the gauge of all circuits. It reads their states on collection.
 type openCircuits struct {
 	desc *prometheus.Desc
 

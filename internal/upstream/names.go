@@ -1,8 +1,5 @@
 package upstream
 
-// This file finds out which addresses an upstream's name stands for, and keeps them for a moment. Datagrams get lost, and
-// some name servers never answer a question for AAAA: neither may fail a call.
-
 import (
 	"context"
 	"errors"
@@ -14,22 +11,22 @@ import (
 )
 
 const (
-	// askAgain is when a question without an answer is asked again beside the first; each time it doubles.
+	// askAgain is how long to wait for a name server's answer before the question is repeated. The wait doubles each time.
 	askAgain = 500 * time.Millisecond
-	// otherFamily is how long the addresses of one family wait for those of the other (RFC 8305's resolution delay).
+	// otherFamily is how long addresses of one family wait for those of the other (RFC 8305: Resolution Delay).
 	otherFamily = 50 * time.Millisecond
-	// lookupTimeout bounds a look-up. net asks the second name server of a machine after 5 s.
+	// lookupTimeout bounds a look-up. Package net turns to a machine's second name server after 5 s.
 	lookupTimeout = 8 * time.Second
-	// keepAddresses is for how long addresses are used without another look-up. net tells no TTL.
+	// keepAddresses is how long addresses are used without another look-up. Package net doesn't report the TTL.
 	keepAddresses = 5 * time.Second
 )
 
-// lookup asks for the addresses of one family, which network names: "ip4" or "ip6". (*net.Resolver).LookupNetIP is one.
+// lookup returns a host's addresses of one family: network is "ip4" or "ip6". (*net.Resolver).LookupNetIP is a lookup.
 type lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-// resolve asks as the machine is set up to. Each question has a Resolver of its own: one that is shared joins questions that
-// are alike, and the second would wait for the datagram that the first has lost. What nobody waits for any more is dropped
-// at once: by itself net would wait for its answer for 5 s.
+// resolve uses the machine's resolver settings. Each question has a Resolver of its own. A shared one would join equal questions,
+// so that a repeated question would wait for the datagram that was lost. When ctx ends, resolve closes the question's socket at
+// once; package net would keep it open for 5 s.
 func resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	usual := net.DefaultResolver
 	dial := usual.Dial
@@ -47,26 +44,27 @@ func resolve(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return own.LookupNetIP(ctx, network, host)
 }
 
-// names knows what the name of one host stands for. It is safe for concurrent use.
+// names looks up the addresses of one host and keeps them for a moment. Datagrams get lost, and some name servers never answer an
+// AAAA question: neither may fail a call. names is safe for concurrent use.
 type names struct {
 	lookup lookup
 
 	mu     sync.Mutex
-	kept   []netip.Addr // none of them has failed
-	until  time.Time    // kept counts
-	asking *answer      // a look-up that has no address yet; nil: none
+	kept   []netip.Addr // addresses that haven't failed
+	until  time.Time    // when kept expires
+	asking *answer      // the look-up under way; nil: none, or it has an address already
 }
 
-// answer is what comes of a look-up.
+// answer is the result of a look-up.
 type answer struct {
-	some  chan struct{} // closed when addrs and err are there
-	addrs []netip.Addr  // to go on with
-	err   error         // there is no address
-	all   chan struct{} // closed when rest is there, too
-	rest  []netip.Addr  // of the family that was late
+	some  chan struct{} // closed when addrs and err are set
+	addrs []netip.Addr  // the first to come
+	err   error         // set if there is no address
+	all   chan struct{} // closed when rest is set
+	rest  []netip.Addr  // addresses of the family that came later
 }
 
-// known returns the addresses that are kept, each time beginning with another: all shall get their share of connections.
+// known returns the kept addresses, or nil. Each call rotates them, so that all addresses get their share of connections.
 func (n *names) known() []netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,14 +75,14 @@ func (n *names) known() []netip.Addr {
 	return slices.Clone(n.kept)
 }
 
-// drop keeps addresses no longer: they have failed, or were late.
+// drop forgets addresses that failed or were slow.
 func (n *names) drop(addrs []netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.kept = slices.DeleteFunc(slices.Clone(n.kept), func(addr netip.Addr) bool { return slices.Contains(addrs, addr) })
 }
 
-// ask begins a look-up, or joins one that has no address yet. It doesn't end with who asked: others may have joined.
+// ask begins a look-up, or joins one that has no address yet. The look-up goes on when a caller leaves: others may have joined.
 func (n *names) ask(host string) *answer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,7 +93,7 @@ func (n *names) ask(host string) *answer {
 	return n.asking
 }
 
-// find asks for both families at once.
+// find asks for the addresses of both families at once.
 func (n *names) find(host string, a *answer) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()
@@ -118,12 +116,12 @@ func (n *names) find(host string, a *answer) {
 	n.settle(a, one, <-found)
 }
 
-// settle makes the answer of the families that are there.
+// settle sets the answer from the families that have come.
 func (n *names) settle(a *answer, families ...family) {
 	for _, f := range families {
 		if f.err == nil {
 			a.addrs = interleave(a.addrs, f.addrs)
-		} else if a.err == nil || isNotFound(a.err) { // a name that has A alone is "no such host" for AAAA: another cause says more
+		} else if a.err == nil || isNotFound(a.err) { // prefer other errors: a name without AAAA is "no such host" too
 			a.err = f.err
 		}
 	}
@@ -141,13 +139,13 @@ func isNotFound(err error) bool {
 	return ok && unknown.IsNotFound
 }
 
-// family is what the name stands for in one family: addresses or an error.
+// family is the addresses of a name in one family, or an error.
 type family struct {
 	addrs []netip.Addr
 	err   error
 }
 
-// family asks until there is an answer. The first counts, and ends the other questions.
+// family asks until it gets an answer. The first answer counts and ends the other questions.
 func (n *names) family(ctx context.Context, network, host string) family {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -177,7 +175,7 @@ func (n *names) family(ctx context.Context, network, host string) family {
 	}
 }
 
-// interleave takes turns, beginning with IPv6 (RFC 8305).
+// interleave alternates between the families, beginning with IPv6 (RFC 8305).
 func interleave(a, b []netip.Addr) []netip.Addr {
 	if len(b) > 0 && b[0].Is6() && !b[0].Is4In6() {
 		a, b = b, a

@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds how an upstream's name becomes addresses when name servers are slow or silent, by a clock of its own.
-
 import (
 	"context"
 	"errors"
@@ -24,7 +22,7 @@ func silent(ctx context.Context) ([]netip.Addr, error) {
 
 func noSuchHost() error { return &net.DNSError{Err: "no such host", Name: "h", IsNotFound: true} }
 
-// found asks n and tells how long its answer took.
+// found waits for an answer of n, and returns it with the time that it took.
 func found(n *names) (*answer, time.Duration) {
 	began := time.Now()
 	a := n.ask("h")

@@ -1,8 +1,5 @@
 package upstream
 
-// This file reads the head of an answer in its plain form: one that lies whole in the buffer and that there is one way to
-// read. Everything else is left to net/http's reader. It saves most of that one's allocations.
-
 import (
 	"bufio"
 	"bytes"
@@ -13,14 +10,16 @@ import (
 	"strings"
 )
 
-// readPlain fills a with an answer to a GET, or reports false where it isn't sure; then it has read nothing.
+// readPlain fills a with the answer to a GET if its head is plain: it is completely in the buffer, and there is only one way to
+// read it. Otherwise readPlain reports false, has read nothing, and leaves the answer to net/http's reader. It avoids most of
+// that reader's allocations.
 func readPlain(in *bufio.Reader, a *directAnswer) bool {
-	seen, _ := in.Peek(in.Buffered()) // what is buffered can be peeked at
+	seen, _ := in.Peek(in.Buffered()) // can't fail: it is buffered
 	end := bytes.Index(seen, []byte("\r\n\r\n"))
 	if end < 0 {
 		return false
 	}
-	head := string(seen[:end+len("\r\n")]) // all values are parts of it
+	head := string(seen[:end+len("\r\n")]) // all values point into it
 	line, lines, _ := strings.Cut(head, "\r\n")
 	status := plainStatus(line)
 	if status == 0 {
@@ -39,7 +38,7 @@ func readPlain(in *bufio.Reader, a *directAnswer) bool {
 	return true
 }
 
-// plainStatus is the status of an answer with a body, or 0 where the line isn't plain.
+// plainStatus returns the status, or 0 if the line isn't plain or the status allows no body.
 func plainStatus(line string) int {
 	code, ok := strings.CutPrefix(line, "HTTP/1.1 ")
 	if !ok || len(code) < len("200 ") || code[3] != ' ' || !isPlainValue(code) {
@@ -53,12 +52,12 @@ func plainStatus(line string) int {
 	}
 }
 
-// readPlainFields adds lines that each end with CRLF to none. false: one of them is not plain, or says something about the connection
-// or the body beside a length, or there is no length.
+// readPlainFields appends the fields of lines, each of which ends with CRLF, to none, which is empty. ok is false if a line isn't
+// plain, if it says anything about the connection or the body but one length, or if there is no length.
 func readPlainFields(none []Field, lines string) (fields []Field, length int64, ok bool) {
 	fields, length = none, -1
 	for lines != "" {
-		end := strings.IndexByte(lines, '\r') // no plain line has one
+		end := strings.IndexByte(lines, '\r') // a plain line has none inside
 		line := lines[:end]
 		if lines = lines[end:]; lines[1] != '\n' {
 			return nil, 0, false
@@ -88,7 +87,7 @@ func readPlainFields(none []Field, lines string) (fields []Field, length int64, 
 	return fields, length, length >= 0
 }
 
-// isPlainName reports whether a name has letters, digits and hyphens alone.
+// isPlainName reports whether name consists of letters, digits and hyphens, and isn't empty.
 func isPlainName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-') {
@@ -98,7 +97,7 @@ func isPlainName(name string) bool {
 	return name != ""
 }
 
-// isPlainValue reports whether a value has visible ASCII, space and tab alone.
+// isPlainValue reports whether value consists of visible ASCII, spaces and tabs.
 func isPlainValue(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; (c < ' ' || c > '~') && c != '\t' {
@@ -108,9 +107,9 @@ func isPlainValue(value string) bool {
 	return true
 }
 
-// canonical returns a name in the form of http.Header's keys, without an allocation where it has it.
+// canonical returns name as a key of http.Header. It doesn't allocate if name has that form already.
 func canonical(name string) string {
-	first := true // of a word
+	first := true // at the start of a word
 	for i := range len(name) {
 		if c := name[i]; first && 'a' <= c && c <= 'z' || !first && 'A' <= c && c <= 'Z' {
 			return textproto.CanonicalMIMEHeaderKey(name)
@@ -120,7 +119,7 @@ func canonical(name string) string {
 	return name
 }
 
-// exactBody is a body of known length. It ends with io.EOF at that length alone.
+// exactBody is a body of known length. It returns io.EOF only at that length.
 type exactBody struct {
 	in   *bufio.Reader
 	left int64

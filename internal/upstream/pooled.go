@@ -1,8 +1,5 @@
 package upstream
 
-// This file sends requests through net/http, with what it leaves to us: a limit of time that spares slow readers, how often a
-// request is sent, and a look at an idle connection before a request goes over it that may not be sent again.
-
 import (
 	"context"
 	"crypto/tls"
@@ -17,12 +14,12 @@ import (
 	"time"
 )
 
-// maxConnectionAge is for how long a connection is used, about: by then the upstream's name may stand for other addresses,
-// and a connection that is never idle would be kept for as long as the old one answers.
+// maxConnectionAge is about how long a connection is used. After that time the upstream's name may have other addresses, and a
+// connection that is never idle would otherwise be kept as long as the old address answers.
 const maxConnectionAge = 30 * time.Second
 
-// newHTTPTransport returns the settings of both ways. They go through no proxy of the environment, since a credential
-// goes to its own host only, never ask for or undo compression, and speak HTTP/1.1.
+// newHTTPTransport returns the settings of both ways. They ignore the environment's proxies, because a credential may go to its
+// own host only. They neither request nor undo compression, and use HTTP/1.1.
 func newHTTPTransport() *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
@@ -32,17 +29,18 @@ func newHTTPTransport() *http.Transport {
 		TLSHandshakeTimeout:    5 * time.Second,
 		Protocols:              &http1,
 		DisableCompression:     true,
-		MaxIdleConns:           0, // no limit beside the one per host: there is one host
+		MaxIdleConns:           0, // no limit besides the one per host: there is only one host
 		MaxIdleConnsPerHost:    1024,
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-// pooled is net/http's transport.
+// pooled sends requests through net/http. It adds a timeout that doesn't count a slow reader's time, a limit on how often a
+// request is sent, and a check of the idle connection before a request that must not be sent twice.
 type pooled struct{ http *http.Transport }
 
-// newPooled returns one over h. Connections are used for about age.
+// newPooled returns a pooled over h, which it changes. Connections are used for about age.
 func newPooled(h *http.Transport, age time.Duration) *pooled {
 	connect := h.DialContext
 	h.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -53,7 +51,7 @@ func newPooled(h *http.Transport, age time.Duration) *pooled {
 		return newSocket(conn), nil
 	}
 	renew := renewed(h, age)
-	// The one thing that is asked before each attempt. There is no proxy.
+	// net/http calls Proxy before each attempt to send a request, and nothing else. There is no proxy.
 	h.Proxy = func(r *http.Request) (*url.URL, error) {
 		renew()
 		return nil, r.Context().Value(attemptsKey{}).(*attempts).another(h)
@@ -61,8 +59,7 @@ func newPooled(h *http.Transport, age time.Duration) *pooled {
 	return &pooled{http: h}
 }
 
-// renewed returns a function that closes the idle connections every now and then. A connection that is busy at one time is
-// caught at a later one.
+// renewed returns a function that closes the idle connections once per age. A busy connection is closed by a later call.
 func renewed(h *http.Transport, age time.Duration) func() {
 	began := time.Now()
 	var last atomic.Int64
@@ -76,15 +73,16 @@ func renewed(h *http.Transport, age time.Duration) func() {
 
 type attemptsKey struct{}
 
-// attempts is how often net/http has begun to send a request. By itself it repeats one that died on an idle connection for
-// as long as it finds another, and also one that isn't safe to repeat when a client says so (Idempotency-Key).
+// attempts counts how often net/http has begun to send a request. Left alone, net/http repeats a request that died on an idle
+// connection as long as it finds another idle one. If the client sends Idempotency-Key, it even repeats requests that aren't safe
+// to repeat.
 type attempts struct {
 	repeatable bool // GET or HEAD
 	n          int
-	stale      bool // the connection was no longer good: nothing was sent
+	stale      bool // the idle connection was dead: nothing was sent
 }
 
-// another begins an attempt, or says why there is none.
+// another begins an attempt, or returns an error if there may be no more.
 func (a *attempts) another(h *http.Transport) error {
 	a.n++
 	switch {
@@ -93,12 +91,12 @@ func (a *attempts) another(h *http.Transport) error {
 	case a.n > 2 || !a.repeatable:
 		return errRepeated
 	}
-	h.CloseIdleConnections() // the others are no better: the repetition goes over a new one
+	h.CloseIdleConnections() // the others are no better: repeat over a new one
 	return nil
 }
 
-// send sends a request and returns the answer. The error is errLate where timeout is over; so is that of a Read of the answer's
-// body. The request's context ends all of it.
+// send sends a request and returns the answer. The error is errLate if timeout is over; so is that of a Read of the answer's
+// body. If the request's context ends, so does all of it.
 func (t *pooled) send(r *http.Request, timeout time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	began := time.Now()
@@ -123,7 +121,7 @@ func (t *pooled) send(r *http.Request, timeout time.Duration) (*http.Response, e
 	return answer, nil
 }
 
-// attempt makes as many attempts as it takes until one goes over a good connection.
+// attempt sends the request again until it has gone over a live connection.
 func (t *pooled) attempt(ctx context.Context, r *http.Request) (*http.Response, error) {
 	bodiless := r.Body == nil || r.Body == http.NoBody
 	if bodiless && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -147,8 +145,8 @@ func (t *pooled) attempt(ctx context.Context, r *http.Request) (*http.Response, 
 	}
 }
 
-// giveBody gives the request a body that can be given again where nothing of it is sent. One in memory stays as it is:
-// net/http then writes it together with the header.
+// giveBody sets a body that can be given again as long as nothing of it was sent. A body in memory isn't wrapped: net/http then
+// writes it together with the header.
 func (a *attempts) giveBody(r *http.Request, bodiless bool) (err error) {
 	switch {
 	case bodiless:
@@ -163,7 +161,7 @@ func (a *attempts) giveBody(r *http.Request, bodiless bool) (err error) {
 	return nil
 }
 
-// look closes a connection that is no longer good, before anything is sent over it.
+// look closes a reused connection that is dead before anything is sent over it.
 func (a *attempts) look(info httptrace.GotConnInfo) {
 	conn := info.Conn
 	if encrypted, ok := conn.(*tls.Conn); ok {
@@ -175,7 +173,7 @@ func (a *attempts) look(info httptrace.GotConnInfo) {
 	}
 }
 
-// unsentBody is a request's body that stays unread where the connection is no longer good.
+// unsentBody is a request's body that stays unread and open if the connection is dead.
 type unsentBody struct {
 	io.ReadCloser
 	attempts *attempts
@@ -197,15 +195,15 @@ func (b *unsentBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// pooledBody is an answer's body. The upstream's time runs only while it is read.
+// pooledBody is an answer's body. The timeout runs only during Read.
 type pooledBody struct {
 	io.ReadCloser
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	timer    *time.Timer // ends ctx
 	left     time.Duration
-	toTheEnd bool  // it ends with its connection
-	err      error // what it ended with, nil until then
+	toTheEnd bool  // it ends when its connection ends
+	err      error // what ended the body; nil: not ended
 }
 
 // Read implements io.Reader.
@@ -221,7 +219,7 @@ func (b *pooledBody) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	// When a call is given up over TLS, the upstream's reply to our own end of the connection looks like the body's end.
+	// When a call over TLS is canceled, the upstream replies to our close alert. That looks like the body's end.
 	whole := errors.Is(err, io.EOF) && !b.toTheEnd
 	if cause := context.Cause(b.ctx); cause != nil && !whole {
 		err = cause

@@ -1,7 +1,5 @@
 package upstream
 
-// This file tells the caller's fault from the upstream's where a request has a body.
-
 import (
 	"errors"
 	"io"
@@ -9,18 +7,18 @@ import (
 	"time"
 )
 
-// requestBody is a request's body that knows why it failed and how long it was waited for. Transports may still read and
-// close it when RoundTrip has returned.
+// requestBody is a request's body that records why it failed and how long Reads waited for it. It tells the caller's fault from
+// the upstream's. Transports may still read and close it after RoundTrip has returned.
 type requestBody struct {
 	io.ReadCloser
-	begun  time.Time    // of all times
-	waited atomic.Int64 // nanoseconds, of the Reads that have ended
-	since  atomic.Int64 // when the Read began that is under way, in nanoseconds after begun; 0: none is
+	begun  time.Time    // start of waited and since
+	waited atomic.Int64 // nanoseconds spent in Reads that have ended
+	since  atomic.Int64 // start of the current Read, in nanoseconds after begun; 0: none
 	closed atomic.Bool
-	err    atomic.Pointer[error] // what a Read failed with before Close; io.EOF is no failure
+	err    atomic.Pointer[error] // a Read's error before Close, other than io.EOF
 }
 
-// newRequestBody watches body.
+// newRequestBody wraps body.
 func newRequestBody(body io.ReadCloser) *requestBody {
 	return &requestBody{ReadCloser: body, begun: time.Now()}
 }
@@ -38,14 +36,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. Transports close the body of a call that has failed; what a Read says then is no news.
+// Close implements io.Closer. Transports close the body when a call has failed, so errors of later Reads don't count.
 func (b *requestBody) Close() error {
 	b.closed.Store(true)
 	return b.ReadCloser.Close()
 }
 
-// failure returns why the body has failed the call, or nil. A call that is late is the body's fault when most of the
-// time went by waiting for the body.
+// failure returns why the body made the call fail, or nil. A late call is the body's fault if most of the time was spent waiting
+// for it.
 func (b *requestBody) failure(late bool) error {
 	if err := b.err.Load(); err != nil {
 		return *err

@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds that a request's body that fails is its sender's doing.
-
 import (
 	"errors"
 	"fmt"
@@ -13,19 +11,19 @@ import (
 	"time"
 )
 
-// clientError is a body's own error, as net/http's server has one for a body that is too large.
+// clientError is a body's own error, like that of net/http's server for a body that is too large.
 type clientError struct{ limit int }
 
 // Error implements error.
 func (*clientError) Error() string { return "body too large" }
 
-// parts is a body that hands out its parts and then fails with err, or ends where that is nil.
+// parts is a body that returns its parts and then fails with err, or ends if err is nil.
 type parts struct {
 	list  []string
 	pause time.Duration // before each
 	err   error
 
-	closed atomic.Bool // then it fails, as a body of net/http's server does
+	closed atomic.Bool // reads fail then, as with net/http's server
 }
 
 func (p *parts) Read(b []byte) (int, error) {
@@ -50,7 +48,7 @@ func (p *parts) Close() error {
 	return nil
 }
 
-// upload posts a body of 100 bytes, of which some may not come.
+// upload posts a body with a declared length of 100 bytes. Fewer may come.
 func upload(t *testing.T, rt *tested, u *rawUpstream, body io.ReadCloser) error {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", u.base.String()+"/v1/rooms", body)
@@ -65,7 +63,7 @@ func upload(t *testing.T, rt *tested, u *rawUpstream, body io.ReadCloser) error 
 	return err
 }
 
-// readAll waits for a request's body, and answers.
+// readAll reads each request's body, and answers.
 func readAll(p *peer) {
 	for r := p.request(); r != nil; r = p.request() {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -104,7 +102,7 @@ func TestBodyThatComesTooSlowlyIsItsSendersFault(t *testing.T) {
 	})
 }
 
-// What transports close when a call has failed has not failed it.
+// Transports close a request's body when the call has failed. Errors after that are not the body's fault.
 func TestUpstreamThatFailsIsNotTheBodysFault(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, k kind) {

@@ -1,7 +1,5 @@
 package upstream
 
-// This file measures one call over either transport: allocations, and the CPU time that it took.
-
 import (
 	"bytes"
 	"context"
@@ -26,7 +24,7 @@ func benchRoundTrip(b *testing.B, u *rawUpstream, rt http.RoundTripper) {
 	b.SetParallelism(16)
 	before := cpuTime(b)
 	b.RunParallel(func(pb *testing.PB) {
-		ctx, cancel := context.WithCancel(b.Context()) // as a server's connection has one
+		ctx, cancel := context.WithCancel(b.Context()) // like that of a server's connection
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, "GET", target.String(), nil)
 		if err != nil {
@@ -52,7 +50,7 @@ func benchRoundTrip(b *testing.B, u *rawUpstream, rt http.RoundTripper) {
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
 }
 
-// serveFixed answers as cheaply as it can: its CPU time is in the figures too.
+// serveFixed answers as cheaply as it can, because the figures include its CPU time.
 func serveFixed(p *peer) {
 	_ = p.SetDeadline(time.Time{})
 	answer := []byte("HTTP/1.1 200 OK\r\nServer: fixed\r\nDate: Sat, 21 Nov 2026 20:23:00 GMT\r\nContent-Type: application/json\r\n" +

@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds which calls are made and how they count: slots, the circuit, and whose doing an end is.
-
 import (
 	"context"
 	"errors"
@@ -48,7 +46,7 @@ func TestSlotIsHeldUntilTheAnswerEnds(t *testing.T) {
 	})
 }
 
-// watched is a request's body that knows whether it was closed.
+// watched is a request's body that records whether it was closed.
 type watched struct {
 	io.Reader
 	closed atomic.Bool
@@ -71,7 +69,7 @@ func TestOpenCircuitMakesNoCall(t *testing.T) {
 		want(t, results(), fmt.Sprintf("failed=%d", circuitLeast))
 		for range 3 {
 			asked, err := u.requests.Load(), ErrFailed
-			for i := 0; i < circuitLeast && errors.Is(err, ErrFailed); i++ { // a slow machine took longer than the pause: it has opened again
+			for i := 0; i < circuitLeast && errors.Is(err, ErrFailed); i++ { // on a slow machine the pause is over: open it again
 				asked = u.requests.Load()
 				_, err = rt.RoundTrip(newRequest(t.Context(), t, "GET", u.base))
 			}
@@ -104,7 +102,7 @@ func TestErrorStatusIsAnAnswer(t *testing.T) {
 	})
 }
 
-// A caller that leaves says nothing of the upstream, one whose own deadline passes does.
+// A caller that leaves says nothing about the upstream. A caller's deadline that passes counts against it.
 func TestCallersDeadlineCountsAndItsLeavingDoesNot(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, k kind) {
@@ -126,8 +124,8 @@ func TestCallersDeadlineCountsAndItsLeavingDoesNot(t *testing.T) {
 				cancel()
 			}
 			want(t, rt.Circuit()+" "+results(), fmt.Sprintf("closed client=%d", circuitLeast+5))
-			// On a busy machine some end before anything is read of the answer: that says nothing of the upstream. So the later ones
-			// get more time.
+			// On a busy machine some calls end before anything of the answer is read, which says nothing about the upstream. So
+			// later calls get more time.
 			for i := 0; rt.Circuit() == closed && i < 20*circuitLeast; i++ {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+i/circuitLeast)*5*time.Millisecond)
 				if got := ask(ctx, t, rt, "GET", u.base); !strings.HasSuffix(got, "deadline") {

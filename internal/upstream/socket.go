@@ -1,8 +1,5 @@
 package upstream
 
-// This file is the socket under every connection, TLS or not, of both ways. It can be read without waiting, which net
-// has no way to do.
-
 import (
 	"errors"
 	"io"
@@ -12,22 +9,22 @@ import (
 	"syscall"
 )
 
-// errNothing is the answer of a probing socket that has nothing to read. TLS takes it for temporary and goes on later.
+// errNothing is returned by a probing socket that has nothing to read. TLS takes it for a temporary error and can go on later.
 var errNothing = os.ErrDeadlineExceeded
 
-// socket is a connection that can be asked without waiting, and whose Write doesn't fail because the other end has closed:
-// an upstream may answer from a request's head and close while the body is still being written. Whether it has answered is
-// for the reader to find out.
+// socket is the connection below TLS, or the connection itself. It adds two things to net.Conn. It can be read without blocking.
+// And Write doesn't fail because the other end has closed: an upstream may answer from a request's head and close while the body
+// is still being written. The reader finds out whether there is an answer.
 type socket struct {
 	net.Conn
-	raw     syscall.RawConn // nil: can't be asked
-	refused atomic.Bool     // the other end takes nothing any more
-	probing bool            // Read doesn't wait
+	raw     syscall.RawConn // nil: it can't be read without blocking
+	refused atomic.Bool     // the other end accepts no more data
+	probing bool            // Read doesn't block
 
 	try  func(fd uintptr)      // made once
 	turn func(fd uintptr) bool // made once
-	out  []byte                // turn's argument: what is yet to be written
-	p    []byte                // both's argument and results
+	out  []byte                // for turn: what is left to write
+	p    []byte                // for try and turn: buffer and results
 	n    int
 	err  error
 }
@@ -35,7 +32,7 @@ type socket struct {
 func newSocket(conn net.Conn) *socket {
 	s := &socket{Conn: conn}
 	if c, ok := conn.(syscall.Conn); ok {
-		s.raw, _ = c.SyscallConn() // fails where it is closed, and then it is not reused
+		s.raw, _ = c.SyscallConn() // fails if conn is closed, which then isn't reused
 	}
 	s.try = func(fd uintptr) {
 		for s.err = syscall.EINTR; s.err == syscall.EINTR; { //nolint:errorlint // package syscall's, never wrapped
@@ -46,12 +43,12 @@ func newSocket(conn net.Conn) *socket {
 	return s
 }
 
-// errUnasked is that of an idle connection over which something has come that no request has asked for, or its end.
+// errUnasked: over an idle connection something has come that no request asked for, or its end.
 var errUnasked = errors.New("idle connection is no longer usable")
 
-// exchange writes head over an idle connection and reads what comes for it into p. errUnasked: nothing was written. It is one look at
-// whether anything has come before, and then a Write and a Read, in one: the look makes sure that there is nothing to read until the answer
-// comes, so that Read waits for that at once.
+// exchange writes head over an idle connection and reads the answer's first bytes into p. errUnasked: nothing was written. It is
+// a check for unrequested data, a Write and a Read in one. The check has found nothing to read, so Read can wait for the answer
+// without trying first.
 func (s *socket) exchange(head, p []byte) (n int, err error) {
 	s.out, s.p = head, p
 	err = s.raw.Read(s.turn)
@@ -60,7 +57,7 @@ func (s *socket) exchange(head, p []byte) (n int, err error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case len(head) > 0 && s.err == nil: // the socket doesn't take all at once
+	case len(head) > 0 && s.err == nil: // the socket didn't take all of head
 		if _, err := s.Write(head); err != nil {
 			return 0, err
 		}
@@ -73,7 +70,7 @@ func (s *socket) exchange(head, p []byte) (n int, err error) {
 	return s.n, nil
 }
 
-// takeTurn is a step of exchange: it reports false where it is to be called again when there is something to read.
+// takeTurn is a step of exchange. It reports false to be called again when there is something to read.
 func (s *socket) takeTurn(fd uintptr) bool {
 	s.try(fd)
 	nothing := s.err == syscall.EAGAIN //nolint:errorlint // package syscall's, never wrapped
@@ -89,7 +86,7 @@ func (s *socket) takeTurn(fd uintptr) bool {
 	if err == nil {
 		s.out = s.out[n:]
 	}
-	return len(s.out) > 0 // Write tries again, and knows what an error means
+	return len(s.out) > 0 // exchange then calls Write, which handles errors
 }
 
 // Read implements io.Reader.
@@ -98,7 +95,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return s.Conn.Read(p)
 	}
 	s.p = p
-	err := s.raw.Control(s.try) // not Read: that fails where a deadline is over, as an idle connection's may be
+	err := s.raw.Control(s.try) // not raw.Read, which fails if an idle connection's old deadline has passed
 	s.p = nil
 	switch {
 	case err != nil:
@@ -126,11 +123,11 @@ func (s *socket) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// silent reports whether nothing has come that nobody has read, not even the end. Unlike probing it takes nothing, and
-// may be asked while somebody reads.
+// silent reports whether nothing unread has come, not even the end. Unlike a probing Read, it consumes nothing, and may be called
+// while somebody reads.
 func (s *socket) silent() bool {
 	if s.raw == nil {
-		return true // can't be asked
+		return true // unknown
 	}
 	if s.refused.Load() {
 		return false

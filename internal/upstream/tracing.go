@@ -1,7 +1,5 @@
 package upstream
 
-// This file makes each call a span. Attributes hold no query, header or token; a failed span tells one of a few reasons.
-
 import (
 	"context"
 	"errors"
@@ -12,8 +10,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// traced begins the call's span, and returns a copy of the request that tells the upstream of it. otelhttp's own transport
-// would put the query into an attribute.
+// traced begins the call's span, and returns a copy of the request with its Traceparent. Attributes hold no query, header or
+// token; otelhttp's transport would record the query.
 func (u *Upstream) traced(r *http.Request) (*http.Request, trace.Span) {
 	_, span := u.tracer.Start(r.Context(), u.span, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("http.request.method", boundedMethod(r.Method)), attribute.String("server.address", u.base.Hostname()),
@@ -28,7 +26,7 @@ func (u *Upstream) traced(r *http.Request) (*http.Request, trace.Span) {
 	return &told, span
 }
 
-// endSpan ends the call's span. status is 0 where there was no answer.
+// endSpan ends the call's span. status is 0 if there was no answer.
 func endSpan(span trace.Span, status int, err error) {
 	if status != 0 {
 		span.SetAttributes(attribute.Int("http.response.status_code", status))
@@ -39,7 +37,7 @@ func endSpan(span trace.Span, status int, err error) {
 	span.End()
 }
 
-// reason is the word for a failed call.
+// reason returns the one word that a failed span may carry.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, ErrBody):
@@ -52,7 +50,7 @@ func reason(err error) string {
 	return "upstream"
 }
 
-// boundedMethod keeps a client from inventing attribute values.
+// boundedMethod keeps clients from inventing attribute values.
 func boundedMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,

@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds where requests and the credentials in them may go, and what of a failed call may be told.
-
 import (
 	"compress/gzip"
 	"context"
@@ -25,7 +23,7 @@ func TestTransportGoesThroughNoProxy(t *testing.T) {
 		t.Setenv(name, proxy.base.String())
 	}
 	t.Setenv("NO_PROXY", "")
-	// net/http reads the environment once: another test may have been first.
+	// net/http reads the environment only once, possibly before this test.
 	if h := newHTTPTransport(); h.Proxy != nil {
 		t.Error("the settings have a proxy")
 	}
@@ -37,7 +35,7 @@ func TestTransportGoesThroughNoProxy(t *testing.T) {
 	})
 }
 
-// The name may stand for other addresses by then.
+// By then the name may have other addresses.
 func TestConnectionsAreRenewed(t *testing.T) {
 	for age, conns := range map[time.Duration]int32{0: 5, time.Hour: 1} {
 		both(t, func(t *testing.T, k kind) {

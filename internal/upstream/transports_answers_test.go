@@ -1,7 +1,7 @@
 package upstream
 
-// This file holds both transports to the same reading of an answer: what it is, and whether another may follow it on the
-// same connection. Most rows are those of net/http's own tests (transport_test.go, response_test.go, transfer_test.go).
+// Both ways must read an answer alike, and agree on whether another answer may follow on the same connection. Most rows are from
+// net/http's own tests (transport_test.go, response_test.go, transfer_test.go).
 
 import (
 	"fmt"
@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// answerCase is an answer that is given to two requests, one after the other.
+// answerCase is an answer given to two requests, one after the other.
 type answerCase struct {
 	name, raw string
-	end       string // of the connection after the answer: "" stays open, "close", "reset"
+	end       string // what happens to the connection after the answer: "" stays open, "close", "reset"
 	method    string // "" is GET
-	want      string // what becomes of each request
-	conns     int    // for both
-	strict    bool   // http.Transport sees it in time or too late, as it happens: asked of the synchronous one alone
+	want      string // the outcome of each request
+	conns     int    // connections used for both requests
+	strict    bool   // only for the direct way: http.Transport may or may not notice in time
 }
 
 const okHead = "HTTP/1.1 200 OK\r\n"
@@ -167,7 +167,7 @@ func TestBothTransportsReadAnswersAlike(t *testing.T) {
 			var answers []*http.Response
 			for _, k := range []kind{async, synch} {
 				if tt.strict && k == async {
-					continue // it would log what came, too
+					continue // it would also log the unrequested data
 				}
 				u := listen(t, func(p *peer) {
 					for p.request() != nil {
@@ -195,7 +195,7 @@ func TestBothTransportsReadAnswersAlike(t *testing.T) {
 	}
 }
 
-// sameAnswer compares all that a caller may see.
+// sameAnswer compares everything that a caller may see.
 func sameAnswer(t *testing.T, a, b *http.Response) {
 	t.Helper()
 	if a == nil || b == nil {

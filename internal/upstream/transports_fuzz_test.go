@@ -1,7 +1,5 @@
 package upstream
 
-// This file lets both transports read the same bytes, whatever they are, and compares what they make of them.
-
 import (
 	"bufio"
 	"bytes"
@@ -16,15 +14,15 @@ import (
 	"time"
 )
 
-// verdict is what became of two requests that were both answered with the same bytes.
+// verdict is the outcome of two requests that were answered with the same bytes.
 type verdict struct {
 	outcome, second string
-	answer          http.Response // to the first, without what can't be compared
+	answer          http.Response // to the first request, without what can't be compared
 	conns           int32
 }
 
-// FuzzBothTransportsReadAlike has both judge the same answer: whether it is one, what is in it, and whether another may
-// follow on its connection.
+// FuzzBothTransportsReadAlike lets both ways read the same bytes. They must agree on whether the bytes are an answer, on what is
+// in it, and on whether another answer may follow on the connection.
 func FuzzBothTransportsReadAlike(f *testing.F) {
 	for _, tt := range answerCases() {
 		if len(tt.raw) < 4<<10 {
@@ -42,14 +40,14 @@ func FuzzBothTransportsReadAlike(f *testing.F) {
 		}
 		method := map[bool]string{false: "GET", true: "HEAD"}[head]
 		whole, rest := readWhole(raw, method)
-		closes = closes || !whole // or both would wait for more
+		closes = closes || !whole // otherwise both would wait for more
 		twice := whole && rest == 0
 		expected := judgeBytes(t, listener, async, raw, method, closes, twice)
 		got := judgeBytes(t, listener, synch, raw, method, closes, twice)
 		if !reflect.DeepEqual(expected, got) {
 			t.Errorf("%q:\nhttp.Transport %+v\ndirect         %+v", raw, expected, got)
 		}
-		if whole && rest > 0 && !closes { // http.Transport may notice that too late
+		if whole && rest > 0 && !closes { // http.Transport may notice the rest too late
 			again := judgeBytes(t, listener, synch, raw, method, closes, true)
 			if again.second != again.outcome || again.conns != 2 {
 				t.Errorf("%q: after a rest %+v", raw, again)
@@ -58,7 +56,7 @@ func FuzzBothTransportsReadAlike(f *testing.F) {
 	})
 }
 
-// readWhole reports whether raw is an answer that ends by itself, and how much follows it.
+// readWhole reports whether raw is an answer that ends by itself, and how many bytes follow it.
 func readWhole(raw []byte, method string) (whole bool, rest int) {
 	in := bufio.NewReaderSize(bytes.NewReader(raw), 4096)
 	for {
@@ -80,7 +78,7 @@ func readWhole(raw []byte, method string) (whole bool, rest int) {
 	}
 }
 
-// judgeBytes asks one transport.
+// judgeBytes sends requests one way.
 func judgeBytes(t *testing.T, listener net.Listener, k kind, raw []byte, method string, closes, twice bool) verdict {
 	var conns atomic.Int32
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

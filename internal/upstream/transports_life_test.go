@@ -1,7 +1,7 @@
 package upstream
 
-// This file holds what both transports do about time: deadlines, cancellation and closing, in every phase of a call; and what
-// else a synchronous one could get wrong. Many rows are those of net/http's transport_test.go.
+// Deadlines, cancellation and closing in every phase of a call, and whatever else the direct way could get wrong. Many rows are
+// from net/http's transport_test.go.
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// want compares what a call came to.
+// want compares the outcome of a call.
 func want(t *testing.T, got, wanted string) {
 	t.Helper()
 	if got != wanted {
@@ -26,12 +26,12 @@ func want(t *testing.T, got, wanted string) {
 
 func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 	t.Parallel()
-	huge := strings.Repeat("a", 32<<20) // more than both sockets hold
+	huge := strings.Repeat("a", 32<<20) // more than both sockets' buffers hold
 	for name, phase := range map[string]struct {
 		serve  func(*peer)
 		change func(*http.Transport)
 		header string
-		want   string // before the class of the error
+		want   string // what precedes the error's class
 	}{
 		"dial": {change: func(t *http.Transport) {
 			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -54,7 +54,7 @@ func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 				for _, listen := range listeners() {
 					u := listen(t, phase.serve)
 					if name == "end" && k == async && u.roots != nil {
-						continue // it may take the upstream's reply to its leave for the body's end
+						continue // it may take the reply to its close alert for the body's end
 					}
 					for class, end := range map[string]func(context.Context, *Options, time.Duration) (context.Context, context.CancelFunc){
 						"deadline": func(ctx context.Context, _ *Options, after time.Duration) (context.Context, context.CancelFunc) {
@@ -71,7 +71,7 @@ func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 						},
 					} {
 						got := ""
-						// On a busy machine it takes longer until the phase is reached.
+						// On a busy machine it takes longer to reach the phase.
 						for after := 20 * time.Millisecond; got != phase.want+class && after < patience/4; after *= 4 {
 							var o Options
 							ctx, cancel := end(t.Context(), &o, after)
@@ -93,7 +93,7 @@ func TestDeadlineCancellationAndTimeoutEndEveryPhase(t *testing.T) {
 	}
 }
 
-// stall serves a part of an answer.
+// stall sends a part of an answer and then nothing.
 func stall(part string) func(*peer) {
 	return func(p *peer) {
 		p.request()
@@ -136,7 +136,7 @@ func TestContextThatHasEndedSendsNothing(t *testing.T) {
 	})
 }
 
-// What the context's end comes too late for stays as it is, and the connection is closed or good.
+// A context that ends after the answer changes nothing. The connection is either closed or usable.
 func TestCancellationAfterTheAnswerHarmsNobody(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		u := listen(t, serveOK)
@@ -150,7 +150,7 @@ func TestCancellationAfterTheAnswerHarmsNobody(t *testing.T) {
 	})
 }
 
-// The last bytes may have been there already; that the connection is being closed shows nowhere else.
+// The last bytes may have come already. Nothing else shows that the connection is being closed.
 func TestConnectionOfAnEndedContextIsNotKept(t *testing.T) {
 	u := listen(t, serveChunked)
 	rt := synch.with(t, u)
@@ -190,7 +190,7 @@ func TestUnreadBodyCostsTheConnection(t *testing.T) {
 			if n, err := answer.Body.Read(make([]byte, 1)); n != 0 || err == nil || err == io.EOF {
 				t.Errorf("%s: read %d, %v after close", framing, n, err)
 			}
-			// A context that ends does the same for who forgets to close.
+			// If the caller forgets to close the body, the end of the context does the same.
 			ctx, cancel := context.WithCancel(t.Context())
 			if _, err := rt.RoundTrip(newRequest(ctx, t, "GET", u.base)); err != nil {
 				t.Fatal(err)

@@ -1,7 +1,7 @@
 package upstream
 
-// This file holds what becomes of connections with both transports: which are used again, what is repeated when one dies, and
-// that no answer ever reaches another request. Many rows are those of net/http's transport_test.go.
+// Connections of both ways: which ones are reused, what is repeated when one dies, and that no answer reaches another request.
+// Many rows are from net/http's transport_test.go.
 
 import (
 	"context"
@@ -24,14 +24,14 @@ func serveOK(p *peer) {
 	}
 }
 
-// serveChunked answers every request so that its connection is held until the answer is read.
+// serveChunked answers every request with a body that holds its connection until it is read.
 func serveChunked(p *peer) {
 	for p.request() != nil {
 		p.chunked("good")
 	}
 }
 
-// wantCounts compares what the upstream saw.
+// wantCounts compares how many connections and requests the upstream saw.
 func (u *rawUpstream) wantCounts(t *testing.T, conns, requests int32) {
 	t.Helper()
 	if c, r := u.conns.Load(), u.requests.Load(); c != conns || r != requests {
@@ -54,7 +54,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	})
 }
 
-// Its name may stand for another address after a while, and what is never idle would never be closed otherwise.
+// After a while the upstream's name may have another address. A connection that is never idle would otherwise never be closed.
 func TestOldConnectionsAreNotReused(t *testing.T) {
 	u := listen(t, serveOK)
 	rt := synch.with(t, u)
@@ -71,7 +71,7 @@ func TestOldConnectionsAreNotReused(t *testing.T) {
 	u.wantCounts(t, 4, 6)
 }
 
-// A request that finds its idle connection closed, or sees it die before any byte, is sent once more over a new one.
+// A request whose idle connection is closed, or dies before any byte, is sent once more over a new one.
 func TestStaleConnectionIsReplaced(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for name, end := range map[string]func(*peer){
@@ -104,7 +104,7 @@ func TestStaleConnectionIsReplaced(t *testing.T) {
 				if name == "closed" || name == "reset" {
 					<-closed
 				}
-				for range 2 { // the new one is kept
+				for range 2 { // the new connection is kept
 					if got := ask(t.Context(), t, rt, "GET", u.base); got != "200 [good]" {
 						t.Errorf("%s over %s: %s", name, u.base.Scheme, got)
 					}
@@ -131,7 +131,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 		rt := k.with(t, u)
 		fill(t, rt, u, 8)
 		conns, requests := u.conns.Load(), u.requests.Load()
-		want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]") // of a new one
+		want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]") // over a new connection
 		u.wantCounts(t, conns+1, requests+2)
 
 		dying := listen(t, func(p *peer) {
@@ -149,7 +149,7 @@ func TestDyingConnectionsAreOneRepetition(t *testing.T) {
 	})
 }
 
-// fill leaves n idle connections: as many answers are held back until all requests are there.
+// fill leaves n idle connections. The upstream answers only when n requests have come.
 func fill(t *testing.T, rt *tested, u *rawUpstream, n int) {
 	t.Helper()
 	var answers []*http.Response
@@ -191,7 +191,7 @@ func TestFreshConnectionThatDiesIsNotRepeated(t *testing.T) {
 	})
 }
 
-// An answer that nobody asked for must reach nobody: the next request's answer would be one behind for ever.
+// An unrequested answer must reach nobody. Otherwise all later answers on the connection would go to the wrong request.
 func TestUnsolicitedAnswerReachesNobody(t *testing.T) {
 	for name, evil := range map[string]string{
 		"answer": "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "408": "HTTP/1.1 408 Request Timeout\r\n\r\n", "byte": "\n",
@@ -210,7 +210,7 @@ func TestUnsolicitedAnswerReachesNobody(t *testing.T) {
 				close(sent)
 				p.ended()
 			})
-			rt := synch.with(t, u) // http.Transport may be too late to see it
+			rt := synch.with(t, u) // http.Transport may notice it too late
 			want(t, ask(t.Context(), t, rt, "GET", u.base), "200 [good]")
 			close(now)
 			<-sent
@@ -221,7 +221,7 @@ func TestUnsolicitedAnswerReachesNobody(t *testing.T) {
 	}
 }
 
-// In TLS what came too much may lie decrypted, or not even that, where the socket no longer shows it.
+// With TLS, unrequested data may lie in TLS's buffers, decrypted or not, where the socket no longer shows it.
 func TestLeftoverRecordReachesNobody(t *testing.T) {
 	u := listenTLS(t, func(p *peer) {
 		if p.n > 0 {
@@ -251,7 +251,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 			next.MaxIdleConnsPerHost, next.IdleConnTimeout = 2, 50*time.Millisecond
 		})
 		fill(t, rt, u, 5)
-		for range 5 { // three at once, two later, none by being used
+		for range 5 { // three at once, two later, none by a request
 			await(t, ended)
 		}
 	})
@@ -293,12 +293,12 @@ func TestConnectionsInUseDoNotOutliveClose(t *testing.T) {
 	})
 }
 
-// Many at once, some of whom leave, some of whom the upstream fails: everybody gets their own answer or an error.
+// Among many concurrent callers some leave, and the upstream fails some. Everybody gets their own answer or an error.
 func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	both(t, func(t *testing.T, k kind) {
 		for _, listen := range listeners() {
 			before := descriptors(t)
-			u := listen(t, func(p *peer) { echo(p, k == synch) }) // http.Transport may pass on what came too much
+			u := listen(t, func(p *peer) { echo(p, k == synch) }) // http.Transport may deliver unrequested data
 			rt := k.with(t, u, func(next *http.Transport) { next.MaxIdleConnsPerHost = 8 })
 			const workers, each = 16, 30
 			var all sync.WaitGroup
@@ -322,7 +322,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	})
 }
 
-// echo answers with the id of the request in one of many ways.
+// echo answers with the request's id, in one of many ways.
 func echo(p *peer, poison bool) {
 	for {
 		r := p.request()
@@ -341,7 +341,7 @@ func echo(p *peer, poison bool) {
 				p.ok(id)
 				break
 			}
-			// At once: what comes after the next request was sent is that one's answer, as far as anybody can tell.
+			// Both in one write: data that comes after the next request was sent looks like that request's answer.
 			const whole = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 			p.send(whole+whole, len(id), id, len("nobody's"), "nobody's")
 		case 3:
@@ -356,7 +356,7 @@ func echo(p *peer, poison bool) {
 	}
 }
 
-// askForOwn reports whether there was a whole answer.
+// askForOwn sends a request with this id, and reports whether a whole answer came. It fails the test if the answer is another's.
 func askForOwn(t *testing.T, rt *tested, u *rawUpstream, id string) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -377,7 +377,7 @@ func askForOwn(t *testing.T, rt *tested, u *rawUpstream, id string) bool {
 	return err == nil
 }
 
-// descriptors counts what the process has open.
+// descriptors returns the number of open file descriptors.
 func descriptors(t *testing.T) int {
 	t.Helper()
 	open, err := os.ReadDir("/dev/fd")

@@ -1,7 +1,7 @@
 package upstream
 
-// This file is what the package's tests stand on: every behaviour is asked of both ways, net/http's and the direct
-// one, and an upstream that plays a script byte by byte stands at the other end.
+// Helpers for this package's tests. Each behaviour is tested both ways, through net/http and directly, against an upstream that
+// plays a script byte by byte.
 
 import (
 	"bufio"
@@ -25,16 +25,16 @@ import (
 	"time"
 )
 
-// patience is for what must happen; it is only ever used up by a test that fails.
+// patience is how long to wait for something that must happen. Only a failing test uses it up.
 const patience = 20 * time.Second
 
-// tested is an Upstream whose RoundTrip goes the way that is tested.
+// tested is an Upstream whose RoundTrip goes the way under test.
 type tested struct {
 	*Upstream
 	kind kind
 }
 
-// RoundTrip implements http.RoundTripper: of the direct way, with the types of net/http.
+// RoundTrip implements http.RoundTripper. For the direct way it converts between the types of Ask and those of net/http.
 func (u *tested) RoundTrip(r *http.Request) (*http.Response, error) {
 	if u.kind == async || r.Body != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return u.Upstream.RoundTrip(r)
@@ -74,7 +74,7 @@ func (k kind) String() string {
 	return "net/http"
 }
 
-// with returns an Upstream for the upstream, whose circuit stays closed.
+// with returns an Upstream for u whose circuit never opens.
 func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)) *tested {
 	t.Helper()
 	rt := k.of(t, u, Options{}, change...)
@@ -82,7 +82,7 @@ func (k kind) with(t testing.TB, u *rawUpstream, change ...func(*http.Transport)
 	return rt
 }
 
-// of returns an Upstream for the upstream. What o lacks is added.
+// of returns an Upstream for u. Required options that o lacks are filled in.
 func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.Transport)) *tested {
 	t.Helper()
 	o.Name, o.Base, o.Direct = "u", u.base, k == synch
@@ -105,7 +105,7 @@ func (k kind) of(t testing.TB, u *rawUpstream, o Options, change ...func(*http.T
 	return &tested{rt, k}
 }
 
-// both runs a test of each.
+// both runs a test both ways.
 func both(t *testing.T, f func(*testing.T, kind)) {
 	t.Helper()
 	for _, k := range []kind{async, synch} {
@@ -113,35 +113,35 @@ func both(t *testing.T, f func(*testing.T, kind)) {
 	}
 }
 
-// rawUpstream runs a script for each connection.
+// rawUpstream runs a script on each connection.
 type rawUpstream struct {
 	base            *url.URL
 	roots           *x509.CertPool // nil without TLS
 	conns, requests atomic.Int32
 	running         sync.WaitGroup
-	over            chan struct{} // closed with the test
+	over            chan struct{} // closed when the test ends
 }
 
 // peer is the upstream's end of a connection.
 type peer struct {
 	net.Conn
 	in       *bufio.Reader
-	n        int // which connection, from 0
+	n        int // index of the connection, from 0
 	upstream *rawUpstream
 }
 
 // listen runs an upstream until the end of the test.
 func listen(t testing.TB, serve func(*peer)) *rawUpstream { return listenWith(t, nil, serve) }
 
-// listeners are listen and listenTLS, for what has to hold over both.
+// listeners returns listen and listenTLS, for tests of both.
 func listeners() []func(testing.TB, func(*peer)) *rawUpstream {
 	return []func(testing.TB, func(*peer)) *rawUpstream{listen, listenTLS}
 }
 
-// listenTLS runs one that a transport of with trusts.
+// listenTLS is listen with TLS. Upstreams made by with or of trust its certificate.
 func listenTLS(t testing.TB, serve func(*peer)) *rawUpstream {
 	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS() // for its certificate, which is of 127.0.0.1
+	server.StartTLS() // for its certificate, which is valid for 127.0.0.1
 	server.Close()
 	u := listenWith(t, &tls.Config{Certificates: server.TLS.Certificates}, serve)
 	u.roots = x509.NewCertPool()
@@ -180,7 +180,7 @@ func listenWith(t testing.TB, config *tls.Config, serve func(*peer)) *rawUpstrea
 	return u
 }
 
-// request waits for a request and returns it, or nil where the connection ends.
+// request waits for a request and returns it, or nil if the connection ends.
 func (p *peer) request() *http.Request {
 	r, err := http.ReadRequest(p.in)
 	if err != nil {
@@ -192,7 +192,7 @@ func (p *peer) request() *http.Request {
 
 // send writes an answer, or a part of one.
 func (p *peer) send(format string, args ...any) {
-	_, _ = fmt.Fprintf(p, format, args...) // a client that has gone is seen otherwise
+	_, _ = fmt.Fprintf(p, format, args...) // the test sees elsewhere that the client has gone
 }
 
 // ok sends a whole answer.
@@ -200,7 +200,8 @@ func (p *peer) ok(body string) {
 	p.send("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// chunked answers with a body that stays with its connection until it is read: one with a length may have come with its header.
+// chunked sends an answer whose body holds the connection until it is read. A body with a length may come together with its
+// header.
 func (p *peer) chunked(body string) {
 	p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 }
@@ -215,7 +216,7 @@ func (p *peer) reset() {
 	_ = conn.Close()
 }
 
-// together writes the records that f sends in one segment.
+// together sends the TLS records that f writes in one segment.
 func (p *peer) together(f func()) {
 	cork := p.Conn.(*tls.Conn).NetConn().(*corked)
 	cork.held = true
@@ -224,7 +225,7 @@ func (p *peer) together(f func()) {
 	_, _ = cork.Conn.Write(cork.kept)
 }
 
-// corked is a connection that can keep what is written.
+// corked is a connection that can hold back what is written.
 type corked struct {
 	net.Conn
 	held bool
@@ -240,7 +241,7 @@ func (c *corked) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ended waits until the other end has closed the connection. It is false where it has not.
+// ended waits until the other end closes the connection. It reports false if that doesn't happen in time.
 func (p *peer) ended() bool {
 	_, err := io.Copy(io.Discard, p.in)
 	return !errors.Is(err, context.DeadlineExceeded) && !isTimeout(err)
@@ -251,7 +252,7 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// newRequest returns one without a body.
+// newRequest returns a request without a body.
 func newRequest(ctx context.Context, t testing.TB, method string, base *url.URL) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, method, base.String()+"/v1/info", nil)
 	if err != nil {
@@ -260,13 +261,13 @@ func newRequest(ctx context.Context, t testing.TB, method string, base *url.URL)
 	return r
 }
 
-// ask makes a request, reads the answer to its end and tells what became of it: "200 [body]", "200 [bo] error".
+// ask sends a request, reads the answer to its end and returns the outcome: "200 [body]", "200 [bo] error".
 func ask(ctx context.Context, t testing.TB, rt http.RoundTripper, method string, base *url.URL) string {
 	outcome, _ := answerTo(ctx, t, rt, method, base)
 	return outcome
 }
 
-// answerTo returns the answer too, or nil.
+// answerTo is ask, and returns the answer too, or nil.
 func answerTo(ctx context.Context, t testing.TB, rt http.RoundTripper, method string, base *url.URL) (string, *http.Response) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -284,7 +285,7 @@ func answerTo(ctx context.Context, t testing.TB, rt http.RoundTripper, method st
 	return outcome, answer
 }
 
-// class is as much of an error as callers tell apart.
+// class returns the part of an error that callers test for.
 func class(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -299,19 +300,19 @@ func class(err error) string {
 	return err.Error()
 }
 
-// await returns what comes from a channel.
+// await returns the next value from a channel.
 func await[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-from:
 		return v
 	case <-time.After(patience):
-		t.Fatal("waited in vain")
+		t.Fatal("nothing came from the channel")
 		panic("unreachable")
 	}
 }
 
-// eventually waits for a condition.
+// eventually waits until holds returns true.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -1,7 +1,5 @@
 package upstream
 
-// This file is the package's face: what an upstream is made of, and the steps of a call.
-
 import (
 	"errors"
 	"fmt"
@@ -15,27 +13,28 @@ import (
 
 // Options configures an Upstream. Fields are required unless said otherwise.
 type Options struct {
-	// Name stands in metrics, spans, errors and logs.
+	// Name is used in metrics, spans, errors and logs.
 	Name string
-	// Base is the scheme and host that requests may go to. Its path is for the caller.
+	// Base is the scheme and host that requests may go to. Ask puts its path before each target; RoundTrip ignores it.
 	Base *url.URL
-	// Timeout bounds one call, from its start until the upstream has delivered the last byte of its answer. After the
-	// header only the time counts that is spent within Read of the answer's body.
+	// Timeout bounds one call, from its start until the last byte of the answer. After the header, only time spent in Read of the
+	// answer's body counts.
 	Timeout time.Duration
-	// Slots is how many calls may be under way at once.
+	// Slots is the maximum number of concurrent calls.
 	Slots int
-	// Direct lets Ask send GET and HEAD without a body in the caller's goroutine. False: all requests go through net/http.
+	// Direct lets Ask send GET and HEAD without a body in the caller's goroutine, unless Tracing is set. If false, all requests
+	// go through net/http.
 	Direct bool
-	// Metrics counts the calls. Nil: nobody does.
+	// Metrics counts the calls. Nil: they aren't counted.
 	Metrics *Metrics
-	// Tracing takes the spans. Nil: there are none.
+	// Tracing receives the spans. Nil: there are no spans.
 	Tracing trace.TracerProvider
 }
 
 // Upstream is one upstream service. It is safe for concurrent use.
 type Upstream struct {
 	name      string
-	span      string // the name of its spans
+	span      string // the spans' name
 	base      *url.URL
 	timeout   time.Duration
 	transport *pooled
@@ -46,7 +45,7 @@ type Upstream struct {
 	tracer    trace.Tracer // nil: no spans
 }
 
-// New checks o and returns an Upstream. It calls nobody. Close releases its connections.
+// New checks o and returns an Upstream. It makes no call. Close releases its connections.
 func New(o Options) (*Upstream, error) {
 	if o.Name == "" || o.Base == nil || o.Base.Host == "" || o.Base.Scheme != "http" && o.Base.Scheme != "https" {
 		return nil, errors.New("upstream: Name and Base are required, and Base with a host and the scheme http or https")
@@ -57,7 +56,7 @@ func New(o Options) (*Upstream, error) {
 	return newUpstream(o, newHTTPTransport())
 }
 
-// newUpstream returns one that has its settings from h.
+// newUpstream returns an Upstream that uses the settings of h.
 func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
 	u := &Upstream{
 		name: o.Name, span: o.Name, base: o.Base, timeout: o.Timeout, transport: newPooled(h, maxConnectionAge),
@@ -79,21 +78,22 @@ func newUpstream(o Options, h *http.Transport) (*Upstream, error) {
 	return u, nil
 }
 
-// With returns the same upstream, with its connections, slots and circuit, for calls of one kind: their spans have that name,
-// and each is bounded by timeout in place of Options.Timeout.
+// With returns a view of the upstream for calls of one kind. It shares connections, slots and circuit. Its spans are named span,
+// and timeout replaces Options.Timeout.
 func (u *Upstream) With(span string, timeout time.Duration) *Upstream {
 	view := *u
 	view.span, view.timeout = span, timeout
 	return &view
 }
 
-// Base is the upstream's URL. It must not be changed.
+// Base returns the upstream's URL. The caller must not change it.
 func (u *Upstream) Base() *url.URL { return u.base }
 
-// Circuit is the state of the circuit: "closed", "half-open" or "open".
+// Circuit returns the state of the circuit: "closed", "half-open" or "open".
 func (u *Upstream) Circuit() string { return u.circuit.current(time.Now()) }
 
-// Close closes the idle connections, and those in use when their answers end. The Upstream can still be used.
+// Close closes the idle connections now, and those in use when their answers end, unless another request is made before. The
+// Upstream stays usable.
 func (u *Upstream) Close() {
 	u.transport.http.CloseIdleConnections()
 	if u.direct != nil {
@@ -101,9 +101,10 @@ func (u *Upstream) Close() {
 	}
 }
 
-// RoundTrip implements http.RoundTripper: it sends the request, follows no redirect, and returns the answer. The package
-// documentation says what it promises. The error wraps ErrFailed, ErrTimeout, ErrBusy, ErrCircuit or ErrBody, or is that
-// of the request's context; so is the error of a Read of the answer's body. The caller closes the body.
+// RoundTrip implements http.RoundTripper: it sends the request, follows no redirect, and returns the answer. See the package
+// documentation. The caller closes the answer's body. RoundTrip's error, and that of a Read of the body, wraps ErrFailed,
+// ErrTimeout, ErrBusy, ErrCircuit or ErrBody, or is the error of the request's context. The error for a request to another scheme
+// or host wraps none of them.
 func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := &call{upstream: u, ctx: r.Context()}
 	err := errElsewhere
@@ -121,7 +122,7 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 		sent, c.span = u.traced(r)
 	}
 	var body *requestBody
-	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil { // else it is in memory: it doesn't fail
+	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil { // a body with GetBody is in memory: it can't fail
 		body = newRequestBody(r.Body)
 		watched := *sent
 		watched.Body = body
@@ -148,7 +149,7 @@ func (u *Upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.answered(answer), nil
 }
 
-// admit begins the call, where one may be made.
+// admit begins the call, or returns ErrBusy or ErrCircuit.
 func (u *Upstream) admit(c *call) error {
 	if !u.slots.TryAcquire(1) {
 		return ErrBusy
@@ -162,7 +163,7 @@ func (u *Upstream) admit(c *call) error {
 	return nil
 }
 
-// checked refuses what net/http takes for an answer and is none.
+// checked refuses statuses that net/http accepts but that are no answer.
 func checked(status int) error {
 	switch {
 	case status == http.StatusSwitchingProtocols:

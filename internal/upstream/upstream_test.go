@@ -1,7 +1,5 @@
 package upstream
 
-// This file holds what New wants, and what metrics, spans and views tell of calls.
-
 import (
 	"context"
 	"errors"
