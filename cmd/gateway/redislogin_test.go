@@ -102,7 +102,7 @@ func TestAnotherRedisTakesARestart(t *testing.T) {
 	r := startReplica(t, settings(stands, "", "REDIS_URL=", "REDIS_URL_FILE="+filepath.Join(dir, "url")))
 	put(t, dir, map[string]string{"url": "redis://" + other.Addr})
 	told := r.log.wait(t, "changed secrets can't be used; the old ones stay in use")
-	if text := fmt.Sprint(told["error"]); text != "REDIS_URL: differs in more than user and password; that takes a restart" {
+	if text := fmt.Sprint(told["error"]); text != "REDIS_URL: differs in more than user and password; restart the gateway to use it" {
 		t.Errorf("told is %q", text)
 	}
 	direct := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: patience})

@@ -1,7 +1,5 @@
 package config
 
-// This file tests what good settings become.
-
 import (
 	"encoding/base64"
 	"fmt"
@@ -23,11 +21,10 @@ func load(t *testing.T, changes ...string) *Config {
 	return c
 }
 
-// TestDefaults holds what the gateway is known to do when nothing is set against Settings and
-// against what Load makes of nothing.
+// TestDefaults compares the documented defaults with Settings, and with the summary of the smallest valid settings.
 func TestDefaults(t *testing.T) {
 	const routes = "GET /v1/info,GET /v1/sessions,GET /v1/sessions/{room_name}"
-	table := []struct{ name, value, summary string }{ // summary where it is not value
+	table := []struct{ name, value, summary string }{ // summary is "" if it equals value
 		{"LISTEN_ADDR", ":8080", ""},
 		{"ADMIN_ADDR", "127.0.0.1:9090", ""},
 		{"TLS_CERT_FILE", "", ""},
@@ -124,7 +121,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestTags: a bound with a typing error would be zero, and the setting without a bound.
+// A bound with a typo would be zero, and the setting would have no bound.
 func TestTags(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[License]()} {
 		for name, f := range fieldsOf(typ, "") {
@@ -237,7 +234,7 @@ func TestSameListener(t *testing.T) {
 }
 
 func TestJWTSecrets(t *testing.T) {
-	// 48 bytes are the least for HS384. + and / are of the standard alphabet, - and _ of the other.
+	// HS384 needs at least 48 bytes. + and / belong to the standard alphabet, - and _ to the URL alphabet.
 	raw := strings.Repeat("s", 48)
 	odd := strings.Repeat("\xfb\xff", 25) // 50 bytes, so that base64 has padding
 	std, alt := base64.StdEncoding.EncodeToString([]byte(odd)), base64.URLEncoding.EncodeToString([]byte(odd))
@@ -248,7 +245,7 @@ func TestJWTSecrets(t *testing.T) {
 	}
 	for i, s := range c.GloryJWTSecrets[1:] {
 		if s.Reveal() != odd {
-			t.Errorf("base64 secret %d was not decoded rightly", i)
+			t.Errorf("base64 secret %d was decoded wrongly", i)
 		}
 	}
 }
@@ -277,7 +274,7 @@ func TestLicenses(t *testing.T) {
 		t.Errorf("the one license is %+v", one)
 	}
 	changes := []string{"INTERWATER_ACCESS_KEY", "INTERWATER_SECRET_KEY", "INTERWATER_LICENSE_FOO="}
-	for n := range 11 { // so that 10 is there, which sorts before 2
+	for n := range 11 { // includes 10, which sorts before 2 as text
 		p := fmt.Sprintf("INTERWATER_LICENSE_%d_", n)
 		changes = append(changes, fmt.Sprintf("%sNAME=l%d", p, n), p+"ACCESS_KEY=a", p+"SECRET_KEY=s")
 	}
@@ -306,7 +303,7 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, err := Load(with("INTERWATER_SECRET_KEY", "INTERWATER_SECRET_KEY_FILE="+path))
-		if want == "" { // white space that is left over
+		if want == "" { // must be refused
 			if err == nil {
 				t.Errorf("%q was accepted", content)
 			}

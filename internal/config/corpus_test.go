@@ -1,8 +1,5 @@
 package config
 
-// This file runs the corpus of bad settings in testdata/bad.txt, and has the reader of .env files
-// for all tests.
-
 import (
 	"errors"
 	"io/fs"
@@ -14,7 +11,7 @@ import (
 	"testing"
 )
 
-// smallest is the least that starts.
+// smallest returns the smallest valid settings.
 func smallest() map[string]string {
 	return map[string]string{
 		"GLORY_URL":             "https://glory.example.com",
@@ -25,7 +22,7 @@ func smallest() map[string]string {
 	}
 }
 
-// environ is vars as os.Environ would give them.
+// environ returns vars in the form of os.Environ.
 func environ(vars map[string]string) []string {
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
@@ -34,7 +31,7 @@ func environ(vars map[string]string) []string {
 	return list
 }
 
-// with is smallest, changed: NAME=value adds, a bare NAME takes away.
+// with returns smallest with changes: NAME=value adds or replaces, a bare NAME removes.
 func with(changes ...string) []string {
 	vars := smallest()
 	for _, change := range changes {
@@ -46,9 +43,8 @@ func with(changes ...string) []string {
 	return environ(vars)
 }
 
-// unquote reads the value of a .env line as a shell would: single quotes hold anything; outside of
-// them the characters that would mean something to a shell are not allowed. A comment may not
-// follow.
+// unquote reads the value of an .env line like a shell. Single quotes may contain anything. Outside of them, characters with a
+// meaning in a shell are not allowed. A comment may not follow.
 func unquote(t *testing.T, value string) string {
 	t.Helper()
 	if inner, ok := strings.CutPrefix(value, "'"); ok {
@@ -61,7 +57,7 @@ func unquote(t *testing.T, value string) string {
 	return value
 }
 
-// testFiles makes the folder that $DIR stands for.
+// testFiles creates the folder that $DIR stands for.
 func testFiles(t *testing.T) string {
 	dir := t.TempDir()
 	for _, name := range []string{"first", "second"} {

@@ -1,7 +1,5 @@
 package config
 
-// This file has the questions that addresses and URLs are asked.
-
 import (
 	"net"
 	"net/netip"
@@ -11,27 +9,24 @@ import (
 	"strings"
 )
 
-// privateHost tells whether credentials may be sent to the host without TLS: it is on this machine
-// or in a network of the operator's own. What is not known to be private counts as public.
+// privateHost reports whether credentials may be sent to the host without TLS: it is this machine or in a private network. A host
+// not known to be private counts as public.
 //
-// A host name that merely resolves to a private address is public all the same: what a name
-// resolves to may change while the gateway runs, and then credentials would leave in clear. That is
-// why nothing is looked up here.
+// A host name that only resolves to a private address is public too. It may resolve to another address later, and then
+// credentials would be sent there unencrypted. So privateHost does no look-up.
 func privateHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addr = addr.Unmap()
 		carrierGrade := netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // RFC 6598, common inside clouds
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || carrierGrade.Contains(addr)
 	}
-	// The dot that ends a fully qualified name changes nothing about where it leads.
+	// A trailing dot only marks a fully qualified name.
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if !strings.Contains(host, ".") {
-		// A name in the local search domain, such as a compose service. A number is an IPv4 address
-		// in disguise to some resolvers.
+		// A name in the local search domain, such as a compose service. Some resolvers take a number for an IPv4 address.
 		return host != "" && (host[0] < '0' || host[0] > '9')
 	}
-	// Names that no public registry gives out: RFC 6761 and 6762, ICANN's .internal, and what
-	// Kubernetes calls its services.
+	// Suffixes that no public registry assigns: RFC 6761 and 6762, ICANN's .internal, and Kubernetes' .svc.
 	for _, suffix := range []string{".local", ".internal", ".localhost", ".svc", ".test"} {
 		if strings.HasSuffix(host, suffix) {
 			return true
@@ -40,20 +35,19 @@ func privateHost(host string) bool {
 	return false
 }
 
-// validPort tells whether the port of a URL is one; "" is the scheme's own.
+// validPort reports whether the port of a URL is valid. "" is valid: the scheme's default.
 func validPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0
 }
 
-// cleanPath tells whether the base path of u, already without its slash at the end, can be joined
-// with another without becoming a different one.
+// cleanPath reports whether the base path of u can be joined with another path without changing. Its trailing slash must be gone
+// already.
 func cleanPath(u *url.URL) bool {
 	return u.Path == "" || u.RawPath == "" && path.Clean(u.Path) == u.Path
 }
 
-// listenAddr takes a host:port to listen on apart.
-// The host is not examined: a name that does not exist shows when listening.
+// listenAddr splits a host:port to listen on. It doesn't check that the host exists: listening does.
 func listenAddr(s string) (host, port string, ok bool) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -63,8 +57,8 @@ func listenAddr(s string) (host, port string, ok bool) {
 	return host, port, err == nil
 }
 
-// sameListener tells whether two addresses can't both be listened on: same port, and same host or
-// one of them every interface. Port 0 is a different port each time.
+// sameListener reports whether two addresses can't both be listened on: the port is the same, and so is the host, or one host is
+// every interface. Port 0 is a different port each time.
 func sameListener(a, b string) bool {
 	hostA, portA, _ := listenAddr(a)
 	hostB, portB, _ := listenAddr(b)
@@ -74,7 +68,7 @@ func sameListener(a, b string) bool {
 	return hostA == hostB || everyInterface(hostA) || everyInterface(hostB)
 }
 
-// everyInterface tells whether the host of an address to listen on is no particular one.
+// everyInterface reports whether the host of a listen address means all interfaces.
 func everyInterface(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()

@@ -1,13 +1,11 @@
 package config
 
-// This file holds what many licenses cost.
-
 import (
 	"fmt"
 	"testing"
 )
 
-// Issue 16: 3,000 licenses took 8 to 10 s, since the process's whole environment was read for each.
+// Issue 16: 3,000 licenses took 8 to 10 s, because the whole environment was read for each.
 func TestLicensesDoNotReadTheEnvironmentEach(t *testing.T) {
 	environ := []string{"GLORY_URL=http://127.0.0.1:1", "INTERWATER_URL=http://127.0.0.1:1", "REDIS_URL=redis://127.0.0.1:1"}
 	const licenses = 100
@@ -24,7 +22,7 @@ func TestLicensesDoNotReadTheEnvironmentEach(t *testing.T) {
 	for n := range 2000 {
 		t.Setenv(fmt.Sprintf("ROOMGATE_TEST_%d", n), "x")
 	}
-	if more := testing.AllocsPerRun(3, load) - before; more > 5*2000 { // they are read once
-		t.Errorf("2,000 variables more cost %.0f allocations with %d licenses", more, licenses)
+	if more := testing.AllocsPerRun(3, load) - before; more > 5*2000 { // the environment is read once, not per license
+		t.Errorf("2,000 more variables cost %.0f allocations with %d licenses", more, licenses)
 	}
 }

@@ -1,8 +1,5 @@
 package config
 
-// This file is the way from the environment to a Config: read, parse, check, and report everything
-// that is wrong at once.
-
 import (
 	"errors"
 	"fmt"
@@ -18,22 +15,20 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Check looks for what only another package can judge, such as a rule, and reports it with the variable's name. Of what could not
-// be read, c holds nothing; a second problem of one variable is dropped.
+// Check finds problems that only another package can find, such as an invalid rule, and reports them with the variable's name.
+// Fields of c that couldn't be read are zero. A second problem of the same variable is dropped.
 type Check func(c *Config, report func(name string, err error))
 
-// Load reads the settings from environ, a list of NAME=value as os.Environ gives it, and from the
-// files that its NAME_FILE variables lead to; nothing else is looked at, nothing is connected to.
-// Variables that are not settings are ignored.
+// Load reads the settings from environ, a list of NAME=value like that of os.Environ, and from the files that its variables name.
+// It reads nothing else and connects to nothing. It ignores variables that are not settings.
 //
-// The error is a *Problems with everything that is wrong, and then the Config is nil. Calling Load
-// again with the same environ reads the files anew. checks are asked even if something else is wrong.
+// If anything is wrong, Load returns a *Problems with everything that is, and a nil Config. All checks run in any case. Calling
+// Load again with the same environ reads the files again.
 func Load(environ []string, checks ...Check) (*Config, error) {
 	var p Problems
 	src := readSources(environ, &p)
 
-	// Everything is parsed and checked even if something before it was wrong, and p remembers which
-	// settings not to look at any more.
+	// Everything is parsed and checked even after a problem. p remembers which settings to skip.
 	c := &Config{Files: src.files}
 	parseStruct(c, "", src.vars, &p)
 	c.Licenses = parseLicenses(src, &p)
@@ -52,28 +47,28 @@ func Load(environ []string, checks ...Check) (*Config, error) {
 	return c, nil
 }
 
-// parseStruct sets the fields of the struct that v points to from vars, each under prefix and its
-// env tag. It also does the checks that the tags ask for.
+// parseStruct sets the fields of the struct that v points to from vars, by prefix and env tag. It also makes the checks that the
+// tags demand.
 func parseStruct(v any, prefix string, vars map[string]string, p *Problems) {
 	t := reflect.TypeOf(v).Elem()
 	checkChoices(t, prefix, vars, p)
 
-	// Environment must not be nil, or the parser would look at the real environment.
+	// Environment must not be nil: the parser would use the process's environment.
 	err := env.ParseWithOptions(v, env.Options{Environment: vars, Prefix: prefix, FuncMap: parsers()})
 	translate(err, t, prefix, p)
 	checkFields(v, prefix, vars, p)
 }
 
-// checkFields does the checks that the tags ask for.
+// checkFields makes the checks that the tags demand, other than oneof.
 func checkFields(v any, prefix string, vars map[string]string, p *Problems) {
 	t := reflect.TypeOf(v).Elem()
 	for name, f := range fieldsOf(t, prefix) {
 		field := reflect.ValueOf(v).Elem().FieldByIndex(f.Index)
 		if value, ok := vars[name]; ok && value == "" && f.Tag.Get("empty") != "" {
-			field.SetString("") // the parser took it for absent and put the default there
+			field.SetString("") // the parser has set the default, as if the variable were absent
 		}
 		if p.has(name) {
-			continue // the field holds nothing that was asked for
+			continue // the field's value isn't the operator's
 		}
 		checkRange(name, f.Tag, field, vars[name], p)
 		if s, ok := field.Interface().(secret.Value); ok && strings.TrimSpace(s.Reveal()) != s.Reveal() {
@@ -82,16 +77,16 @@ func checkFields(v any, prefix string, vars map[string]string, p *Problems) {
 	}
 }
 
-// checkChoices refuses what is not among a field's oneof tag. It looks at the text and not at what
-// is parsed from it, so that the words in the table are all there is: a log level of "INFO+2" would
-// parse. A wrong value is taken out of vars, so that it is reported once.
+// checkChoices refuses values that a field's oneof tag doesn't list. It checks the text, not the parsed value, so that only the
+// words in the table are accepted: "INFO+2" parses as a log level. It deletes a wrong value from vars, so that it is reported
+// only once.
 func checkChoices(t reflect.Type, prefix string, vars map[string]string, p *Problems) {
 	for name, f := range fieldsOf(t, prefix) {
 		choices := f.Tag.Get("oneof")
 		if choices == "" || vars[name] == "" {
 			continue
 		}
-		// A list is looked at by element, spaces aside; what is empty is for the parser to report.
+		// In a list each element counts, without spaces around it. The parser reports empty ones.
 		values := []string{vars[name]}
 		if f.Type.Kind() == reflect.Slice {
 			values = strings.Split(vars[name], ",")
@@ -101,25 +96,24 @@ func checkChoices(t reflect.Type, prefix string, vars map[string]string, p *Prob
 				value = strings.TrimSpace(value)
 			}
 			if !slices.Contains(strings.Split(choices, ","), value) {
-				p.addf(name, "%q is not among %s", value, strings.ReplaceAll(choices, ",", ", "))
+				p.addf(name, "%q is not one of %s", value, strings.ReplaceAll(choices, ",", ", "))
 				delete(vars, name)
 			}
 		}
 	}
 }
 
-// checkRange refuses a field outside its min and max tags. The upper bounds are generous: they are
-// there for a unit that was forgotten or a digit too many. value is the text that the field was
-// parsed from.
+// checkRange refuses values outside of the min and max tags. The upper bounds are generous: they catch a forgotten unit or a
+// digit too many. value is the text that the field was parsed from.
 func checkRange(name string, tag reflect.StructTag, field reflect.Value, value string, p *Problems) {
 	low, high := tag.Get("min"), tag.Get("max")
 	if low == "" {
 		return
 	}
-	// Durations and numbers are both integers to reflect; only the text of the bounds differs.
+	// To reflect, durations and numbers are both integers. Only the text of the bounds differs.
 	bound := func(s string) int64 {
 		if field.Type() == reflect.TypeFor[time.Duration]() {
-			d, _ := time.ParseDuration(s) // the tests parse every tag
+			d, _ := time.ParseDuration(s) // can't fail: a test parses every tag
 			return int64(d)
 		}
 		n, _ := strconv.ParseInt(s, 10, 64)
@@ -130,8 +124,8 @@ func checkRange(name string, tag reflect.StructTag, field reflect.Value, value s
 	}
 }
 
-// translate turns the parser's error, which speaks of fields and types of Go, into problems that
-// speak of variables. What went wrong inside one of parsers is in the words of that parser already.
+// translate turns the parser's error, which names fields and types of Go, into problems that name variables. Errors of our own
+// parsers are kept.
 func translate(err error, t reflect.Type, prefix string, p *Problems) {
 	var all env.AggregateError
 	if !errors.As(err, &all) {
@@ -150,8 +144,8 @@ func translate(err error, t reflect.Type, prefix string, p *Problems) {
 	}
 }
 
-// fieldsOf goes through the settings of a struct in the order of its fields: the name with prefix,
-// and the field. Fields without a name in an env tag are passed over.
+// fieldsOf iterates over the settings of a struct in the order of its fields: the name with prefix, and the field. It skips
+// fields without a name in an env tag.
 func fieldsOf(t reflect.Type, prefix string) iter.Seq2[string, reflect.StructField] {
 	return func(yield func(string, reflect.StructField) bool) {
 		for _, f := range reflect.VisibleFields(t) {
@@ -162,7 +156,7 @@ func fieldsOf(t reflect.Type, prefix string) iter.Seq2[string, reflect.StructFie
 	}
 }
 
-// envName is the name in a field's env tag, "" for a field that is no setting.
+// envName returns the name in a field's env tag, or "" if the field is no setting.
 func envName(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
 	if name == "-" {
@@ -171,8 +165,8 @@ func envName(f reflect.StructField) string {
 	return name
 }
 
-// AdminAddr reads ADMIN_ADDR alone, as Load does, for a health check that has no use for the rest. "" is off. The error
-// is a *Problems.
+// AdminAddr reads only ADMIN_ADDR, as Load does, for a health check that needs nothing else. "" means off. The error is a
+// *Problems.
 func AdminAddr(environ []string) (string, error) {
 	var p Problems
 	own := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return !strings.HasPrefix(entry, "ADMIN_ADDR") })

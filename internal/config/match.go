@@ -1,21 +1,17 @@
 package config
 
-// This file decides whether two path patterns could match one path. It errs on the side of yes: it
-// guards /v1/auth.
-
 import (
 	"net/url"
 	"path"
 	"strings"
 )
 
-// couldMatch tells whether there is a path that both a and b, ServeMux patterns without method and
-// host, match, if an upstream reads paths as loosely as it possibly might: literals are compared in
-// any case and percent-decoded as often as that changes them, an encoded slash is a slash, dot
-// segments count, {x} matches the empty segment too, and a slash at the end may be there or not.
+// couldMatch reports whether some path matches both a and b, which are ServeMux patterns without method and host. It guards
+// /v1/auth, so if in doubt it reports true. It assumes an upstream that reads paths as loosely as possible: case doesn't matter,
+// percent-encoding is decoded until nothing changes, an encoded slash is a slash, dot segments are resolved, {x} also matches an
+// empty segment, and a trailing slash is optional.
 func couldMatch(a, b string) bool {
-	// p is the shorter one from here on. Beyond its end only q says anything, and p has to be open
-	// to whatever that is.
+	// p becomes the shorter pattern. The segments of q beyond p's end match only if p is open.
 	p, q := shapeOf(a), shapeOf(b)
 	if len(p.segments) > len(q.segments) {
 		p, q = q, p
@@ -30,23 +26,22 @@ func couldMatch(a, b string) bool {
 	return len(more) == 0 || p.open || len(more) == 1 && more[0] == ""
 }
 
-// shape is a pattern taken apart.
+// shape is a parsed pattern.
 type shape struct {
-	segments []string // literal, {x}, or "" for a slash at the end
-	open     bool     // any further segments may follow, or none
+	segments []string // literal, {x}, or "" for a trailing slash
+	open     bool     // any number of segments may follow
 }
 
-// shapeOf takes any text: what ServeMux would not accept as a pattern is refused elsewhere.
+// shapeOf parses any text. Patterns that ServeMux doesn't accept are refused elsewhere.
 func shapeOf(pattern string) shape {
 	for {
 		decoded, err := url.PathUnescape(pattern)
 		if err != nil || decoded == pattern {
 			break
 		}
-		pattern = decoded // a literal %7Bx%7D becomes a wildcard, which only makes it match more
+		pattern = decoded // a literal %7Bx%7D becomes a wildcard, which only matches more
 	}
-	// Clean takes the slash at the end away, which is the very thing that tells /v1/auth/ from
-	// /v1/auth.
+	// Clean removes a trailing slash, but /v1/auth/ and /v1/auth are different patterns.
 	clean := path.Clean("/" + pattern)
 	if strings.HasSuffix(pattern, "/") {
 		clean = strings.TrimSuffix(clean, "/") + "/"
@@ -62,7 +57,7 @@ func shapeOf(pattern string) shape {
 	return shape{segments, false}
 }
 
-// wildcard tells whether a segment stands for any, {x} and {x...} alike.
+// wildcard reports whether a segment is {x} or {x...}.
 func wildcard(segment string) bool {
 	return strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}")
 }

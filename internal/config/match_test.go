@@ -1,7 +1,5 @@
 package config
 
-// This file tests the guard of /v1/auth, also against ServeMux itself.
-
 import (
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +29,7 @@ func TestCouldMatch(t *testing.T) {
 		{"/v1/auth/{rest...}", "/v1/auth", true},
 		{"/v1/%7Bx%7D", "/v1/auth", true},
 		{"/v1/auth/{$}", "/v1/auth/{$}", true},
-		{"/v1/auth/{$}", "/v1/auth", true}, // ServeMux redirects there
+		{"/v1/auth/{$}", "/v1/auth", true}, // ServeMux redirects to it
 		{"/v1/{x}/{$}", "/v1/auth/{$}", true},
 		{"/v1/auth/{x}", "/v1/auth/{$}", true},
 		{"/v1/{x}/", "/v1/auth/{$}", true},
@@ -63,8 +61,7 @@ func TestCouldMatch(t *testing.T) {
 	}
 }
 
-// TestCouldMatchIsNoLaxerThanServeMux: what ServeMux routes to a pattern, couldMatch must have said
-// yes to.
+// If ServeMux routes a path to a pattern, couldMatch must report true.
 func TestCouldMatchIsNoLaxerThanServeMux(t *testing.T) {
 	pieces := []string{"", "v1", "V1", "auth", "%61uth", "{x}", "{y...}", "{$}", "other"}
 	for _, a := range pieces {

@@ -1,8 +1,5 @@
 package config
 
-// This file turns the text of one setting into its type. The errors are for operators: what is
-// wrong, what would be right.
-
 import (
 	"encoding/base64"
 	"errors"
@@ -19,14 +16,13 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// RateLimit admits a burst of Burst at once and is refilled at Burst per Per. The zero value is no
-// limit.
+// RateLimit admits a burst of Burst, and is refilled at Burst per Per. The zero value means no limit.
 type RateLimit struct {
 	Burst int           // at least 1, unless there is no limit
 	Per   time.Duration // at least 1ms, at most 24h, unless there is no limit
 }
 
-// String is the form of the setting: "10/1m0s", or "0" when there is no limit.
+// String returns the setting's form: "10/1m0s", or "0" for no limit.
 func (r RateLimit) String() string {
 	if r.Burst == 0 {
 		return "0"
@@ -34,10 +30,10 @@ func (r RateLimit) String() string {
 	return fmt.Sprintf("%d/%s", r.Burst, r.Per)
 }
 
-// parsers has a parser for every type in Config but strings and what reads text itself.
+// parsers returns a parser for each type in Config, except strings and types that implement encoding.TextUnmarshaler. A parser's
+// error tells the operator what is wrong and what would be right.
 func parsers() map[reflect.Type]env.ParserFunc {
-	// Built at each call rather than kept in a variable of the package: it is small, and nobody can
-	// change it.
+	// Built on each call rather than kept in a variable: it is small, and nobody can change it.
 	m := map[reflect.Type]env.ParserFunc{}
 	register(m, parseBool)
 	register(m, parseWhole[int])
@@ -52,14 +48,13 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	return m
 }
 
-// register puts parse under the type that it makes. The parser chooses by type, which is why no two
-// settings of one type can have different syntax; what they differ in is checked afterwards.
+// register adds parse for the type that it returns. Parsers are chosen by type, so all settings of one type have the same syntax.
+// What differs between them is checked later.
 func register[T any](m map[reflect.Type]env.ParserFunc, parse func(string) (T, error)) {
 	m[reflect.TypeFor[T]()] = func(s string) (any, error) { return parse(s) }
 }
 
-// parseBool takes two words only. An operator who writes 0 or no should learn it, rather than find
-// out which way it went.
+// parseBool accepts only two words. An operator who writes 0 or no should get an error rather than a guess.
 func parseBool(s string) (bool, error) {
 	if s != "true" && s != "false" {
 		return false, fmt.Errorf("%q is neither true nor false", s)
@@ -67,7 +62,7 @@ func parseBool(s string) (bool, error) {
 	return s == "true", nil
 }
 
-// parseWhole takes plain numbers. There are no units for bytes: 1M has two meanings.
+// parseWhole accepts plain numbers. There are no units for bytes, because 1M has two meanings.
 func parseWhole[T int | int64](s string) (T, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -76,7 +71,7 @@ func parseWhole[T int | int64](s string) (T, error) {
 	return T(n), nil
 }
 
-// parseDuration takes Go syntax, where a number without a unit is an error. Only 0 needs none.
+// parseDuration accepts Go syntax: every number but 0 needs a unit.
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -85,13 +80,12 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseRateLimit takes N/T, or 0 for no limit. 0/1m is refused, since it could as well mean that
-// nothing is admitted.
+// parseRateLimit accepts N/T, or 0 for no limit. It refuses 0/1m, which could also mean that nothing is admitted.
 func parseRateLimit(s string) (RateLimit, error) {
 	if s == "0" {
 		return RateLimit{}, nil
 	}
-	// Without a slash per is empty, which is no duration.
+	// Without a slash, per is empty, which is no duration.
 	burst, per, _ := strings.Cut(s, "/")
 	n, err := strconv.Atoi(burst)
 	d, err2 := time.ParseDuration(per)
@@ -104,9 +98,8 @@ func parseRateLimit(s string) (RateLimit, error) {
 	return RateLimit{Burst: n, Per: d}, nil
 }
 
-// listOf makes a parser of comma-separated lists. White space around an element is no part of it;
-// an empty element is a mistake, mostly the trace of something deleted. All wrong elements are
-// reported, counted from 1.
+// listOf returns a parser of comma-separated lists. It ignores white space around an element. It refuses an empty element, which
+// is usually left over from a deleted one. It reports all wrong elements, counted from 1.
 func listOf[T any](parse func(string) (T, error)) func(string) ([]T, error) {
 	return func(s string) ([]T, error) {
 		return eachElement(s, func(part string) (T, error) { return parse(strings.TrimSpace(part)) })
@@ -118,7 +111,7 @@ func eachElement[T any](s string, parse func(string) (T, error)) ([]T, error) {
 	var list []T
 	var errs []error
 	for i, part := range strings.Split(s, ",") {
-		// An empty part is reported as that, whatever parse thought of it.
+		// An empty part is reported as empty, whatever parse says about it.
 		element, err := parse(part)
 		if strings.TrimSpace(part) == "" {
 			err = errors.New("empty; remove a comma")
@@ -131,9 +124,8 @@ func eachElement[T any](s string, parse func(string) (T, error)) ([]T, error) {
 	return list, errors.Join(errs...)
 }
 
-// parseSecrets reads the list of GLORY_JWT_SECRETS. Here white space is not cut off, since it may
-// be part of a secret, and not accepted either, since it hardly ever is: who means it writes
-// base64. The same goes for a secret with a comma.
+// parseSecrets reads a list of secrets. It doesn't trim white space, which may be part of a secret. It doesn't accept it either,
+// because it rarely is: an operator who means it writes base64. So does one whose secret contains a comma.
 func parseSecrets(s string) ([]secret.Value, error) {
 	return eachElement(s, func(part string) (secret.Value, error) {
 		if strings.TrimSpace(part) != part {
@@ -143,8 +135,8 @@ func parseSecrets(s string) ([]secret.Value, error) {
 		if !ok {
 			return secret.New(part), nil
 		}
-		// Secrets come out of many tools. Trying all forms is not guessing: a text that is valid in
-		// several of them stands for the same bytes in each.
+		// Different tools write different forms of base64. It is safe to try them all: a text that is valid in several forms
+		// means the same bytes in each.
 		for _, alphabet := range []*base64.Encoding{
 			base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding,
 		} {
@@ -152,14 +144,13 @@ func parseSecrets(s string) ([]secret.Value, error) {
 				return secret.New(string(decoded)), nil
 			}
 		}
-		return secret.Value{}, errors.New("what follows base64: is not base64") // the decoder's error would tell a bit of it
+		return secret.Value{}, errors.New("what follows base64: is not base64") // without the decoder's error, which would reveal a part of it
 	})
 }
 
-// parseProxy reads one of TRUSTED_PROXIES. The mask is applied, so 10.1.2.3/8 is what it says:
-// 10.0.0.0/8.
+// parseProxy reads one element of TRUSTED_PROXIES. It applies the mask: 10.1.2.3/8 becomes 10.0.0.0/8.
 func parseProxy(s string) (netip.Prefix, error) {
-	// A single address is a network of one. An IPv6 zone means nothing to a peer's address.
+	// A single address is a network of one. An IPv6 zone is refused: it means nothing for a peer's address.
 	prefix, err := netip.ParsePrefix(s)
 	if addr, err2 := netip.ParseAddr(s); err2 == nil && addr.Zone() == "" {
 		prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
@@ -175,10 +166,10 @@ func parseProxy(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// parseBaseURL reads GLORY_URL or INTERWATER_URL. No error quotes more than the host: the rest may
-// hold a password that was put there by mistake.
+// parseBaseURL reads GLORY_URL or INTERWATER_URL. Errors quote no more than the host: the rest may contain a password that was
+// put there by mistake.
 func parseBaseURL(s string) (url.URL, error) {
-	// The error of url.Parse is dropped on purpose: it quotes what it could not read.
+	// Drop the error of url.Parse: it quotes what it could not read.
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validPort(u.Port()) {
 		return url.URL{}, errors.New("not an absolute http or https URL; write https://host, with :port and /path where needed")
@@ -189,12 +180,12 @@ func parseBaseURL(s string) (url.URL, error) {
 	case strings.ContainsAny(s, "?#"):
 		return url.URL{}, errors.New("has a query or fragment, which is never sent; remove it")
 	case u.Scheme == "http" && !privateHost(u.Hostname()):
-		return url.URL{}, fmt.Errorf("credentials would travel in clear to %q, which is not a private host; use https://", u.Hostname())
+		return url.URL{}, fmt.Errorf("credentials would be sent unencrypted to %q, which is not a private host; use https://", u.Hostname())
 	}
-	// Without the slash at the end, base and path of a request can be put together as they are.
+	// Without a trailing slash, the base and the path of a request can simply be concatenated.
 	u.Path = strings.TrimRight(u.Path, "/")
 	if !cleanPath(u) {
-		return url.URL{}, errors.New("has a path with empty or dot segments or an encoded slash; write it plainly")
+		return url.URL{}, errors.New("its path has empty or dot segments or an encoded slash; write it without")
 	}
 	return *u, nil
 }

@@ -1,28 +1,25 @@
 package config
 
-// This file collects what is wrong with the settings, so that an operator corrects all of it in one
-// go.
-
 import (
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Problems is the error of Load. Its text has one line for each problem, `NAME: what is wrong; what
-// would be right`, in the order of docs/settings.md. No line holds any part of a secret's
-// value. The zero value is no problems.
+// Problems is the error of Load: everything that is wrong with the settings, so that an operator can correct all of it at once.
+// Its text has one line for each problem, `NAME: what is wrong; what would be right`, in the order of docs/settings.md. No line
+// contains any part of a secret. The zero value has no problems.
 type Problems struct {
 	list []problem
 }
 
-// problem is one line. The name is kept apart from the text to sort by, and to ask has.
+// problem is one line. The name is separate, so that problems can be sorted and found by it.
 type problem struct {
-	name string // of the variable; "" for what belongs to none
+	name string // of the variable; "": of none
 	err  error
 }
 
-// Error is one line for each problem, without a newline at the end.
+// Error returns one line for each problem, without a trailing newline.
 func (p *Problems) Error() string {
 	lines := make([]string, len(p.list))
 	for i, pr := range p.list {
@@ -40,13 +37,12 @@ func (p *Problems) Unwrap() []error {
 	return errs
 }
 
-// add puts err down for the variable. A joined error is as many problems as it has parts, nil is
-// none.
+// add records err for the variable. A joined error is one problem for each of its parts; nil is none.
 func (p *Problems) add(name string, err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { // not errors.As: a join further down is part of one problem
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // not errors.As: a join deeper in the chain is part of one problem
 		for _, err := range joined.Unwrap() {
 			p.add(name, err)
 		}
@@ -55,13 +51,13 @@ func (p *Problems) add(name string, err error) {
 	p.list = append(p.list, problem{name, err})
 }
 
-// addf is add with a text made as by fmt.Errorf, so %w keeps a cause. Arguments must not be secrets.
+// addf is add with an error made by fmt.Errorf, so %w keeps a cause. Arguments must not be secrets.
 func (p *Problems) addf(name, format string, args ...any) {
 	p.add(name, fmt.Errorf(format, args...))
 }
 
-// has tells whether the variable has a problem already, itself or as NAME_FILE. What is known to be
-// wrong is not examined further: a second complaint about the same value would only confuse.
+// has reports whether the variable has a problem already, as NAME or NAME_FILE. Such a variable isn't checked further: a second
+// problem about the same value would only confuse.
 func (p *Problems) has(name string) bool {
 	return slices.ContainsFunc(p.list, func(pr problem) bool {
 		return pr.name == name || pr.name == name+"_FILE"
@@ -75,12 +71,12 @@ func (p *Problems) missing(name string) {
 	}
 }
 
-// hasPrefix tells whether a variable whose name begins with prefix has a problem.
+// hasPrefix reports whether a variable whose name begins with prefix has a problem.
 func (p *Problems) hasPrefix(prefix string) bool {
 	return slices.ContainsFunc(p.list, func(pr problem) bool { return strings.HasPrefix(pr.name, prefix) })
 }
 
-// err is p in the order of the table, or nil when there are no problems.
+// err returns p in the order of the table, or nil if there are no problems.
 func (p *Problems) err() error {
 	if len(p.list) == 0 {
 		return nil
@@ -89,8 +85,8 @@ func (p *Problems) err() error {
 	for i, s := range Settings() {
 		order[s.Name] = i + 1
 	}
-	// A NAME_FILE stands where its NAME does. The numbered licenses, of which the table has only
-	// <n>, stand together and in the order in which they were found wrong, which is by number.
+	// NAME_FILE has the place of NAME. The table contains the numbered licenses only as <n>. They stay together in the order in
+	// which their problems were found, which is by number.
 	place := func(name string) int {
 		if strings.HasPrefix(name, licensePrefix) {
 			return order[licensePrefix+"<n>_NAME"]

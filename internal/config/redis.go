@@ -1,7 +1,5 @@
 package config
 
-// This file is what is particular to Redis: its URL, which holds a password that may change, and reading its settings alone.
-
 import (
 	"errors"
 	"fmt"
@@ -15,23 +13,23 @@ import (
 	"roomgate/internal/secret"
 )
 
-// checkRedis holds REDIS_URL against REDIS_MODE. Its errors quote nothing: with a password that
-// needs escaping, any part of the URL may turn out to be the password.
+// checkRedis checks REDIS_URL for REDIS_MODE. Its errors quote nothing: if a password isn't escaped, any part of the URL may be
+// the password.
 func (c *Config) checkRedis(p *Problems) error {
 	mode := c.RedisMode
 	if p.has("REDIS_MODE") {
-		mode = "" // nobody knows which one was meant
+		mode = "" // unknown
 	}
 	return checkRedisURL(c.RedisURL.Reveal(), mode)
 }
 
-// checkRedisURL is checkRedis for one URL; mode "" is an unknown one.
+// checkRedisURL is checkRedis for one URL. mode is "" if it is unknown.
 func checkRedisURL(value, mode string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || !validPort(u.Port()) || u.Fragment != "" {
 		return errors.New("not a Redis URL; write redis://host:port or rediss://user:password@host:port, special characters of the password percent-encoded")
 	}
-	// A slash in an unescaped password ends up here too.
+	// A slash in an unescaped password also ends up here.
 	if database, err := strconv.ParseUint(strings.Trim(u.Path, "/"), 10, 16); err != nil && strings.Trim(u.Path, "/") != "" {
 		return errors.New("its path is not the number of a database; write /0, or none")
 	} else if mode == "cluster" && database != 0 {
@@ -43,8 +41,8 @@ func checkRedisURL(value, mode string) error {
 	return checkRedisQuery(u.RawQuery, mode)
 }
 
-// checkRedisQuery refuses what belongs to one mode in the others. Left alone it would be an error of
-// the Redis client at best, and at worst a cluster of which only one node is ever asked.
+// checkRedisQuery refuses parameters of other modes. At best the Redis client would report them; at worst only one node of a
+// cluster would ever be used.
 func checkRedisQuery(raw, mode string) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -66,22 +64,22 @@ func checkRedisQuery(raw, mode string) error {
 	return nil
 }
 
-// checkRedisClear refuses a client certificate that nothing would ever ask for.
+// checkRedisClear refuses a client certificate without TLS, which would never be asked for.
 func (c *Config) checkRedisClear(p *Problems) error {
 	if c.RedisCertFile == "" || p.has("REDIS_URL") || !strings.HasPrefix(strings.ToLower(c.RedisURL.Reveal()), "redis://") {
 		return nil
 	}
-	return errors.New("is for a REDIS_URL that begins with rediss://; change that, or remove the certificate")
+	return errors.New("needs a REDIS_URL that begins with rediss://; change it, or remove the certificate")
 }
 
-// RedisURLNow is REDIS_URL with the login of the moment: where it came from a file, that file is read again. An error says why
-// what is there now can't be used, without any part of it: only user and password may change while the gateway runs.
+// RedisURLNow returns REDIS_URL with the current login: if it came from a file, that file is read again. While the gateway runs,
+// only user and password may change. The error says why the new value can't be used, and quotes no part of it.
 func (c *Config) RedisURLNow() (secret.Value, error) {
 	path := c.Files["REDIS_URL"]
 	if path == "" {
 		return c.RedisURL, nil
 	}
-	// Whoever reads a pipe again waits for ever, or takes what is in it from others.
+	// A pipe can't be read again: that would block forever or take data that is meant for others.
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return c.RedisURL, nil
 	}
@@ -94,19 +92,19 @@ func (c *Config) RedisURLNow() (secret.Value, error) {
 	return now.RedisURL, c.SameRedis(&now)
 }
 
-// SameRedis is nil if next's REDIS_URL is valid and leads to where c's does: logins aside, they are the same.
+// SameRedis returns nil if next's REDIS_URL is valid and is the same as c's except for the logins.
 func (c *Config) SameRedis(next *Config) error {
 	value := next.RedisURL.Reveal()
 	if err := checkRedisURL(value, c.RedisMode); err != nil {
 		return fmt.Errorf("REDIS_URL: %w", err)
 	}
 	if c.redisPlace(value) != c.redisPlace(c.RedisURL.Reveal()) {
-		return errors.New("REDIS_URL: differs in more than user and password; that takes a restart")
+		return errors.New("REDIS_URL: differs in more than user and password; restart the gateway to use it")
 	}
 	return nil
 }
 
-// redisPlace is a Redis URL less its logins. The sentinels' own counts as a part of the place: the client keeps it.
+// redisPlace returns a Redis URL without logins. The login at the sentinels stays in it, because the client can't change that.
 func (c *Config) redisPlace(value string) string {
 	u, err := url.Parse(value)
 	if err != nil {
@@ -122,8 +120,8 @@ func (c *Config) redisPlace(value string) string {
 	return u.String()
 }
 
-// Redis reads Redis' settings alone, as Load does, for commands that have no use for the rest: only the fields of the returned
-// Config that begin with Redis are set. The error is a *Problems.
+// Redis reads only the settings of Redis, as Load does, for commands that need nothing else. In the returned Config only Files
+// and the fields that begin with Redis are set. The error is a *Problems.
 func Redis(environ []string) (*Config, error) {
 	own := slices.DeleteFunc(slices.Clone(environ), func(entry string) bool { return !strings.HasPrefix(entry, redisPrefix) })
 	var p Problems
@@ -140,5 +138,5 @@ func Redis(environ []string) (*Config, error) {
 	}, nil
 }
 
-// redisPrefix begins the names of Redis' settings.
+// redisPrefix begins the names of the settings of Redis.
 const redisPrefix = "REDIS_"

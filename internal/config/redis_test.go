@@ -53,7 +53,7 @@ func TestOnlyTheLoginOfRedisMayChange(t *testing.T) {
 		{"cluster", "redis://:old@h:1?addr=g:2", "redis://:new@h:1?addr=g:2", ""},
 		{"cluster", "redis://:old@h:1?addr=g:2", "redis://:new@h:1?addr=g:3", elsewhere},
 		{"sentinel", sentinel, strings.Replace(sentinel, "u&password=old", "v&password=new", 1), ""},
-		{"sentinel", sentinel, strings.Replace(sentinel, "watch:w", "watch:new", 1), elsewhere}, // the client keeps that login
+		{"sentinel", sentinel, strings.Replace(sentinel, "watch:w", "watch:new", 1), elsewhere}, // the client can't change that login
 		{"sentinel", "redis://u:old@h:1?master_name=m", "redis://u:new@h:1?master_name=m", ""},
 		{"sentinel", sentinel, strings.Replace(sentinel, "=m", "=n", 1), elsewhere},
 	} {
@@ -79,7 +79,7 @@ func TestOnlyTheLoginOfRedisMayChange(t *testing.T) {
 	}
 }
 
-// A pipe was read at the start; whoever reads it again waits for ever.
+// Reading the pipe again would block forever.
 func TestARedisURLThatCannotBeReadAgainStays(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -1,7 +1,5 @@
 package config
 
-// This file finds variables that were probably meant to be settings.
-
 import (
 	"regexp"
 	"slices"
@@ -10,24 +8,24 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
-// Unknown is a variable that is no setting and looks like one.
+// Unknown is a variable that is no setting but looks like one.
 type Unknown struct {
 	Name  string // as it is set
-	Meant string // the setting that it resembles; "" when it only begins like ours
+	Meant string // the setting that it resembles; "": it only begins like ours
 }
 
-// maxTypos is how many letters may be wrong in a name that is taken for a setting's. SSL_CERT_FILE, which is somebody
-// else's, is three away from TLS_CERT_FILE.
+// maxTypos is how many letters of a name may differ from a setting's. SSL_CERT_FILE, which belongs to other programs, differs
+// from TLS_CERT_FILE in three.
 const maxTypos = 2
 
 var (
-	// ofKubernetes is what a cluster sets for a service that is named like an upstream, REDIS_PORT_6379_TCP_ADDR for one.
+	// ofKubernetes matches what Kubernetes sets for a service that is named like an upstream, such as REDIS_PORT_6379_TCP_ADDR.
 	ofKubernetes = regexp.MustCompile(`_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$`)
 	oneNumber    = regexp.MustCompile(`_\d+_`)
 )
 
-// Unknowns lists them in environ, by name, with the setting that was probably meant. A mistake it is not: most of the
-// environment is other programs'. Values aren't looked at, but for being empty, which is as good as absent.
+// Unknowns returns the unknown variables in environ, sorted by name, with the setting that was probably meant. They are no
+// mistakes: most variables belong to other programs. An empty variable counts as absent; otherwise values don't matter.
 func Unknowns(environ []string) []Unknown {
 	known := known()
 	var found []Unknown
@@ -49,7 +47,7 @@ func Unknowns(environ []string) []Unknown {
 	return slices.Compact(found)
 }
 
-// Names lists the variables in environ that settings are read from, those of files too: by name, each once.
+// Names returns the variables in environ that settings are read from, NAME_FILE included, sorted and without duplicates.
 func Names(environ []string) []string {
 	known := known()
 	var found []string
@@ -63,7 +61,7 @@ func Names(environ []string) []string {
 	return slices.Compact(found)
 }
 
-// known are the names of all variables that settings are read from, with <n> for a license's number.
+// known returns the names of all variables that settings are read from, with <n> for a license's number.
 func known() []string {
 	var names []string
 	for _, s := range Settings() {
@@ -72,7 +70,7 @@ func known() []string {
 	return names
 }
 
-// inTable is a variable's name as the table has it, with <n> for a license's number, which is returned with what is around it.
+// inTable returns a variable's name as it is in the table, with <n> for a license's number, and that number with its underscores.
 func inTable(name string) (numbered, number string) {
 	number = oneNumber.FindString(name)
 	if number == "" {
@@ -81,7 +79,7 @@ func inTable(name string) (numbered, number string) {
 	return strings.Replace(name, number, "_<n>_", 1), number
 }
 
-// nearest is the one of known with the fewest letters to change, and how many.
+// nearest returns the name in known with the smallest edit distance, and that distance.
 func nearest(name string, known []string) (best string, typos int) {
 	typos = len(name)
 	for _, k := range known {

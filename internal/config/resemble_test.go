@@ -1,7 +1,5 @@
 package config
 
-// This file tests which variables are taken for misspelt settings, and which are left to other programs.
-
 import (
 	"slices"
 	"testing"
@@ -18,7 +16,7 @@ func TestMisspeltSettingsAreFound(t *testing.T) {
 		"INTERWATER_LICENCE_12_NAME":          "INTERWATER_LICENSE_12_NAME",
 		"INTERWATER_LICENSE_0_SECRETKEY":      "INTERWATER_LICENSE_0_SECRET_KEY",
 		"INTERWATER_LICENSE_3_ACCES_KEY_FILE": "INTERWATER_LICENSE_3_ACCESS_KEY_FILE",
-		"GLORY_BASE_ADDRESS":                  "", // ours by its beginning, but which?
+		"GLORY_BASE_ADDRESS":                  "", // begins like ours, but resembles no setting
 	} {
 		if got := Unknowns([]string{"PATH=/bin", name + "=MARKER"}); !slices.Equal(got, []Unknown{{name, meant}}) {
 			t.Errorf("%s: %v, want %s", name, got, meant)
@@ -38,12 +36,12 @@ func TestOtherProgramsVariablesAreLeftAlone(t *testing.T) {
 	} {
 		own = append(own, name+"=x")
 	}
-	if got := Unknowns(append(own, "GLORY_JWT_SECRET=")); len(got) > 0 { // an empty one is as good as absent
+	if got := Unknowns(append(own, "GLORY_JWT_SECRET=")); len(got) > 0 { // an empty variable counts as absent
 		t.Errorf("taken for misspelt settings: %v", got)
 	}
 }
 
-// oneNumberFor makes a name of the table one that can be set.
+// oneNumberFor returns a name of the table with 0 in place of <n>.
 func oneNumberFor(name string) string {
 	const number = "<n>"
 	if i := len(licensePrefix); len(name) > i+len(number) && name[i:i+len(number)] == number {

@@ -1,8 +1,5 @@
 package config
 
-// This file checks INTERWATER_ROUTES, which opens paths of Interwater to members: a mistake there
-// must not open too much.
-
 import (
 	"errors"
 	"fmt"
@@ -11,9 +8,9 @@ import (
 	"strings"
 )
 
-// checkRoutes wants patterns that ServeMux takes together, each with a method and no host. The
-// method is demanded because a route without one admits every method, which nobody who writes just
-// a path has in mind.
+// checkRoutes checks INTERWATER_ROUTES, which open paths of Interwater to members. Patterns must have a method and no host, and
+// ServeMux must accept them together. The method is required because a route without one admits every method, which hardly
+// anybody means who writes just a path.
 func checkRoutes(routes []string) error {
 	var errs []error
 	for i, route := range routes {
@@ -21,20 +18,19 @@ func checkRoutes(routes []string) error {
 			errs = append(errs, fmt.Errorf("element %d, %q: %w", i+1, route, err))
 			continue
 		}
-		// ServeMux would name the places in our source where the two were registered; the
-		// operator's are the elements.
+		// ServeMux's error names places in our source. The operator needs the elements.
 		for j, other := range routes[:i] {
 			if checkRoute(other) == nil && tryRegister(other, route) != nil {
-				errs = append(errs, fmt.Errorf("element %d, %q: both this and element %d could take the same request; keep one", i+1, route, j+1))
+				errs = append(errs, fmt.Errorf("element %d, %q: this and element %d could match the same request; keep one", i+1, route, j+1))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// checkRoute looks at one route by itself. Nothing but an upper-case method of the list gets
-// through: ServeMux would take any word for a method and then never match it. CONNECT would turn
-// the gateway into a tunnel, and TRACE echoes the headers that it adds, the credential among them.
+// checkRoute checks one route. Only listed methods in upper case are allowed: ServeMux accepts any word as a method, and then
+// never matches it. CONNECT would turn the gateway into a tunnel. TRACE would echo the headers that the gateway adds, such as the
+// credential.
 func checkRoute(route string) error {
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	method, path, ok := strings.Cut(route, " ")
@@ -50,9 +46,8 @@ func checkRoute(route string) error {
 	if err := tryRegister(route); err != nil {
 		return fmt.Errorf("not a ServeMux pattern: %w", err)
 	}
-	// These are patterns too. /v1/auth is closed because its answer is an access token; the others
-	// belong to routes that are always there, and two owners of one path would make it a matter of
-	// precedence who answers.
+	// These are patterns too. /v1/auth is closed because its answer is an access token. The others belong to routes that always
+	// exist: with two owners of a path, precedence would decide who answers.
 	for _, closed := range []struct{ path, why string }{
 		{"/v1/auth", "which hands out access tokens and is never forwarded"},
 		{"/v1/auth/{$}", "which hands out access tokens and is never forwarded"},
@@ -70,8 +65,7 @@ func checkRoute(route string) error {
 	return nil
 }
 
-// tryRegister is ServeMux's own opinion of the patterns. It has no other way to say no than to
-// panic.
+// tryRegister returns ServeMux's error about the patterns. ServeMux reports errors only by panicking.
 func tryRegister(patterns ...string) (err error) {
 	defer func() {
 		switch r := recover().(type) {
@@ -79,13 +73,13 @@ func tryRegister(patterns ...string) (err error) {
 		case error:
 			err = r
 			if reason := errors.Unwrap(r); reason != nil {
-				err = reason // without the pattern, which the caller names
+				err = reason // without the pattern, which the caller adds
 			}
 		default:
 			err = fmt.Errorf("%v", r)
 		}
 	}()
-	// A mux of its own each time: nothing that is tried here is ever served.
+	// A new mux each time: nothing tried here is ever served.
 	mux := http.NewServeMux()
 	for _, pattern := range patterns {
 		mux.Handle(pattern, http.NotFoundHandler())

@@ -1,7 +1,5 @@
 package config
 
-// What settings there are, for docs/settings.md, and what they are set to, for the log of the start.
-
 import (
 	"fmt"
 	"log/slog"
@@ -16,16 +14,16 @@ import (
 
 // Setting describes one variable.
 type Setting struct {
-	Name     string // "<n>" in it stands for the number of a license: 0, 1, …
-	Default  string // what counts when it is absent; "" is nothing
-	Required bool   // it has to be set; for a license's, if the license is
+	Name     string // "<n>" stands for a license's number: 0, 1, …
+	Default  string // value of an absent variable; "": none
+	Required bool   // must be set; for a license's setting, if the license is
 	Doc      string // meaning and bounds, one line of plain text
 
-	empty string // what empty means, where that is not the same as absent
+	empty string // what an empty variable means, if not the same as an absent one
 }
 
-// Settings lists all variables in the order of docs/settings.md, without the NAME_FILE ones,
-// which each has, and the OTEL_ ones, which are not this package's.
+// Settings returns all variables in the order of docs/settings.md. It leaves out the NAME_FILE ones, which nearly all have, and
+// the OTEL_ ones, which belong to other packages.
 func Settings() []Setting {
 	var list []Setting
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
@@ -35,7 +33,7 @@ func Settings() []Setting {
 			}
 			continue
 		}
-		// The licenses stand where the field is, in both forms: one struct, two sets of names.
+		// The licenses take the place of their field, in both forms: one struct, two sets of names.
 		for name, f := range fieldsOf(reflect.TypeFor[License](), onePrefix) {
 			if name != onePrefix+"NAME" {
 				s := settingOf(name, f)
@@ -52,8 +50,7 @@ func Settings() []Setting {
 	return list
 }
 
-// settingOf makes the line of one field. What is admitted is added to its text, so that nobody has
-// to keep both in step.
+// settingOf describes one field. It adds the allowed values and bounds to the text, so that they can't differ.
 func settingOf(name string, f reflect.StructField) Setting {
 	doc := f.Tag.Get("doc")
 	if choices := f.Tag.Get("oneof"); choices != "" {
@@ -71,12 +68,12 @@ func settingOf(name string, f reflect.StructField) Setting {
 	}
 }
 
-// Summary is every setting once with its value, defaults included, for the log of the start. A
-// secret is "set" or "not set", REDIS_URL has lost its user, password and query. Licenses are named
-// as the operator named them, by number or not.
+// Summary returns every setting with its value, defaults included, for the log at the start. A secret is "set" or "not set".
+// REDIS_URL appears without user, password and query. Licenses have the names of the variables that were used, with or without a
+// number.
 func (c *Config) Summary() []slog.Attr {
 	var attrs []slog.Attr
-	// The same walk through the tags as for reading, so a setting can't be forgotten here.
+	// Uses the same tags as reading, so that no setting can be forgotten here.
 	add := func(v any, prefix string) {
 		for name, f := range fieldsOf(reflect.TypeOf(v), prefix) {
 			if name != onePrefix+"NAME" { // the one license has no such setting
@@ -88,8 +85,7 @@ func (c *Config) Summary() []slog.Attr {
 	for _, l := range c.Licenses {
 		add(l, l.prefix)
 	}
-	// Where Redis is helps whoever reads the log, so it is worth taking the URL apart. A query may
-	// hold the password of the nodes behind a sentinel.
+	// Redis' address helps whoever reads the log. The query may contain the password of the servers behind a sentinel.
 	for i, a := range attrs {
 		if u, err := url.Parse(c.RedisURL.Reveal()); err == nil && a.Key == "REDIS_URL" {
 			u.User, u.RawQuery = nil, ""
@@ -99,7 +95,7 @@ func (c *Config) Summary() []slog.Attr {
 	return attrs
 }
 
-// show is a setting's value as text, close to how it would be set.
+// show returns a setting's value as text, close to how it would be set.
 func show(value any) string {
 	switch v := value.(type) {
 	case secret.Value:
@@ -116,7 +112,7 @@ func show(value any) string {
 	case slog.Level:
 		return strings.ToLower(v.String())
 	}
-	// Lists as they are set, with commas. Elements print themselves.
+	// Lists with commas, as they are set. Elements print themselves.
 	if v := reflect.ValueOf(value); v.Kind() == reflect.Slice {
 		elements := make([]string, v.Len())
 		for i := range elements {

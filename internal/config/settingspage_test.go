@@ -1,6 +1,6 @@
 package config
 
-// What docs/settings.md and the samples in configs/ say is true.
+// docs/settings.md and the samples in configs/ must be true.
 
 import (
 	"flag"
@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write docs/settings.md")
 
 const settingsPage = "../../docs/settings.md"
 
-// settingsTable is docs/settings.md.
+// settingsTable returns the content of docs/settings.md.
 func settingsTable() string {
 	var b strings.Builder
 	b.WriteString(`# Settings
@@ -26,9 +26,9 @@ func settingsTable() string {
 <!-- Written by go generate ./internal/config, from the tags in config.go. -->
 
 Environment variables. Every ` + "`NAME`" + ` can be given as ` + "`NAME_FILE`" + ` instead: a path whose content, less one newline at its
-end, is the value (Docker and Kubernetes secrets). A variable that is set but empty counts as absent where the table does not
-say otherwise. Lists are separated by commas, durations are in Go syntax (` + "`250ms`, `1m30s`" + `). Several licenses are
-numbered, n = 0, 1, … without a gap, and take the place of the one. All problems are reported at once, with exit status 2.
+end, is the value (Docker and Kubernetes secrets). A variable that is set but empty counts as absent unless the table
+says otherwise. Lists are separated by commas, durations are in Go syntax (` + "`250ms`, `1m30s`" + `). Several licenses are
+numbered, n = 0, 1, … without a gap, and replace the single license. All problems are reported at once, with exit status 2.
 
 | variable | default | meaning |
 | --- | --- | --- |
@@ -65,7 +65,7 @@ func TestSettingsPage(t *testing.T) {
 	}
 }
 
-// samples are the files of configs/.
+// samples returns the paths of the samples in configs/.
 func samples(t *testing.T) []string {
 	t.Helper()
 	paths, err := filepath.Glob("../../configs/*.env")
@@ -75,7 +75,7 @@ func samples(t *testing.T) []string {
 	return paths
 }
 
-// readSample reads an .env file as far as our samples go: NAME=value, NAME='value', # comments.
+// readSample reads the .env syntax that our samples use: NAME=value, NAME='value', # comments.
 func readSample(t *testing.T, path string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -97,8 +97,7 @@ func readSample(t *testing.T, path string) map[string]string {
 	return vars
 }
 
-// TestSamples loads each file of configs/, with secrets of the test's own in place of those in
-// /run/secrets.
+// TestSamples loads each file of configs/. Secrets in /run/secrets are replaced by the test's own.
 func TestSamples(t *testing.T) {
 	for _, path := range samples(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -135,7 +134,7 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestSamplesInShell: the samples are meant for `set -a; . file` too.
+// The samples must also work with `set -a; . file`.
 func TestSamplesInShell(t *testing.T) {
 	tests.Need(t, "sh")
 	for _, path := range samples(t) {

@@ -1,8 +1,5 @@
 package config
 
-// This file finds the text of each setting: in the variable itself, or in the file that NAME_FILE
-// leads to.
-
 import (
 	"bytes"
 	"errors"
@@ -15,22 +12,21 @@ import (
 	"strings"
 )
 
-// maxFileBytes bounds the file of a setting. Whatever is larger is not a secret but a wrong path.
+// maxFileBytes bounds the file of a setting. A larger file is a wrong path, not a secret.
 const maxFileBytes = 1 << 20
 
-// sources is what the operator set.
+// sources holds what the operator set.
 type sources struct {
-	vars  map[string]string // value by name; an empty one only where empty has a meaning of its own
-	files map[string]string // path by name, of the values that came from files
-	seen  []string          // names that were set, numbered licenses last, also if the value couldn't be had
+	vars  map[string]string // name → value; it is empty only if empty has a meaning of its own
+	files map[string]string // name → path, of values that came from files
+	seen  []string          // names that were set, even if the file can't be read; numbered licenses last
 }
 
-// readSources picks the settings out of environ and reads their files. An empty variable counts as
-// absent, so that NAME= in a compose file or an unfilled template does not override a default by
-// nothing.
+// readSources finds the settings in environ and reads their files. An empty variable counts as absent, so that NAME= in a compose
+// file or an unfilled template doesn't override a default with nothing.
 func readSources(environ []string, p *Problems) sources {
-	// Most of the environment is not ours: PATH, what Kubernetes adds for every service, OTEL_…. So
-	// an unknown name is no mistake, not even one that resembles a setting.
+	// Most variables aren't ours: PATH, those that Kubernetes adds for every service, OTEL_…. So an unknown name is no problem,
+	// not even one that resembles a setting.
 	set := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -41,7 +37,7 @@ func readSources(environ []string, p *Problems) sources {
 		value, direct := set[s.Name]
 		direct = direct && (value != "" || s.empty != "")
 		path := ""
-		if !strings.HasSuffix(s.Name, "_FILE") { // TLS_CERT_FILE is a path already
+		if !strings.HasSuffix(s.Name, "_FILE") { // TLS_CERT_FILE has no TLS_CERT_FILE_FILE
 			path = set[s.Name+"_FILE"]
 		}
 		if direct || path != "" {
@@ -49,8 +45,8 @@ func readSources(environ []string, p *Problems) sources {
 		}
 		switch {
 		case direct && path != "":
-			// No precedence would be right: after a rotation one of the two is the old secret.
-			p.addf(s.Name, "set, and %s_FILE too; keep one of them", s.Name)
+			// Either precedence could be wrong: after a rotation, one of the two is the old secret.
+			p.addf(s.Name, "set together with %s_FILE; keep one of them", s.Name)
 		case direct:
 			src.vars[s.Name] = value
 		case path != "":
@@ -60,12 +56,12 @@ func readSources(environ []string, p *Problems) sources {
 	return src
 }
 
-// readFile takes the value of s from the file at path.
+// readFile reads the value of s from the file at path.
 func (src *sources) readFile(s Setting, path string, p *Problems) {
 	value, err := readValue(path)
 	if err == nil && value == "" && s.empty == "" {
-		// Unlike an empty variable, an empty file is never meant: for GLORY_JWT_SECRETS it would
-		// switch verification over to Glory without a word.
+		// Unlike an empty variable, an empty file is never meant: an empty one for GLORY_JWT_SECRETS would silently replace local
+		// verification by calls to Glory.
 		err = errors.New("the file is empty")
 	}
 	if err != nil {
@@ -75,11 +71,11 @@ func (src *sources) readFile(s Setting, path string, p *Problems) {
 	src.vars[s.Name], src.files[s.Name] = value, path
 }
 
-// readValue is the content of a file less one newline at its end. The path is in no error, because
-// a frequent mistake is to put the secret itself there.
+// readValue returns the content of a file less one trailing newline. No error contains the path, because putting the secret
+// itself there is a frequent mistake.
 func readValue(path string) (string, error) {
-	// Read, not stat and then read: a secret may be a symbolic link that is swapped meanwhile, which
-	// is how Kubernetes updates them, or a pipe, which has no size.
+	// Read at once instead of asking for the size first: Kubernetes updates a secret by swapping a symbolic link, and a pipe has
+	// no size.
 	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("can't read the file: %w", cause(err))
@@ -96,7 +92,7 @@ func readValue(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// One newline is the editor's. A second one, or a space, is left for the checks to find.
+	// One newline comes from the editor. A second one, or a space, is left for the checks to find.
 	value := strings.TrimSuffix(string(content), "\n")
 	if len(value) < len(content) {
 		value = strings.TrimSuffix(value, "\r")
@@ -104,8 +100,8 @@ func readValue(path string) (string, error) {
 	return value, nil
 }
 
-// plain is the content less a byte order mark, which some editors put before UTF-8. It refuses UTF-16 and UTF-32: there each
-// character has a zero byte or a mark of its own, and all of them would become part of the secret.
+// plain returns the content without a byte order mark, which some editors put before UTF-8. It refuses UTF-16 and UTF-32: their
+// zero bytes and byte order marks would become part of the secret.
 func plain(content []byte) ([]byte, error) {
 	if bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) || bytes.IndexByte(content, 0) >= 0 {
 		return nil, errors.New("the file is UTF-16, or no text; save it as UTF-8")
@@ -113,8 +109,7 @@ func plain(content []byte) ([]byte, error) {
 	return bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), nil
 }
 
-// cause is what went wrong with a file, without the path. It can still be told by errors.Is, as
-// fs.ErrNotExist for one.
+// cause returns an error of reading a file without the path. errors.Is still finds, for example, fs.ErrNotExist.
 func cause(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
@@ -122,12 +117,11 @@ func cause(err error) error {
 	return err
 }
 
-// settingsIn lists every setting under the name that it has in set: those of the table, with the
-// numbered licenses for as many as set has. Names that begin like a license's but are none are
-// problems; a typing error there would silently give a license the default rule, which admits
+// settingsIn returns all settings: those of the table, and the numbered licenses' that are in set. Names that begin like a
+// license's but are none are problems: a typo in a rule's name would silently give that license the default rule, which admits
 // everybody.
 func settingsIn(set map[string]string, p *Problems) []Setting {
-	// A name and its _FILE are one setting, so they meet in a map.
+	// NAME and NAME_FILE are one setting, so they have the same key.
 	type key struct {
 		n       int
 		setting string
@@ -144,7 +138,7 @@ func settingsIn(set map[string]string, p *Problems) []Setting {
 		}
 		numbered[key{n, setting}] = true
 	}
-	// By number and then in the order of the table, since sorting by name would put 10 before 2.
+	// By number, then in the order of the table. Sorting by name would put 10 before 2.
 	list := slices.DeleteFunc(Settings(), func(s Setting) bool { return strings.Contains(s.Name, "<n>") })
 	order := licenseSettings()
 	keys := slices.SortedFunc(maps.Keys(numbered), func(a, b key) int {

@@ -7,14 +7,14 @@ import (
 	"log/slog"
 )
 
-// redacted is what a secret looks like wherever it is printed.
+// redacted is what a secret prints as.
 const redacted = "[redacted]"
 
-// Value is a string that prints as "[redacted]", or as "" when it is empty, by fmt with any verb, log/slog and encoding/json.
-// The zero value is the empty secret. It is safe for concurrent use and may be copied.
+// Value is a string that prints as "[redacted]", or as "" if it is empty, with all verbs of fmt, log/slog and encoding/json. The
+// zero value is the empty secret. It is safe for concurrent use, and may be copied.
 //
-// The text is in a closure: fmt prints the unexported fields of a struct without calling their methods, and other dumpers follow
-// pointers. Of a function they all print no more than an address.
+// A closure holds the text. fmt prints a struct's unexported fields without calling their methods, and other dumpers follow
+// pointers, but all of them can print only the address of a function.
 type Value struct {
 	reveal func() string
 }
@@ -27,7 +27,7 @@ func New(text string) Value {
 	return Value{reveal: func() string { return text }}
 }
 
-// Reveal returns the text. Call it only where the text is used: each call is a place to search when a secret has leaked.
+// Reveal returns the text. Call it only where the text is used: if a secret has leaked, it was at one of these calls.
 func (s Value) Reveal() string {
 	if s.reveal == nil {
 		return ""
@@ -35,10 +35,10 @@ func (s Value) Reveal() string {
 	return s.reveal()
 }
 
-// IsZero tells whether the secret is empty.
+// IsZero reports whether the secret is empty.
 func (s Value) IsZero() bool { return s.Reveal() == "" }
 
-// String is "[redacted]" or "".
+// String returns "[redacted]" or "".
 func (s Value) String() string {
 	if s.IsZero() {
 		return ""
@@ -46,14 +46,13 @@ func (s Value) String() string {
 	return redacted
 }
 
-// Format prints String for every verb and flag, %x, %d and %#v among them.
+// Format prints String for every verb and flag, such as %x, %d and %#v.
 func (s Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue is String.
+// LogValue returns String.
 func (s Value) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is String, which is what encoding/json and its like write. Reading that back gives no
-// secret.
+// MarshalText returns String, for encoding/json and others. Reading it back doesn't restore the secret.
 func (s Value) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText sets the value. It never fails.

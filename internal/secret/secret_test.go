@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// holder has secrets wherever a struct can have them. fmt asks no methods of unexported fields.
+// holder has secrets in all places that a struct offers. fmt calls no methods on unexported fields.
 type holder struct {
 	Open    Value
 	hidden  Value
@@ -45,7 +45,7 @@ func TestSecretPrintsNothing(t *testing.T) {
 	assertClean(t, "errorf", fmt.Errorf("failed with %v: %w", s, fmt.Errorf("%s", s)).Error())
 }
 
-// assertClean looks for the secret as text, as hex and as a list of bytes.
+// assertClean fails if text contains the secret as text, hex, base64 or a list of bytes.
 func assertClean(t *testing.T, how, text string) {
 	t.Helper()
 	for _, form := range []string{"MARKER", "4d41524b4552", "77 65 82", "77,65,82", "TUFSS0VS"} {
