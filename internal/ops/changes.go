@@ -1,29 +1,27 @@
 package ops
 
-// This file remembers when something began to be as it shouldn't, and when that ended.
-
 import (
 	"slices"
 	"time"
 )
 
-const changesMost = 64 // that are remembered: what comes and goes all the time says enough in so many
+const changesMost = 64 // maximum number of changes kept: a state that flaps needs no more
 
-// Change is a moment at which something began to be degraded, or ceased to be.
+// Change is a moment at which a degradation began, ended or changed its level.
 type Change struct {
 	At    time.Time
-	Level string // from then on: LevelDown, LevelRisk, or "" for well
-	// Began has what is new, or has another level than before; Ended what isn't there any more.
+	Level string // since then: LevelDown, LevelRisk, or "" for well
+	// Began lists degradations that are new or have another level than before; Ended lists those that are over.
 	Began, Ended []Degradation
 }
 
-// states is what is degraded, and the changes of the last 15 minutes.
+// states holds the current degradations, and the changes of the last 15 minutes.
 type states struct {
 	last    []Degradation
 	changes []Change
 }
 
-// take compares what is degraded with what was.
+// take records a change if list differs from the last one.
 func (s *states) take(now time.Time, list []Degradation) {
 	old := 0
 	for old < len(s.changes) && now.Sub(s.changes[old].At) > historySpan {
@@ -46,7 +44,7 @@ func (s *states) take(now time.Time, list []Degradation) {
 	s.changes = append(s.changes, c)
 }
 
-// without is those of list that are the same as none of others.
+// without returns the elements of list that aren't the same as any of others.
 func without(list, others []Degradation, same func(a, b Degradation) bool) (rest []Degradation) {
 	for _, d := range list {
 		if !slices.ContainsFunc(others, func(o Degradation) bool { return same(d, o) }) {

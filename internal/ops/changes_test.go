@@ -1,7 +1,5 @@
 package ops
 
-// This file tests that each change of state is remembered with its moment, and for as long as the plots go back.
-
 import (
 	"strconv"
 	"sync/atomic"
@@ -37,7 +35,7 @@ func TestEachChangeOfStateIsRememberedWithItsMoment(t *testing.T) {
 		} {
 			before := len(h.Past().Changes)
 			set(tt.is...)
-			after(10 * time.Second) // it is looked at ten times, and has changed once
+			after(10 * time.Second) // ten readings, but one change
 			all := h.Past().Changes
 			if c := all[len(all)-1]; len(all) != before+1 || c.Level != tt.level || len(c.Began) != tt.began || len(c.Ended) != tt.ended ||
 				c.At.Before(began) || c.At.Sub(began) > time.Second {

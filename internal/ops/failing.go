@@ -1,7 +1,5 @@
 package ops
 
-// This file tells what members get: the share of failed answers by route, and of failed calls by upstream, from the counters alone.
-
 import (
 	"cmp"
 	"math"
@@ -15,16 +13,16 @@ import (
 const (
 	shortWindow = time.Minute
 	longWindow  = 5 * time.Minute
-	// failingShare and failingCount make a failure: fewer failed answers than that are bad luck.
+	// A route or upstream fails if at least failingShare and failingCount of its answers fail. Fewer are chance.
 	failingShare = .01
 	failingCount = 3
 )
 
-// Share is how many answers or calls of a time there were, and how many of them failed. Those whose client has left, or has failed
-// itself, are in neither.
+// Share counts the answers or calls of a period, and how many of them failed. It leaves out those whose client left or was at
+// fault itself.
 type Share struct{ Answered, Failed float64 }
 
-// Of is the share that failed; NaN where there was no answer.
+// Of returns the share that failed; NaN if there was no answer.
 func (s Share) Of() float64 {
 	if s.Answered <= 0 {
 		return math.NaN()
@@ -40,20 +38,20 @@ func (s Share) plus(other Share) Share {
 type Failing struct {
 	Upstream bool   // else a route
 	Name     string // the route's pattern, or the upstream's
-	Now      bool   // it fails within the last minute, or failed when it was last asked
-	Share           // of the last minute where it fails now, else of the last five
+	Now      bool   // it failed in the last minute, or there were too few answers since to tell
+	Share           // of the last minute if that failed, else of the last five
 }
 
-// tally is what was counted up to a moment.
+// tally is the Share counted up to a moment.
 type tally struct {
 	at time.Time
 	Share
 }
 
-// tallies are those of the last five minutes, the oldest first.
+// tallies are those of the last five minutes, oldest first.
 type tallies []tally
 
-// add keeps one.
+// add adds the reading's tally, and removes old ones.
 func (t *tallies) add(r *reading) {
 	old := 0
 	for old < len(*t)-1 && r.at.Sub((*t)[old+1].at) >= longWindow {
@@ -62,7 +60,7 @@ func (t *tallies) add(r *reading) {
 	*t = append(slices.Delete(*t, 0, old), tally{r.at, r.share})
 }
 
-// over is the share of the time before the last tally.
+// over returns the Share of the period d before the last tally.
 func (t tallies) over(d time.Duration) Share {
 	if len(t) == 0 {
 		return Share{}
@@ -77,7 +75,8 @@ func (t tallies) over(d time.Duration) Share {
 	return Share{max(0, last.Answered-from.Answered), max(0, last.Failed-from.Failed)}
 }
 
-// failing judges a series. now: it fails within the last minute, or nothing says that it doesn't any more.
+// failing reports whether the series fails or has failed recently. now: it failed in the last minute, or there were too few
+// answers since to tell.
 func (t tallies) failing() (is, now bool, share Share) {
 	short, long := t.over(shortWindow), t.over(longWindow)
 	if long.Failed < failingCount {
@@ -92,7 +91,7 @@ func (t tallies) failing() (is, now bool, share Share) {
 	return true, short.Answered < failingCount, long
 }
 
-// Failing lists what fails, routes first, by name.
+// Failing returns what fails, routes first, sorted by name.
 func (h *History) Failing() (list []Failing) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -109,7 +108,7 @@ func (h *History) Failing() (list []Failing) {
 	return list
 }
 
-// Totals are the requests a second of the last 10 s, and the answers of the last minute, of all routes together.
+// Totals returns the requests per second over the last 10 s, and the answers of the last minute, of all routes together.
 func (h *History) Totals() (rate float64, minute Share) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -120,14 +119,14 @@ func (h *History) Totals() (rate float64, minute Share) {
 	return rate, minute
 }
 
-// count adds a counter's value to the share, as its code or result says.
+// count adds a counter's value to the share. Its label code or result decides whether it failed.
 func (s *Share) count(m *dto.Metric) {
 	n := m.GetCounter().GetValue()
 	for _, l := range m.GetLabel() {
 		switch l.GetName() {
 		case "code":
 			if l.GetValue() == "499" {
-				return // nobody was there to get it
+				return // the client has left
 			}
 			if l.GetValue() >= "500" {
 				s.Failed += n

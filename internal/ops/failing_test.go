@@ -1,14 +1,12 @@
 package ops
 
-// This file holds what members get: how much of it failed, and when it is said that they fail.
-
 import (
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// answer counts one of a route and its call.
+// answer counts one answer of a route, and its call.
 func (g *gauged) answer(route, code, result string) {
 	g.requests.WithLabelValues(route, "GET", code).Inc()
 	g.calls.WithLabelValues("interwater", result).Inc()
@@ -18,8 +16,8 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 	const route = "GET /v1/info"
 	for _, tt := range []struct {
 		rule          string
-		each          int // a second
-		failed        int // of them
+		each          int // per second
+		failed        int // how many of those
 		code, result  string
 		is, now, call bool
 	}{
@@ -36,7 +34,7 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newGauged()
 			for range 50 {
-				g.answer(route, "500", "error") // from before; it must count for nothing
+				g.answer(route, "500", "error") // from before the history began: must not count
 			}
 			h := watched(t, g.registry)
 			after(500 * time.Millisecond)
@@ -64,7 +62,7 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 			} else if is {
 				same(t, tt.rule+": share", f.Of(), float64(tt.failed)/float64(tt.each))
 			}
-			for range 70 { // all is well again, and stays in memory for five minutes
+			for range 70 { // all is well again, but still listed for five minutes
 				g.answer(route, "200", "ok")
 				g.answer(route, "200", "ok")
 				after(time.Second)
@@ -80,7 +78,7 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 	}
 }
 
-// Nobody has asked since: that it works again is not known.
+// Nobody has asked since, so nobody knows whether it works again.
 func TestWhatFailedLastFailsUntilItIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGauged()

@@ -1,7 +1,5 @@
 package ops
 
-// This file lays out what the status page says of the fleet, of this replica, and of changes.
-
 import (
 	"fmt"
 	"maps"
@@ -42,7 +40,7 @@ func replicaTable(w words, s Status) table {
 	return t
 }
 
-// versions are those of the replicas that are known, and how many have each.
+// versions returns how many of the known replicas have each version.
 func versions(s Status) map[string]int {
 	found := make(map[string]int)
 	for _, r := range s.Replicas {
@@ -51,7 +49,7 @@ func versions(s Status) map[string]int {
 	return found
 }
 
-// factTable answers what else an operator asks.
+// factTable shows the remaining facts about this replica.
 func factTable(w words, s Status, past Past) table {
 	t := newTable(w, "facts", "t fact", "t value")
 	row := func(name string, value cell) { t.Rows = append(t.Rows, []cell{{Text: w.Say("fact " + name)}, value}) }
@@ -86,10 +84,10 @@ func factTable(w words, s Status, past Past) table {
 	return t
 }
 
-// certificateSoon is when there is still time to renew one.
+// certificateSoon is how long before its end a certificate becomes a warning: there is still time to renew it.
 const certificateSoon = 14 * 24 * time.Hour
 
-// certificateCell is the end of the certificate; nil is none.
+// certificateCell shows the certificate's end; nil means there is no certificate.
 func certificateCell(w words, end *time.Time) cell {
 	if end == nil {
 		return cell{Text: w.Say("no certificate")}
@@ -105,10 +103,10 @@ func certificateCell(w words, end *time.Time) cell {
 	return c
 }
 
-// clockApart is the difference from which tokens may be taken for expired, or not yet valid.
+// clockApart is the clock difference, in seconds, from which valid tokens may count as expired or not valid yet.
 const clockApart = 2.0
 
-// clockCell is the time here, and how far Redis's is from it.
+// clockCell shows this replica's time, and how far Redis's clock differs from it.
 func clockCell(w words, f Facts) cell {
 	c := cell{Text: f.Time.UTC().Format(time.DateTime) + " UTC", Note: w.Say("clock alone")}
 	if f.RedisClockSeconds == nil {
@@ -125,7 +123,7 @@ func clockCell(w words, f Facts) cell {
 	return c
 }
 
-// laneShare is how much of HTTP/1 the lane has answered itself.
+// laneShare returns the share of HTTP/1 requests that the lane has answered itself.
 func laneShare(w words, on bool, list []Series) string {
 	if !on {
 		return w.Say("lane off")
@@ -137,13 +135,13 @@ func laneShare(w words, on bool, list []Series) string {
 			taken = s.Total
 		}
 	}
-	return w.percent(taken / all) // NaN, and a dash, of nothing
+	return w.percent(taken / all) // without requests: NaN, shown as a dash
 }
 
-// changesShown is how many changes are listed; more are in the log and in Prometheus.
+// changesShown is the maximum number of changes listed. The log and Prometheus have more.
 const changesShown = 10
 
-// changeTable lists the latest changes of state, the last one first.
+// changeTable lists the latest changes of state, latest first.
 func changeTable(w words, list []Change) table {
 	t := newTable(w, "changes", "t time", "t state", "t what")
 	for _, c := range slices.Backward(list) {
@@ -155,7 +153,7 @@ func changeTable(w words, list []Change) table {
 	return t
 }
 
-// what says what has changed.
+// what describes a change.
 func what(w words, c Change) string {
 	var all []string
 	for _, d := range c.Began {
@@ -167,7 +165,7 @@ func what(w words, c Change) string {
 	return strings.Join(all, "; ")
 }
 
-// marks are the changes as plots show them.
+// marks returns the changes for the plots.
 func marks(w words, list []Change) []mark {
 	all := make([]mark, len(list))
 	for i, c := range list {

@@ -1,7 +1,5 @@
 package ops
 
-// This file answers on the operations listener.
-
 import (
 	"encoding/json"
 	"log/slog"
@@ -17,21 +15,22 @@ import (
 
 // Options configures the operations listener. Fields are required unless said otherwise.
 type Options struct {
-	// Loopback tells that the listener is on a loopback address: then requests for other sites' names are refused. False: they are
-	// answered, as names inside a cluster are many.
+	// Loopback means that the listener is on a loopback address: requests for other host names are refused. If false, all host
+	// names are answered, because a cluster has many names for a replica.
 	Loopback bool
-	// Ready reports whether the replica should get traffic, and why not.
+	// Ready reports whether the replica should get traffic, and if not, why.
 	Ready func() (ready bool, reason string)
-	// Status is called for each /status and /readyz. Its Counters, and those of its Lane, are filled in by the handler.
+	// Status is called for each /status, /readyz and view of the page. For /status the handler fills in its Counters, and those
+	// of its Lane.
 	Status   func() Status
 	Registry *prometheus.Registry
-	// Level is that of the log. PUT /loglevel changes it, until the process ends.
+	// Level is the log's level. PUT /loglevel changes it until the process ends.
 	Level *slog.LevelVar
-	// History is what the status page plots. Whoever made it runs it.
+	// History is what the status page plots. The caller runs it.
 	History *History
 }
 
-// NewHandler returns the operations listener's handler. None of its answers may be cached.
+// NewHandler returns the handler of the operations listener. None of its answers may be cached.
 func NewHandler(o Options) http.Handler {
 	mux, page := http.NewServeMux(), newPage(o)
 	mux.HandleFunc("GET /{$}", page.show)
@@ -56,7 +55,7 @@ func NewHandler(o Options) http.Handler {
 	})
 }
 
-// profiles are net/http/pprof's, less the one that would show arguments.
+// profiles serves net/http/pprof, without cmdline, which would show the command's arguments.
 func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -69,8 +68,8 @@ func profiles() http.Handler {
 
 // readiness is the answer of /readyz.
 type readiness struct {
-	Status   string   `json:"status"`   // ready, or why not
-	Degraded []string `json:"degraded"` // in words; /status tells more
+	Status   string   `json:"status"`   // "ready", or why it isn't
+	Degraded []string `json:"degraded"` // texts; /status has details
 }
 
 func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
@@ -101,12 +100,12 @@ func (o Options) level(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"level": strings.ToLower(o.Level.Level().String())})
 }
 
-// setLevel takes ?level=debug, info, warn or error.
+// setLevel handles PUT /loglevel?level=debug, info, warn or error.
 func (o Options) setLevel(w http.ResponseWriter, r *http.Request) {
 	asked := strings.ToLower(r.URL.Query().Get("level"))
 	var level slog.Level
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, asked) || level.UnmarshalText([]byte(asked)) != nil {
-		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "?level= is one of debug, info, warn, error"})
+		writeJSON(w, http.StatusBadRequest, map[string]string{"error": "?level= must be debug, info, warn or error"})
 		return
 	}
 	o.Level.Set(level)
@@ -121,5 +120,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that has gone is noticed by the server
+	_, _ = w.Write(append(body, '\n')) // the server notices a client that has gone
 }

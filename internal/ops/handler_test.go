@@ -1,7 +1,5 @@
 package ops
 
-// This file holds what the operations listener answers, and what it doesn't show.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -15,10 +13,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// listener is a handler whose replica the test may change.
+// listener is a handler whose replica's state the test may change.
 type listener struct {
 	http.Handler
-	reason   string // why it isn't ready; "" is ready
+	reason   string // why it isn't ready; "": it is ready
 	degraded []Degradation
 	level    *slog.LevelVar
 	registry *prometheus.Registry
@@ -38,7 +36,7 @@ func newListener() *listener {
 	return l
 }
 
-// ask sends one request and checks what all answers have in common.
+// ask sends one request and makes the checks that hold for all answers.
 func (l *listener) ask(t *testing.T, method, target string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r, w := httptest.NewRequestWithContext(t.Context(), method, target, nil), httptest.NewRecorder()
@@ -147,7 +145,7 @@ func TestStatusTellsWhereTheLanesRequestsGo(t *testing.T) {
 	}
 }
 
-// broken is a collector that can't be gathered.
+// broken is a collector that fails.
 type broken struct{ desc *prometheus.Desc }
 
 func (b broken) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
@@ -246,7 +244,7 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
-// A page of another site can point its own name at a loopback address, and would read the answers.
+// Another site's page can point its own host name at a loopback address, and would read the answers.
 func TestLoopbackListenerAnswersForNoSite(t *testing.T) {
 	for _, loopback := range []bool{true, false} {
 		h := NewHandler(Options{

@@ -1,8 +1,5 @@
 package ops
 
-// This file remembers the last 15 minutes of the metrics that the status page draws, in bounded memory. Whoever wants more
-// asks a Prometheus.
-
 import (
 	"cmp"
 	"context"
@@ -17,12 +14,12 @@ import (
 )
 
 const (
-	historyEvery  = time.Second      // between two looks at the metrics
-	historyStep   = 5                // looks to a point that is kept
-	historyWindow = 10               // looks that a rate and a quantile are taken over
+	historyEvery  = time.Second      // between two readings of the metrics
+	historyStep   = 5                // readings per kept point
+	historyWindow = 10               // readings that rates and quantiles cover
 	historyPoints = 180              // 15 minutes
 	historySpan   = 15 * time.Minute // historyPoints · historyStep · historyEvery
-	historySeries = 64               // most names of one kind; their sets are fixed, so that this is a second fence
+	historySeries = 64               // maximum names of one kind; a second bound, since the names come from fixed sets
 )
 
 // The kinds of series.
@@ -30,11 +27,11 @@ const (
 	routes = iota
 	upstreams
 	refusals
-	lane // by the reason of a hand-over; "" is what was taken
+	lane // by the reason of a hand-over; "": answered by the lane
 	kinds
 )
 
-// byKind is something by kind and name.
+// byKind holds a T for each kind and name.
 type byKind[T any] [kinds]map[string]T
 
 func newByKind[T any]() (k byKind[T]) {
@@ -44,45 +41,47 @@ func newByKind[T any]() (k byKind[T]) {
 	return k
 }
 
-// History looks at a registry once a second. It is safe for concurrent use.
+// History keeps the last 15 minutes of the metrics that the status page draws, in bounded memory. Prometheus keeps more. It reads
+// the registry once a second. It is safe for concurrent use.
 type History struct {
 	from     prometheus.Gatherer
 	degraded func() []Degradation
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	looks    int
-	point    time.Time // of the last point that was kept
+	point    time.Time // time of the last kept point
 	states   states
 	kinds    byKind[*track]
 	inFlight float64
 	dropped  float64
 }
 
-// Past is what the last 15 minutes have shown. Metrics that don't exist leave their part empty.
+// Past is the content of a History. Metrics that don't exist leave their part empty.
 type Past struct {
 	Routes, Upstreams, Refusals []Series  // by name
-	Lane                        []Series  // by reason of hand-overs; "" is what the lane has taken
-	InFlight                    float64   // NaN: not known
-	LogDropped                  float64   // lines, since the start
-	At                          time.Time // of the last point of each series
-	Changes                     []Change  // the oldest first
+	Lane                        []Series  // by reason of hand-overs; "": answered by the lane
+	InFlight                    float64   // NaN: unknown
+	LogDropped                  float64   // lines since the start
+	At                          time.Time // time of the last point of each series
+	Changes                     []Change  // oldest first
 }
 
-// Series is one name's 15 minutes.
+// Series is 15 minutes of one name.
 type Series struct {
 	Name   string
 	Now    Point   // over the last 10 s
-	Points []Point // 5 s apart, the oldest first; at most 180
-	Total  float64 // events of the 15 minutes
-	// Minute and Five are the failed answers of the last minute and the last five. Of refusals they mean nothing.
+	Points []Point // 5 s apart, oldest first; at most 180
+	Total  float64 // events in the 15 minutes
+	// Minute and Five are the answers of the last minute and of the last five, and how many failed. They mean nothing for
+	// refusals.
 	Minute, Five Share
 }
 
-// Point is 10 s of a series. Its quantiles are in seconds; NaN where nothing was measured. Failed is the share of failed answers in
-// the minute before; NaN without an answer.
+// Point is 10 s of a series. Quantiles are in seconds; NaN: nothing was measured. Failed is the share of failed answers in the
+// minute before; NaN: there was no answer.
 type Point struct{ Rate, P50, P95, P99, Failed float64 }
 
-// NewHistory returns an empty one. Run fills it. degraded lists what isn't as it should be; nil: nothing is ever.
+// NewHistory returns an empty History. Run fills it. degraded returns the current degradations; nil: there are none.
 func NewHistory(from prometheus.Gatherer, degraded func() []Degradation) *History {
 	if degraded == nil {
 		degraded = func() []Degradation { return nil }
@@ -90,7 +89,7 @@ func NewHistory(from prometheus.Gatherer, degraded func() []Degradation) *Histor
 	return &History{from: from, degraded: degraded, kinds: newByKind[*track](), inFlight: math.NaN()}
 }
 
-// Run looks once a second until ctx ends; it returns nil.
+// Run reads the metrics once a second until ctx ends. It returns nil.
 func (h *History) Run(ctx context.Context) error {
 	tick := time.NewTicker(historyEvery)
 	defer tick.Stop()
@@ -104,7 +103,7 @@ func (h *History) Run(ctx context.Context) error {
 	}
 }
 
-// Past returns what is known now. The caller may keep it.
+// Past returns a copy of what is known now.
 func (h *History) Past() Past {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,11 +120,11 @@ func (h *History) Past() Past {
 	}
 }
 
-// look takes one reading of every series.
+// look reads every series once.
 func (h *History) look(now time.Time) {
-	families, _ := h.from.Gather() // what could be gathered counts; /status tells of an error
+	families, _ := h.from.Gather() // use what could be gathered; /status reports errors
 	seen, inFlight := readFamilies(families)
-	degraded := h.degraded() // which asks this history
+	degraded := h.degraded() // before mu is locked: it calls this History
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.looks++
@@ -151,7 +150,7 @@ func (h *History) look(now time.Time) {
 	}
 }
 
-// readFamilies picks what is needed, summed over all labels but one.
+// readFamilies reads the metrics that are needed, summed over all labels but one.
 func readFamilies(families []*dto.MetricFamily) (seen byKind[*reading], inFlight float64) {
 	seen, inFlight = newByKind[*reading](), math.NaN()
 	for _, f := range families {
@@ -174,7 +173,7 @@ func readFamilies(families []*dto.MetricFamily) (seen byKind[*reading], inFlight
 	return seen, inFlight
 }
 
-// readDropped is how many lines of the log were dropped since the start.
+// readDropped returns how many log lines were dropped since the start.
 func readDropped(families []*dto.MetricFamily) (dropped float64) {
 	for _, f := range families {
 		if f.GetName() == "roomgate_log_dropped_total" {
@@ -186,7 +185,7 @@ func readDropped(families []*dto.MetricFamily) (dropped float64) {
 	return dropped
 }
 
-// readFamily adds a counter's or a histogram's values to the readings by label.
+// readFamily adds the values of a counter or histogram to the readings of each label value.
 func readFamily(into map[string]*reading, f *dto.MetricFamily, label string) {
 	for _, m := range f.GetMetric() {
 		i := slices.IndexFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == label })
@@ -201,17 +200,17 @@ func readFamily(into map[string]*reading, f *dto.MetricFamily, label string) {
 	}
 }
 
-// track is one series as it goes on.
+// track is the running record of one series.
 type track struct {
-	recent []reading // of the window, the oldest first
+	recent []reading // the window's, oldest first
 	tallies
 	points []Point
 	totals []float64 // events counted up to each point
 	base   float64   // events counted before the first point
 }
 
-// newTrack begins one. What a metric tells at the first look of all is from before; one that comes into being later
-// begins at nothing, a second ago.
+// newTrack begins a track. What a metric counts at the very first reading is from before. A metric that appears later began at
+// zero a second ago.
 func newTrack(first bool, r *reading, now time.Time) *track {
 	if first {
 		return &track{base: r.events}
@@ -238,7 +237,7 @@ func (t *track) take(r *reading, now time.Time, due bool) {
 	t.points, t.totals = append(t.points, t.now()), append(t.totals, r.events)
 }
 
-// now is the point over the window.
+// now returns the point of the current window.
 func (t *track) now() Point {
 	first, last := t.recent[0], t.recent[len(t.recent)-1]
 	p := Point{P50: quantile(.5, first, last), P95: quantile(.95, first, last), P99: quantile(.99, first, last), Failed: t.over(shortWindow).Of()}

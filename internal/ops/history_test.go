@@ -1,7 +1,5 @@
 package ops
 
-// This file tests the history against loads whose rates and quantiles are known exactly.
-
 import (
 	"context"
 	"fmt"
@@ -13,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// gauged stands for what the other packages count.
+// gauged stands for the metrics of the other packages.
 type gauged struct {
 	registry                 *prometheus.Registry
 	requests, calls, refused *prometheus.CounterVec
@@ -46,7 +44,7 @@ func newGauged() *gauged {
 	return g
 }
 
-// request counts one.
+// request counts one request.
 func (g *gauged) request(route string, took float64) {
 	g.requests.WithLabelValues(route, "GET", "200").Inc()
 	g.took.WithLabelValues(route).Observe(took)
@@ -67,11 +65,11 @@ func watched(t *testing.T, from prometheus.Gatherer) *History {
 			t.Error(err)
 		}
 	})
-	synctest.Wait() // the first look
+	synctest.Wait() // the first reading
 	return h
 }
 
-// after lets time pass, a little before or after a look.
+// after lets time pass, to a moment just before or after a reading.
 func after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -87,7 +85,7 @@ func same(t *testing.T, what string, got, want float64) {
 func TestRatesAndQuantilesAreThoseOfTheLastTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGauged()
-		g.request("GET /v1/info", 9) // from before; it must count for nothing
+		g.request("GET /v1/info", 9) // from before the history began: must not count
 		h := watched(t, g.registry)
 		after(500 * time.Millisecond)
 		for range 20 { // 20 s of 50 requests a second: 40 in (5 ms, 10 ms], 8 in (50 ms, 100 ms], 2 in (1 s, 2.5 s]
@@ -114,7 +112,7 @@ func TestRatesAndQuantilesAreThoseOfTheLastTenSeconds(t *testing.T) {
 			same(t, "p99", s.Now.P99, 1+1.5*(495-480)/20.)   // the 495th, among the last 20
 			same(t, "total", s.Total, 1000)
 		}
-		// Looks were at 0 s, 1 s … 20 s; every fifth is kept: at 4 s, 9 s, 14 s and 19 s.
+		// Readings were at 0 s, 1 s … 20 s. Every fifth is kept: at 4 s, 9 s, 14 s and 19 s.
 		if points := past.Routes[0].Points; len(points) != 4 {
 			t.Errorf("%d points, want 4", len(points))
 		} else {
@@ -137,7 +135,7 @@ func TestTheHistoryEndsAfterFifteenMinutes(t *testing.T) {
 		g.refused.WithLabelValues("overload").Add(30)
 		after(time.Second)
 		g.refused.WithLabelValues("no_token").Add(7)
-		// Both are in the first point, of 4 s. The 181st, of 904 s, drives that out.
+		// Both are in the first point, at 4 s. The 181st, at 904 s, pushes it out.
 		after(902 * time.Second)
 		refusals := h.Past().Refusals
 		if len(refusals) != 2 || refusals[0].Name != "no_token" || refusals[1].Name != "overload" {
@@ -176,7 +174,7 @@ func TestMissingMetricsLeaveTheHistoryEmpty(t *testing.T) {
 	})
 }
 
-// A route that is counted but not timed, as before a first answer, or timed alone.
+// A route may be counted but not timed, as before its first answer, or only timed.
 func TestHalfOfAMetricIsShownAsFarAsItGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGauged()
@@ -229,7 +227,7 @@ func TestQuantileAtItsEdges(t *testing.T) {
 	}
 }
 
-// What a second of history costs. The registry is as large as a gateway's with ten routes.
+// Measures one reading. The registry is as large as a gateway's with ten routes.
 func BenchmarkLook(b *testing.B) {
 	g, registry := newGauged(), NewRegistry("v", "c")
 	registry.MustRegister(g.requests, g.calls, g.refused, g.took, g.callTook, g.inFlight)

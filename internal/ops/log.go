@@ -1,14 +1,12 @@
 package ops
 
-// This file makes the program's logger.
-
 import (
 	"context"
 	"log/slog"
 )
 
-// NewLogger writes events to out, one a line: JSON unless format is "text". level may be changed while it is used. Audit events,
-// warnings and errors are written at once, others at most 100 ms late; nobody who logs waits for either.
+// NewLogger returns a logger that writes events to out, one per line: JSON, or text if format is "text". level may change at any
+// time. Audit events, warnings and errors are written at once, others at most 100 ms later. Logging never waits for a write.
 func NewLogger(out *LogOutput, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(byUrgency{
 		usual:  newLogHandler(lines{out, false}, format, level),
@@ -24,19 +22,20 @@ func newLogHandler(out lines, format string, level slog.Leveler) slog.Handler {
 	return jsonLines{slog.NewJSONHandler(out, options), out}
 }
 
-// lines is one of an output's two entrances. slog writes each event with one call.
+// lines is a writer to a LogOutput, urgent or not. slog writes each event with one call.
 type lines struct {
 	out    *LogOutput
 	urgent bool
 }
 
-// Write implements io.Writer. It takes all of p, or drops it.
+// Write implements io.Writer. It accepts all of p, or drops it.
 func (l lines) Write(p []byte) (int, error) {
 	l.out.add(p, l.urgent)
 	return len(p), nil
 }
 
-// byUrgency hands each event to one of two handlers, which differ in where they write alone: a writer doesn't see an event's level.
+// byUrgency passes each event to one of two handlers that differ only in their writers. It is needed because a writer doesn't see
+// an event's level.
 type byUrgency struct{ usual, urgent slog.Handler }
 
 // Enabled implements slog.Handler.
@@ -47,7 +46,7 @@ func (h byUrgency) Enabled(ctx context.Context, level slog.Level) bool {
 // Handle implements slog.Handler.
 func (h byUrgency) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn || r.Message == "audit" {
-		return h.urgent.Handle(ctx, r) //nolint:wrapcheck // it never fails: lines takes all
+		return h.urgent.Handle(ctx, r) //nolint:wrapcheck // it never fails: lines.Write returns no error
 	}
 	return h.usual.Handle(ctx, r) //nolint:wrapcheck // as above
 }

@@ -1,8 +1,5 @@
 package ops
 
-// This file encodes the events of requests, which are nearly all of the log: without reflection, and as slog.JSONHandler would, byte for
-// byte. What it isn't sure about is left to that.
-
 import (
 	"context"
 	"log/slog"
@@ -12,13 +9,15 @@ import (
 	"time"
 )
 
-// jsonLines is a slog.JSONHandler without attributes and groups of its own, and where it writes.
+// jsonLines encodes the events of requests, which are most of the log, without reflection, but byte for byte as slog.JSONHandler
+// would. It leaves all others to its Handler: a slog.JSONHandler without attributes or groups of its own, which also writes to
+// out.
 type jsonLines struct {
 	slog.Handler
 	out lines
 }
 
-// lineBuffers lends what an event is encoded in.
+// lineBuffers holds buffers for encoding events.
 var lineBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
 // Handle implements slog.Handler.
@@ -27,14 +26,14 @@ func (h jsonLines) Handle(ctx context.Context, r slog.Record) error {
 	defer lineBuffers.Put(buffer)
 	line, sure := appendEvent((*buffer)[:0], &r)
 	if !sure {
-		return h.Handler.Handle(ctx, r) //nolint:wrapcheck // it never fails: lines takes all
+		return h.Handler.Handle(ctx, r) //nolint:wrapcheck // it never fails: lines.Write returns no error
 	}
 	*buffer = line
 	h.out.out.add(line, h.out.urgent)
 	return nil
 }
 
-// appendEvent writes a record of plain texts and numbers. false: it isn't one.
+// appendEvent encodes a record of plain texts and numbers. It reports false for any other record.
 func appendEvent(b []byte, r *slog.Record) (line []byte, sure bool) {
 	if r.Time.IsZero() || r.Time.Year() >= 10000 {
 		return b, false
@@ -57,21 +56,21 @@ func appendEvent(b []byte, r *slog.Record) (line []byte, sure bool) {
 	return append(b, '}', '\n'), sure
 }
 
-// appendValue writes a text or a number.
+// appendValue encodes a text or a number.
 func appendValue(b []byte, v slog.Value) (_ []byte, sure bool) {
-	switch v.Kind() { // the others are for slog
+	switch v.Kind() { // slog encodes all others
 	case slog.KindString:
 		return appendText(b, v.String())
 	case slog.KindInt64:
 		return strconv.AppendInt(b, v.Int64(), 10), true
 	case slog.KindFloat64:
 		f := v.Float64()
-		return strconv.AppendFloat(b, f, 'f', -1, 64), f == 0 && !math.Signbit(f) || f >= 1e-6 && f < 1e21 // others have an exponent
+		return strconv.AppendFloat(b, f, 'f', -1, 64), f == 0 && !math.Signbit(f) || f >= 1e-6 && f < 1e21 // slog may write others with an exponent
 	}
 	return b, false
 }
 
-// appendText writes a text that needs no escape.
+// appendText encodes a text that needs no escapes.
 func appendText(b []byte, s string) (_ []byte, sure bool) {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// written is what a logger's output writes.
+// written returns what a logger writes.
 func written(log func(*slog.Logger)) string {
 	var text bytes.Buffer
 	output := NewLogOutput(&text, prometheus.NewRegistry())
@@ -30,7 +30,7 @@ func checkAsSlog(t *testing.T, record slog.Record) {
 	}
 }
 
-// Readers of the log must not be able to tell who has encoded a line.
+// Readers of the log must not be able to tell who encoded a line.
 func TestEventsAreEncodedAsSlogDoes(t *testing.T) {
 	at := time.Date(2026, 11, 28, 1, 2, 3, 45600, time.FixedZone("KST", 9*3600))
 	texts := []string{"", "plain", `quo"te`, `back\slash`, "new\nline", "tab\t", "\x00", "\x1f", "\x7f", "<a href='x'>&", "é", "한글", "\u2028", "\xff bad", "�"}
@@ -70,7 +70,7 @@ func FuzzEventsAreEncodedAsSlogDoes(f *testing.F) {
 	})
 }
 
-// What a logger says of itself is for slog.
+// slog encodes the events of a logger with attributes of its own.
 func TestLoggersWithAttributesAreEncodedBySlog(t *testing.T) {
 	got := written(func(l *slog.Logger) { l.With("use", "x").WithGroup("g").Info("m", "a", 1) })
 	if want := `"msg":"m","use":"x","g":{"a":1}}` + "\n"; !bytes.HasSuffix([]byte(got), []byte(want)) {

@@ -1,7 +1,5 @@
 package ops
 
-// This file writes the log's lines apart from those who log: a reader that is slow, stuck or gone never delays a request.
-
 import (
 	"bytes"
 	"io"
@@ -12,17 +10,17 @@ import (
 )
 
 const (
-	outputDelay   = 100 * time.Millisecond // at most, for a line that isn't urgent
-	outputBatch   = 64 << 10               // bytes that don't wait for outputDelay: what a pipe takes at once
-	outputMost    = 1 << 20                // bytes of lines that wait; as many may be in the write under way
-	outputReserve = 64 << 10               // of outputMost, for urgent lines alone
-	outputEnd     = time.Second            // for what still waits when the process ends
-	outputRecent  = time.Minute            // as long after a drop, lines count as being dropped
+	outputDelay   = 100 * time.Millisecond // maximum wait of a line that isn't urgent
+	outputBatch   = 64 << 10               // waiting bytes that are written at once: what a pipe accepts
+	outputMost    = 1 << 20                // maximum bytes that wait; a write under way may hold as many
+	outputReserve = 64 << 10               // part of outputMost, only for urgent lines
+	outputEnd     = time.Second            // time to write what waits when the process ends
+	outputRecent  = time.Minute            // how long Dropping reports true after a drop
 )
 
-// LogOutput is where a logger's lines wait for one goroutine that writes them, many at a time and in order. What doesn't fit,
-// or fails to be written, is dropped and counted. All methods are safe for concurrent use. A process that is killed
-// loses the lines of the last 100 ms.
+// LogOutput holds a logger's lines until its goroutine writes them, many at a time and in order. So a reader that is slow, stuck
+// or gone never delays a request. Lines that don't fit or can't be written are dropped and counted. All methods are safe for
+// concurrent use. A process that is killed loses the lines of the last 100 ms.
 type LogOutput struct {
 	out     io.Writer
 	dropped prometheus.Counter
@@ -30,18 +28,18 @@ type LogOutput struct {
 
 	mu       sync.Mutex
 	waiting  []byte      // whole lines; guarded by mu
-	due      *time.Timer // when waiting is written; reset under mu, so that an urgent line isn't put off
+	due      *time.Timer // when waiting is written; reset only under mu, so that an urgent line isn't delayed
 	lastDrop time.Time   // zero: never; guarded by mu
 	closed   bool        // guarded by mu
 }
 
-// NewLogOutput starts a goroutine that writes to w, which may block or fail. The caller calls Close.
+// NewLogOutput starts a goroutine that writes to w, which may block or fail. The caller must call Close.
 func NewLogOutput(w io.Writer, metrics prometheus.Registerer) *LogOutput {
 	o := &LogOutput{
 		out: w, ended: make(chan struct{}), due: time.NewTimer(outputDelay),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "roomgate_log_dropped_total",
-			Help: "Lines of the log that were dropped, because the reader of standard output was slow or gone, or a write failed.",
+			Help: "Log lines that were dropped because the reader of standard output was slow or gone, or a write failed.",
 		}),
 	}
 	metrics.MustRegister(o.dropped)
@@ -56,8 +54,7 @@ func (o *LogOutput) Dropping() bool {
 	return !o.lastDrop.IsZero() && time.Since(o.lastDrop) < outputRecent
 }
 
-// Close writes what waits, and returns after a second at the latest. A write that is stuck by then goes on. Lines that
-// come later are dropped.
+// Close writes the waiting lines. It returns after at most a second, even if a write is stuck. Lines that come later are dropped.
 func (o *LogOutput) Close() {
 	o.mu.Lock()
 	o.closed = true
@@ -69,7 +66,7 @@ func (o *LogOutput) Close() {
 	}
 }
 
-// add takes a whole line. It never blocks for the reader.
+// add queues a whole line, or drops it. It never waits for the reader.
 func (o *LogOutput) add(line []byte, urgent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,7 +89,7 @@ func (o *LogOutput) add(line []byte, urgent bool) {
 	}
 }
 
-// drop counts lines that are lost. The caller holds mu.
+// drop counts lost lines. The caller holds mu.
 func (o *LogOutput) drop(lines int) {
 	o.dropped.Add(float64(lines))
 	o.lastDrop = time.Now()
@@ -114,7 +111,8 @@ func (o *LogOutput) run() {
 	}
 }
 
-// write writes whole lines. A line that was torn by a failure ends first, or the next one would be lost with it.
+// write writes whole lines. If the last write failed within a line, it ends that line first, so that the next one isn't lost with
+// it.
 func (o *LogOutput) write(lines []byte, torn bool) (tornNow bool) {
 	if torn {
 		_, err := o.out.Write([]byte("\n"))

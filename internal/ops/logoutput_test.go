@@ -1,7 +1,5 @@
 package ops
 
-// This file holds that who logs never waits for who reads, and that what is lost is counted.
-
 import (
 	"bytes"
 	"errors"
@@ -18,14 +16,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// pen is a writer that a test holds up, or lets fail.
+// pen is a writer that a test can block or make fail.
 type pen struct {
 	gate chan struct{} // nil: open; else each write waits until it is closed
 
 	mu     sync.Mutex
 	text   bytes.Buffer // guarded by mu
 	writes int          // begun; guarded by mu
-	room   int          // bytes that are written before writes fail; 0: no end; guarded by mu
+	room   int          // bytes written before writes fail; 0: they don't fail; guarded by mu
 	full   error        // why they fail then; guarded by mu
 }
 
@@ -56,28 +54,28 @@ func (p *pen) read() (text string, writes int) {
 	return p.text.String(), p.writes
 }
 
-// breaks makes writes fail after so many bytes; nil mends it.
+// breaks makes writes fail with why after so many bytes; nil repairs the pen.
 func (p *pen) breaks(after int, why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.room, p.full = after, why
 }
 
-// newTextLog is a log of lines like `level=INFO msg=a`.
+// newTextLog returns a log with lines like `level=INFO msg=a`.
 func newTextLog(w io.Writer) (*LogOutput, *slog.Logger) {
 	output := NewLogOutput(w, prometheus.NewRegistry())
 	return output, NewLogger(output, "text", slog.LevelInfo)
 }
 
-// dropped is what the metric has counted.
+// dropped returns the value of the metric.
 func dropped(o *LogOutput) int {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(o.dropped)
-	all, _ := registry.Gather() // one counter can be gathered
+	all, _ := registry.Gather() // gathering one counter can't fail
 	return int(counters(all)["roomgate_log_dropped_total"])
 }
 
-// messages are the msg of each line.
+// messages returns the msg of each line.
 func messages(text string) (all []string) {
 	for line := range strings.Lines(text) {
 		_, msg, _ := strings.Cut(strings.TrimSpace(line), "msg=")
@@ -238,7 +236,7 @@ func TestFailedWritesAreCountedAndTornLinesEnd(t *testing.T) {
 	})
 }
 
-// Nobody reads any more: what Go makes of EPIPE on standard output is main's business.
+// Nobody reads any more. main handles what Go does on EPIPE at standard output.
 func TestReaderThatIsGoneLosesCountedLines(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -270,7 +268,7 @@ func TestCloseWritesWhatWaitsAndDropsWhatComesLater(t *testing.T) {
 		if got := dropped(output); got != 1 {
 			t.Errorf("%d dropped, want 1", got)
 		}
-		output.Close() // again does nothing
+		output.Close() // a second Close does nothing
 	})
 }
 

@@ -1,7 +1,5 @@
 package ops
 
-// This file makes the registry that every package's collectors go into, and sums it up for the status answer.
-
 import (
 	"strings"
 
@@ -15,12 +13,12 @@ const (
 	laneMetric = "roomgate_lane_requests_total"
 )
 
-// NewRegistry returns a registry with the Go and process collectors and the build's labels in it.
+// NewRegistry returns a registry with the collectors of Go and the process, and roomgate_build_info. All packages register in it.
 func NewRegistry(version, commit string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "roomgate_build_info",
-		Help:        "1; the labels tell version and commit.",
+		Help:        "Always 1; the labels are the version and the commit.",
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit},
 	})
 	build.Set(1)
@@ -28,7 +26,7 @@ func NewRegistry(version, commit string) *prometheus.Registry {
 	return registry
 }
 
-// counters are the gateway's own, each summed over its labels.
+// counters returns the gateway's own counters, each summed over its labels.
 func counters(families []*dto.MetricFamily) map[string]float64 {
 	sums := make(map[string]float64)
 	for _, family := range families {
@@ -44,7 +42,7 @@ func counters(families []*dto.MetricFamily) map[string]float64 {
 	return sums
 }
 
-// laneCounts is what the lane has taken, and what it has handed over by reason.
+// laneCounts returns how many requests the lane has answered, and how many it has handed over by reason.
 func laneCounts(families []*dto.MetricFamily) (taken float64, handedOver map[string]float64) {
 	byReason := make(map[string]*reading)
 	for _, family := range families {
@@ -54,7 +52,7 @@ func laneCounts(families []*dto.MetricFamily) (taken float64, handedOver map[str
 	}
 	handedOver = make(map[string]float64)
 	for reason, r := range byReason {
-		if reason == "" { // none is needed
+		if reason == "" { // answered: no reason
 			taken = r.events
 		} else {
 			handedOver[reason] = r.events

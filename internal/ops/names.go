@@ -1,8 +1,6 @@
 package ops
 
-// This file has words for the names that other rooms give to states, failures, refusals and limits.
-
-// names is part of texts.
+// names returns the part of texts for names that other packages give to states, failures, refusals and limits.
 func names() map[string][2]string {
 	return map[string][2]string{
 		"problem answers": {"failed answers", "실패한 응답"}, "problem calls": {"failed calls", "실패한 호출"},

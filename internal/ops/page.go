@@ -1,8 +1,5 @@
 package ops
 
-// This file serves the status page and its stream. Nothing here changes anything, and a browser may load nothing but the
-// page itself.
-
 import (
 	"context"
 	"crypto/sha256"
@@ -21,8 +18,8 @@ import (
 
 const (
 	streamEvery = time.Second     // between two events, so that no heartbeat is needed
-	streamWrite = 5 * time.Second // for one event; who reads slower is cut off
-	streamMost  = 32
+	streamWrite = 5 * time.Second // for one event; a slower reader is disconnected
+	streamMost  = 32              // concurrent streams
 )
 
 //go:embed page.html
@@ -37,10 +34,10 @@ var plotJS string
 //go:embed page.js
 var pageJS string
 
-// pageScript is the page's one script.
+// pageScript is the page's only script.
 var pageScript = plotJS + pageJS
 
-// page answers for / and /events.
+// page serves / and /events. Requests change nothing. The policy lets a browser load only the page itself.
 type page struct {
 	Options
 	policy  string
@@ -56,24 +53,24 @@ func newPage(o Options) *page {
 	}
 }
 
-// sourceHash admits one inline script or style.
+// sourceHash returns the policy's source for one inline script or style.
 func sourceHash(source string) string {
 	sum := sha256.Sum256([]byte(source))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// view describes this moment.
+// view returns the current view.
 func (p *page) view(w words) view {
 	ready, _ := p.Ready()
 	return newView(w, p.Status(), ready, p.History.Past())
 }
 
-// show answers with the page and its first view. A browser without scripts says the headline alone.
+// show sends the page with its first view. Without scripts, a browser shows only the headline and the problems.
 func (p *page) show(w http.ResponseWriter, r *http.Request) {
 	in := wordsFor(r)
 	v := p.view(in)
 	v.Words = in.forPage()
-	first, err := json.Marshal(v) // which writes < as \u003c, so that no text ends the script
+	first, err := json.Marshal(v) // writes < as \u003c, so that no text can end the script
 	if err != nil {
 		http.Error(w, "can't be shown", http.StatusInternalServerError)
 		return
@@ -89,14 +86,14 @@ func (p *page) show(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Vary", "Accept-Language")
-	_, _ = io.WriteString(w, body) // a client that has gone is noticed by the server
+	_, _ = io.WriteString(w, body) // the server notices a client that has gone
 }
 
 // stream sends the view once a second until the client leaves or the server closes.
 func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	if !p.streams.TryAcquire(1) {
 		w.Header().Set("Retry-After", "5")
-		http.Error(w, "too many are watching", http.StatusServiceUnavailable)
+		http.Error(w, "too many open status pages", http.StatusServiceUnavailable)
 		return
 	}
 	defer p.streams.Release(1)

@@ -1,4 +1,4 @@
-// The page itself: what the server says at first, and from then on each event of the stream, is everything, already in words.
+// The page: the first view and then each event of the stream contain everything to show, already as text.
 (() => {
   const show = (node, cell) => {
     if (cell.p) { plots.show(node.firstElementChild, cell.p); return; }
@@ -61,7 +61,7 @@
 
   const clock = new Intl.DateTimeFormat(lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const body = document.body;
-  let last = new Date(); // when something was heard
+  let last = new Date(); // when the last event came
   let patience = 0;
   let stream = null;
 
@@ -70,7 +70,7 @@
     body.className = "lost";
     setText(byId("live"), words.lost.replace("{time}", clock.format(last)));
   };
-  // A connection may hang without an error: silence counts too.
+  // A connection may hang without an error, so silence counts as a loss too.
   const heard = () => {
     clearTimeout(patience);
     patience = setTimeout(() => { lost(); connect(); }, 5000);
@@ -85,7 +85,7 @@
       setText(byId("live"), words.live);
       showView(JSON.parse(event.data));
     };
-    stream.onerror = lost; // it tries again by itself, or else the silence does
+    stream.onerror = lost; // the browser reconnects; if it gives up, the silence check does
     heard();
   };
   connect();

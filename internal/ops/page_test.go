@@ -1,6 +1,6 @@
 package ops
 
-// This file tests the status page without a browser: what it says, in which language, and how its stream ends.
+// The status page is tested here without a browser.
 
 import (
 	"bufio"
@@ -20,13 +20,13 @@ import (
 	"time"
 )
 
-// evil stands where a name or an error of somebody else's is shown.
+// evil takes the place of names and errors from elsewhere.
 const evil = `<img src=x onerror="alert(1)">`
 
-// sinceThen is when everything began.
+// sinceThen is when all degradations began.
 var sinceThen = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// troubled is a status with something in every part of the page.
+// troubled returns a status with something in every part of the page.
 func troubled() Status {
 	return Status{
 		Version: "v1", UptimeSeconds: 3723,
@@ -83,8 +83,8 @@ func TestThePageSaysEverything(t *testing.T) {
 	for lang, want := range map[string][]string{
 		"en": {"✕ Down: members get errors", "Redis is down (since 03:04:05 UTC)", "circuit open: interwater", "no new access token: ", "up 1h 02m", "1m 01s", "58m 59s",
 			"license refused", "off", "4,096", "invalid member token", "1d 01h", "this one", "answered by the lane", `"75%"`, "not a GET", "<html lang=\"en\">",
-			"the others can't be seen", "others tell of themselves through Redis", "in 42s", "kill -HUP 4711", "v0 × 1, v1 × 1", "remote: by Glory", "2026-01-02 03:04:05 UTC",
-			"Redis's is 1m 15s behind", "it has ended", "not used, the old ones are", "1m 00s ago · ", "not told"},
+			"the others can't be seen", "other replicas report through Redis", "in 42s", "kill -HUP 4711", "v0 × 1, v1 × 1", "remote: by Glory", "2026-01-02 03:04:05 UTC",
+			"Redis's clock is 1m 15s behind", "expired", "failed; the old ones stay in use", "1m 00s ago · ", "unknown"},
 		"ko": {"✕ 장애: 회원 요청이 실패하고 있습니다", "03:04:05 UTC부터", "Redis 연결 끊김", "서킷 열림: interwater", "가동 시간 1시간 2분", "1분 1초", "58분 59초",
 			"라이선스 거부됨", "꺼짐", "4,096", "유효하지 않은 회원 토큰", "1일 1시간", "패스트 레인에서 응답", "<html lang=\"ko\">", "발급 후 경과", "42초 후", "원격: Glory에 확인"},
 	} {
@@ -129,7 +129,7 @@ func TestWhatOthersWroteIsTextOnThePage(t *testing.T) {
 	if !strings.Contains(body, "&lt;img src=x onerror=") {
 		t.Error("without scripts, the name isn't there")
 	}
-	// The script has no way to make HTML of a text.
+	// The script must have no way to turn text into HTML.
 	for _, way := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("} {
 		if strings.Contains(pageScript, way) {
 			t.Errorf("the script uses %s", way)
@@ -137,7 +137,7 @@ func TestWhatOthersWroteIsTextOnThePage(t *testing.T) {
 	}
 }
 
-// A name in braces must not be taken for a place of the page.
+// A name in braces must not be replaced by a part of the page.
 func TestNoTextTakesThePlaceOfAPart(t *testing.T) {
 	o := Options{Ready: func() (bool, string) { return true, "" }, Registry: newGauged().registry}
 	o.Status = func() Status { return Status{Version: "{{script}}{{without}}", ReplicasKnown: true} }
@@ -171,7 +171,7 @@ func TestBothLanguagesAreComplete(t *testing.T) {
 			t.Errorf("%s: %q and %q hold different things", key, text[0], text[1])
 		}
 	}
-	// What is asked for by name is there. A language that lacks it would show the name.
+	// All texts that the code asks for must exist. Otherwise the page would show their names.
 	w := wordsFor(httptest.NewRequest(http.MethodGet, "/", nil))
 	for name, text := range w.forPage() {
 		if name != "live" && text == name {
@@ -229,7 +229,7 @@ func TestOnlyTheRootIsThePage(t *testing.T) {
 	}
 }
 
-// pipes is a listener in memory, so that time can stand still around it.
+// pipes is a listener in memory, for use in a synctest bubble.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -251,7 +251,7 @@ func (p *pipes) Close() error { close(p.done); return nil }
 // Addr implements net.Listener.
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// served runs a handler in the bubble; watch opens a stream on it.
+// served runs a handler in the bubble. watch opens a stream on it.
 func served(t *testing.T, h http.Handler) (server *http.Server, watch func() (net.Conn, *http.Response)) {
 	t.Helper()
 	listener := &pipes{make(chan net.Conn), make(chan struct{})}
@@ -308,7 +308,7 @@ func TestStreamsAreFewAndEndWithTheirReaders(t *testing.T) {
 		_, watch := served(t, h)
 		var conns []net.Conn
 		for range streamMost {
-			conn, _ := watch() // nobody reads on: each is stuck in its first event
+			conn, _ := watch() // nobody reads: each is stuck in its first event
 			conns = append(conns, conn)
 		}
 		if w := visit(h, "/events"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
@@ -319,13 +319,13 @@ func TestStreamsAreFewAndEndWithTheirReaders(t *testing.T) {
 		_, response := watch()
 		var read atomic.Int64
 		go func() { _, _ = io.Copy(&counting{&read}, response.Body) }()
-		after(streamWrite) // the others are cut off, all their places free
+		after(streamWrite) // the others are disconnected, and their places are free
 		for range streamMost - 1 {
 			if _, next := watch(); next.StatusCode != http.StatusOK {
 				t.Fatalf("a place isn't free: %d", next.StatusCode)
 			}
 		}
-		before := read.Load() // who reads goes on
+		before := read.Load() // the one that reads goes on
 		after(streamEvery)
 		if read.Load() == before {
 			t.Error("the one who reads was cut off too")
@@ -366,7 +366,7 @@ func TestPlotsHaveGapsAndThreeDigits(t *testing.T) {
 	}
 }
 
-// What one reader of the stream costs a second.
+// Measures one view: what each reader of the stream costs per second.
 func BenchmarkView(b *testing.B) {
 	h, w := busyHistory(), wordsFor(httptest.NewRequest(http.MethodGet, "/?lang=ko", nil))
 	size := 0
@@ -380,7 +380,7 @@ func BenchmarkView(b *testing.B) {
 	b.ReportMetric(float64(size), "bytes/event")
 }
 
-// busyHistory is a full one of ten routes.
+// busyHistory returns a full History with ten routes.
 func busyHistory() *History {
 	g := newGauged()
 	h := NewHistory(g.registry, nil)
@@ -393,7 +393,7 @@ func busyHistory() *History {
 	return h
 }
 
-// The stream goes on through a drain, which is to be seen, and says so.
+// The stream goes on during a drain, and says so.
 func TestADrainIsSeen(t *testing.T) {
 	o := Options{Ready: func() (bool, string) { return false, "draining" }, Status: troubled, Registry: newGauged().registry}
 	o.History = NewHistory(o.Registry, nil)

@@ -1,7 +1,5 @@
 package ops
 
-// This file keeps strangers from the operations listener: pages of other sites, and peers that have no business with its insides.
-
 import (
 	"net"
 	"net/http"
@@ -9,32 +7,32 @@ import (
 	"strings"
 )
 
-// forThisMachine admits only requests for an IP address or localhost. A page of another site can point its own name at 127.0.0.1
-// (DNS rebinding), and then the browser lets it read the answers; but the name stands in the request.
+// forThisMachine admits only requests for an IP address or localhost. Another site's page could point its own host name at
+// 127.0.0.1 (DNS rebinding), and the browser would let it read the answers. But then the request contains that name.
 func forThisMachine(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !namesNoSite(r.Host) {
-			refuse(w, "ask by IP address or as localhost")
+			refuse(w, "use an IP address or localhost as the host name")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// fromThisMachine admits only peers on loopback, whatever address the listener has; a port-forward of a cluster is one.
+// fromThisMachine admits only peers on loopback, whatever address the listener has. A cluster's port-forward is such a peer.
 func fromThisMachine(next http.Handler) http.Handler {
 	return forThisMachine(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, err := netip.ParseAddrPort(r.RemoteAddr)
 		if err != nil || !peer.Addr().Unmap().IsLoopback() {
-			refuse(w, "for peers on loopback alone; use a port-forward")
+			refuse(w, "only for peers on loopback; use a port-forward")
 			return
 		}
 		next.ServeHTTP(w, r)
 	}))
 }
 
-// namesNoSite reports whether the host, perhaps with a port, is an IP address, localhost or, with HTTP/1.0, nothing. A browser
-// always names one.
+// namesNoSite reports whether the host, with or without a port, is an IP address, localhost or empty. Only HTTP/1.0 clients send
+// none; browsers always do.
 func namesNoSite(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

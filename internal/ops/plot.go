@@ -1,30 +1,28 @@
 package ops
 
-// This file gives the page's script the figures of a small plot. The script draws them, and says those of a moment.
-
 import (
 	"math"
 	"strconv"
 )
 
-// plot is one picture.
+// plot is one small plot. The page's script draws it, and shows the values of a moment.
 type plot struct {
-	Label string `json:"l"` // in words, for who doesn't see it
-	Peak  string `json:"m"` // what the upper edge stands for; "" for nothing drawn
+	Label string `json:"l"` // description for screen readers
+	Peak  string `json:"m"` // text of the upper edge's value; "": nothing is drawn
 	Unit  string `json:"u"` // of the values: rate, ms or percent
 	Lines []line `json:"d"`
 }
 
-// line is one quantity. Its last value is that of the view's End, the others are historyStep looks apart.
+// line is one quantity. Its last value is that of the view's End. Values are historyStep readings apart.
 type line struct {
-	Name   string `json:"n"` // in words; p50, p95 and p99 choose how it is drawn
+	Name   string `json:"n"` // as shown; p50, p95 and p99 also select the line style
 	Values values `json:"v"`
 }
 
 // values are numbers with gaps, which are NaN.
 type values []float64
 
-// MarshalJSON writes three digits of each, as nobody sees more of them, and null for a gap.
+// MarshalJSON writes three significant digits of each value, since nobody sees more, and null for a gap.
 func (v values) MarshalJSON() ([]byte, error) {
 	text := []byte{'['}
 	for i, n := range v {
@@ -40,16 +38,16 @@ func (v values) MarshalJSON() ([]byte, error) {
 	return append(text, ']'), nil
 }
 
-// appendShort writes three significant digits, and all those before the point.
+// appendShort appends three significant digits, and all digits before the decimal point.
 func appendShort(text []byte, n float64) []byte {
 	if math.Abs(n) >= 100 {
 		return strconv.AppendFloat(text, math.Round(n), 'f', -1, 64)
 	}
-	short, _ := strconv.ParseFloat(strconv.FormatFloat(n, 'g', 3, 64), 64) // its own output
+	short, _ := strconv.ParseFloat(strconv.FormatFloat(n, 'g', 3, 64), 64) // can't fail: parses its own output
 	return strconv.AppendFloat(text, short, 'f', -1, 64)
 }
 
-// lineOf takes one quantity out of points.
+// lineOf returns the line of one quantity of points.
 func lineOf(name string, points []Point, of func(Point) float64) line {
 	l := line{Name: name, Values: make(values, len(points))}
 	for i, p := range points {
@@ -58,7 +56,7 @@ func lineOf(name string, points []Point, of func(Point) float64) line {
 	return l
 }
 
-// most is the greatest of a quantity; 0 for none.
+// most returns the greatest value of a quantity; 0 if there is none.
 func most(points []Point, of func(Point) float64) float64 {
 	top := 0.0
 	for _, p := range points {
@@ -96,7 +94,7 @@ func latencyPlot(w words, name string, points []Point) *plot {
 	return p.about(w, name, w.Say("column latencies"), w.latency(top), top > 0)
 }
 
-// about says what is drawn.
+// about sets the texts of a plot.
 func (p *plot) about(w words, name, quantity, peak string, drawn bool) *plot {
 	p.Label = w.Say("peak", quantity, name, peak)
 	if drawn {

@@ -1,5 +1,5 @@
 "use strict";
-// What both parts of the script use. Whatever the server says is set as text or as an attribute, never as HTML.
+// Helpers of both parts of the script. Text from the server is set as text or as an attribute, never as HTML.
 const byId = (id) => document.getElementById(id);
 const setText = (node, value) => { if (node.textContent !== value) node.textContent = value; };
 const setAttribute = (node, name, value) => { if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value); };
@@ -10,23 +10,23 @@ const make = (name, attributes, ...children) => {
   node.append(...children);
   return node;
 };
-// fit makes node have as many children as there are values.
+// fit gives node one child for each value.
 const fit = (node, values, child) => {
   while (node.children.length > values.length) node.lastElementChild.remove();
   while (node.children.length < values.length) node.append(child(values[node.children.length]));
 };
 
-// The plots: 15 minutes, a point every 5 s, now at the right. Whoever points at one, or walks through it by the arrow keys, reads the
-// values of that moment, and sees the moment in all of them.
+// The plots: 15 minutes, a point every 5 s, now at the right. Pointing at one, or moving through it with the arrow keys, shows the
+// values of that moment, and marks the moment in all plots.
 const plots = (() => {
   const STEP = 5000, LAST = 179, SPAN = LAST * STEP;
   const KEYS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -12, PageUp: 12, Home: -LAST, End: LAST };
-  const shown = new Map(); // by figure, what it shows
-  let end = 0; // when the last points were taken
+  const shown = new Map(); // figure → what it shows
+  let end = 0; // time of the last points
   let marks = [];
   let words = {};
-  let moment = 0; // that is read; 0: none
-  let active = null; // the figure that it is read from
+  let moment = 0; // whose values are shown; 0: none
+  let active = null; // the figure that the user points at
   let numbers = null;
 
   const clock = (at, length) => new Date(at).toISOString().slice(11, 11 + length);
@@ -38,7 +38,7 @@ const plots = (() => {
     return words["unit " + unit].replace("{n}", numbers[digits].format(n));
   };
   const index = (at) => Math.max(0, Math.min(LAST, Math.round(place(at))));
-  // reading is a moment of a plot, as lines of text.
+  // reading returns the values of a moment of a plot, as lines of text.
   const reading = (plot, at) => {
     const i = index(at), then = end - (LAST - i) * STEP;
     const near = marks.filter((m) => Math.abs(m.at - then) <= STEP / 2 || i === LAST && m.at > then);
@@ -50,7 +50,7 @@ const plots = (() => {
     line.v.forEach((v, i) => {
       if (v === null) { pen = false; return; }
       const at = (LAST + 1 - line.v.length + i) + " " + Math.round(100 - 100 * Math.min(1, v / top));
-      d += pen ? " " + at : "M" + at + " " + at; // a line to itself: a lone point is seen as a dot
+      d += pen ? " " + at : "M" + at + " " + at; // a line to itself shows a lone point as a dot
       pen = true;
     });
     return d;
@@ -69,7 +69,7 @@ const plots = (() => {
 
   const draw = (figure, plot) => {
     const top = Math.max(0, ...plot.d.flatMap((line) => line.v));
-    const d = plot.d.map((line) => top > 0 ? outline(line, top) : ""); // of nothing but zeros the axis says enough
+    const d = plot.d.map((line) => top > 0 ? outline(line, top) : ""); // for zeros alone the axis is enough
     const [svg, axis] = [figure.querySelector("svg"), figure.querySelector(".axis").children];
     const [area, cursor] = [svg.querySelector(".area"), svg.querySelector(".cursor")];
     const gaps = plot.d.length > 1 || plot.d[0].v.includes(null);
@@ -111,7 +111,7 @@ const plots = (() => {
   };
   const read = (figure, at) => { active = figure; moment = at; drawAll(); };
   const quit = () => { active = null; moment = 0; drawAll(); };
-  // leave ends the reading, unless another figure has, or gets, the focus: that one goes on at the same moment.
+  // leave ends the reading, unless another figure has or gets the focus. That one goes on at the same moment.
   const leave = (next) => shown.has(next) ? read(next, moment) : quit();
 
   const newFigure = () => {
@@ -142,7 +142,7 @@ const plots = (() => {
     group.setAttribute("class", name);
     return group;
   };
-  // sample draws how a line looks, for the legend.
+  // sample draws a line for the legend.
   const sample = (name) => make("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" }, make("path", { class: "ms " + name, d: "M0 4H24" }));
 
   return {

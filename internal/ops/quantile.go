@@ -1,7 +1,5 @@
 package ops
 
-// This file takes quantiles out of two readings of a histogram's classic buckets, as Prometheus's histogram_quantile does.
-
 import (
 	"math"
 	"time"
@@ -9,17 +7,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// reading is one name's metrics at a moment.
+// reading is the metrics of one name at a moment.
 type reading struct {
 	at     time.Time
-	events float64 // of the counter
-	share  Share   // of them
-	// Observations of the histogram: how many up to each bound, and all.
+	events float64 // the counter's value
+	share  Share   // of the events
+	// The histogram's observations: the number up to each bound, and in all.
 	bounds, upTo []float64
 	observed     float64
 }
 
-// add sums up children of the same name. Those of one histogram have the same bounds; of others the first count.
+// add adds a metric of the same name. All metrics of one histogram have the same bounds. If another has different bounds, only
+// the first counts.
 func (r *reading) add(m *dto.Metric) {
 	r.events += m.GetCounter().GetValue()
 	histogram := m.GetHistogram()
@@ -46,8 +45,8 @@ func (r *reading) add(m *dto.Metric) {
 	r.observed += float64(histogram.GetSampleCount())
 }
 
-// quantile is that of the observations between two readings, interpolated within its bucket; NaN for none. Above the last
-// bound nothing is known but that, so that it is the answer there.
+// quantile returns a quantile of the observations between two readings, like Prometheus's histogram_quantile. It interpolates
+// within a bucket. Above the last bound it returns that bound. NaN: there are no observations.
 func quantile(q float64, from, to reading) float64 {
 	before := func(i int) float64 {
 		if i < len(from.upTo) {

@@ -1,13 +1,12 @@
 package ops
 
-// This file lays out the status page's tables.
-
 import (
 	"math"
 	"strconv"
 )
 
-// newTable is one without rows. A column's kind is the letter before its name: t for text, n for numbers, p for plots.
+// newTable returns a table without rows. The first letter of a column sets its kind: t for text, n for numbers, p for plots. Its
+// name follows.
 func newTable(w words, id string, columns ...string) table {
 	t := table{ID: id, Title: w.Say(id), Empty: w.Say("none " + id), Rows: [][]cell{}}
 	kinds := map[byte]string{'t': "text", 'n': "num", 'p': "plot"}
@@ -17,7 +16,7 @@ func newTable(w words, id string, columns ...string) table {
 	return t
 }
 
-// traffic is rates and latencies by name.
+// traffic shows rates, failures and latencies by name.
 func traffic(w words, id, label string, list []Series) table {
 	t := newTable(w, id, "t "+label, "n rate", "p rates", "n errors", "p failures", "n p50", "n p95", "n p99", "p latencies")
 	t.Legend = true
@@ -38,7 +37,7 @@ func traffic(w words, id, label string, list []Series) table {
 	return t
 }
 
-// share is 0 where there was no answer.
+// share is Of, but 0 if there was no answer.
 func share(s Share) float64 {
 	if s.Answered <= 0 {
 		return 0
@@ -63,7 +62,7 @@ func licenseTable(w words, s Status) table {
 		}
 		standing := state(w, l.State)
 		if l.State == "failing" && l.ExpiresInSeconds > 0 {
-			standing.Mood = "warn" // the present token serves on
+			standing.Mood = "warn" // the current token stays in use
 		}
 		t.Rows = append(t.Rows, []cell{{Text: l.Name, Note: w.known("role", l.Role)}, standing, age, expiry, failure, next})
 	}
@@ -114,7 +113,7 @@ func refusalTable(w words, list []Series) table {
 	return t
 }
 
-// laneTable is where HTTP/1 requests have gone, of which the lane has had the first look.
+// laneTable shows which HTTP/1 requests the lane has answered, and why it has handed the others over.
 func laneTable(w words, on bool, list []Series) table {
 	t := newTable(w, "lane", "t lane", "n count", "n share", "p rates")
 	if !on {
@@ -134,7 +133,7 @@ func laneTable(w words, on bool, list []Series) table {
 	return t
 }
 
-// inFlight is the requests being served, where that is measured.
+// inFlight returns the number of requests being served, or a dash if it isn't measured.
 func (w words) inFlight(past Past) string {
 	if math.IsNaN(past.InFlight) {
 		return "–"

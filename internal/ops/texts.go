@@ -1,8 +1,7 @@
 package ops
 
-// This file holds the words of the status page, in both of its languages; those of states, reasons and the like are in names.go.
-
-// texts is English and Korean by name. A name of two words is of a kind: what follows the kind comes from elsewhere.
+// texts returns the English and Korean texts of the page by name. A name of two words is a kind and a name from elsewhere; see
+// names.
 func texts() map[string][2]string { //nolint:funlen // a table
 	all := map[string][2]string{
 		"title": {"roomgate status", "roomgate 상태"}, "language": {"Language", "언어"}, "overview": {"Overview", "개요"},
@@ -51,14 +50,14 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"column seen": {"Seen", "마지막 확인"}, "column fact": {"What", "항목"}, "column value": {"Value", "값"},
 		"column lane": {"Requests", "요청"}, "column share": {"Share", "비율"},
 
-		"peak":      {"%[1]s: %[2]s; at most %[3]s in 15 minutes. The arrow keys go through it", "%[1]s: %[2]s, 최근 15분간 최대 %[3]s. 화살표 키로 시점을 옮깁니다"},
+		"peak":      {"%[1]s: %[2]s; at most %[3]s in 15 minutes. Use the arrow keys to read values", "%[1]s: %[2]s, 최근 15분간 최대 %[3]s. 화살표 키로 시점을 옮깁니다"},
 		"top":       {"max %s", "최대 %s"},
 		"unit rate": {"{n}/s", "초당 {n}건"}, "unit ms": {"{n} ms", "{n} ms"}, "unit percent": {"{n}%", "{n}%"},
 		"no route": {"no route", "경로 없음"}, "this one": {"this one", "이 레플리카"}, "ago": {"%s ago", "%s 전"}, "in": {"in %s", "%s 후"},
-		"off": {"off", "꺼짐"}, "now": {"under way", "시도 중"}, "not told": {"not told", "알 수 없음"}, "all together": {"All together", "전체"},
-		"others hidden": {"The others tell of themselves through Redis, which can't be asked now.", "다른 레플리카의 수치는 Redis를 통해 전해지는데, 지금은 Redis를 사용할 수 없습니다."},
+		"off": {"off", "꺼짐"}, "now": {"under way", "시도 중"}, "not told": {"unknown", "알 수 없음"}, "all together": {"All together", "전체"},
+		"others hidden": {"The other replicas report through Redis, which isn't available now.", "다른 레플리카의 수치는 Redis를 통해 전해지는데, 지금은 Redis를 사용할 수 없습니다."},
 		"try now": {
-			"A failing license is tried again by itself as long as members ask for it. To try it now, and to read changed keys: kill -HUP %d on this replica (docker kill -s HUP).",
+			"A failing license is retried automatically as long as members need it. To retry now, also with changed keys, run kill -HUP %d on this replica (docker kill -s HUP).",
 			"실패한 라이선스는 회원 요청이 있는 동안 자동으로 다시 시도합니다. 지금 바로 시도하고 바뀐 키도 읽으려면 이 레플리카에서 kill -HUP %d (docker kill -s HUP)을 실행하세요.",
 		},
 
@@ -68,10 +67,10 @@ func texts() map[string][2]string { //nolint:funlen // a table
 		"fact versions":       {"Versions in the fleet", "실행 중인 버전"},
 		"verification local":  {"local: in process, with Glory's secret", "로컬: 게이트웨이가 Glory의 시크릿으로 직접 검증"},
 		"verification remote": {"remote: by Glory (check_login)", "원격: Glory에 확인(check_login)"},
-		"no certificate":      {"none: in clear", "없음(TLS 미사용)"}, "expired": {"it has ended", "만료됨"},
-		"clock same": {"Redis's is the same", "Redis 시계와 일치"}, "clock alone": {"Redis's isn't known", "Redis 시계는 알 수 없음"},
-		"clock ahead": {"Redis's is %s ahead", "Redis 시계가 %s 빠름"}, "clock behind": {"Redis's is %s behind", "Redis 시계가 %s 느림"},
-		"never reloaded": {"not since the start", "시작 후 없음"}, "reload ok": {"taken over", "적용됨"}, "reload failed": {"not used, the old ones are", "적용 실패(이전 값 사용 중)"},
+		"no certificate":      {"none: no TLS", "없음(TLS 미사용)"}, "expired": {"expired", "만료됨"},
+		"clock same": {"same as Redis's clock", "Redis 시계와 일치"}, "clock alone": {"Redis's clock is unknown", "Redis 시계는 알 수 없음"},
+		"clock ahead": {"Redis's clock is %s ahead", "Redis 시계가 %s 빠름"}, "clock behind": {"Redis's clock is %s behind", "Redis 시계가 %s 느림"},
+		"never reloaded": {"not since the start", "시작 후 없음"}, "reload ok": {"in use", "적용됨"}, "reload failed": {"failed; the old ones stay in use", "적용 실패(이전 값 사용 중)"},
 
 		"days hours": {"%dd %02dh", "%d일 %d시간"}, "hours minutes": {"%dh %02dm", "%d시간 %d분"},
 		"minutes seconds": {"%dm %02ds", "%d분 %d초"}, "seconds": {"%ds", "%d초"},

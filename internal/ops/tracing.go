@@ -1,9 +1,5 @@
 package ops
 
-// This file sets tracing up, as the OpenTelemetry variables say. The exporter is OTLP over HTTP alone, which every collector
-// takes: it makes the binary 7 MB larger, because the generated types of OTLP bring gRPC along; the exporter over gRPC would add
-// 0.1 MB and a second way.
-
 import (
 	"context"
 	"errors"
@@ -19,15 +15,18 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// NewTracing returns what makes spans and sends them off, or nil where environ names no exporter (OTEL_TRACES_EXPORTER=otlp,
-// or an OTLP endpoint). The rest of the variables (sampler, headers, limits, …) the SDK reads itself, from the process's
-// environment. What goes wrong with sending is told to log. The caller ends it with Shutdown, which sends what is left.
+// NewTracing returns a provider that makes spans and exports them, or nil if environ names no exporter (OTEL_TRACES_EXPORTER=otlp
+// or an OTLP endpoint). The SDK reads the other variables (sampler, headers, limits, …) itself, from the process's environment.
+// Export errors go to log. The caller must call Shutdown, which exports what is left.
+//
+// OTLP over HTTP is the only exporter, because every collector accepts it. It makes the binary 7 MB larger, since OTLP's
+// generated types bring gRPC along. The gRPC exporter would add only 0.1 MB, but also a second way.
 func NewTracing(ctx context.Context, environ []string, version string, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	named, err := exporterNamed(environ)
 	if err != nil || !named {
 		return nil, err
 	}
-	// The SDK has one handler for the whole process; its own writes lines of another form to standard error.
+	// The SDK has one handler for the whole process. By default it writes lines of another format to standard error.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("tracing", "error", err.Error()) }))
 	otel.SetLogger(logr.New(complaints{log}))
 	exporter, err := otlptracehttp.New(ctx)
@@ -37,15 +36,15 @@ func NewTracing(ctx context.Context, environ []string, version string, log *slog
 	return newProvider(ctx, sdktrace.WithBatcher(exporter), version, log)
 }
 
-// newProvider says who makes the spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win. Of a list of attributes that can't be
-// read the rest is taken, and log is told.
+// newProvider describes this process in its spans. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence. If some
+// attributes can't be read, the others are used, and log gets a warning.
 func newProvider(
 	ctx context.Context, exporter sdktrace.TracerProviderOption, version string, log *slog.Logger,
 ) (*sdktrace.TracerProvider, error) {
 	itself, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(attribute.String("service.name", "roomgate"), attribute.String("service.version", version)), resource.WithFromEnv())
 	if errors.Is(err, resource.ErrPartialResource) {
-		log.Warn("tracing", "error", "OTEL_RESOURCE_ATTRIBUTES: write name=value,name=value; what can't be read is left out")
+		log.Warn("tracing", "error", "OTEL_RESOURCE_ATTRIBUTES: write name=value,name=value; unreadable attributes are ignored")
 	} else if err != nil {
 		return nil, fmt.Errorf("describe this process: %w", err)
 	}
@@ -72,11 +71,11 @@ func exporterNamed(environ []string) (bool, error) {
 			return false, nil
 		}
 	default:
-		return false, errors.New("OTEL_TRACES_EXPORTER: otlp and none are known")
+		return false, errors.New("OTEL_TRACES_EXPORTER: only otlp and none are supported")
 	}
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
 		if protocol := set[name]; protocol == "http/protobuf" {
-			break // the more special one counts
+			break // the more specific variable counts
 		} else if protocol != "" {
 			return false, fmt.Errorf("%s: only http/protobuf is supported", name)
 		}
@@ -84,14 +83,14 @@ func exporterNamed(environ []string) (bool, error) {
 	return true, nil
 }
 
-// complaints is where the SDK tells of a variable that it can't use: by what it was doing alone, for values and errors repeat
-// what was set, and that may be a collector's password.
+// complaints logs the SDK's messages about variables that it can't use. It logs only the message, because values and errors may
+// repeat a collector's password.
 type complaints struct{ log *slog.Logger }
 
 // Init implements logr.LogSink.
 func (complaints) Init(logr.RuntimeInfo) {}
 
-// Enabled implements logr.LogSink. The SDK's warnings are of level 1, what it merely tells of is above.
+// Enabled implements logr.LogSink. The SDK's warnings have level 1; information has higher levels.
 func (complaints) Enabled(level int) bool { return level <= 1 }
 
 // Info implements logr.LogSink.

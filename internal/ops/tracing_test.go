@@ -1,7 +1,5 @@
 package ops
 
-// This file holds which of OpenTelemetry's variables turn tracing on, and what spans say of their maker.
-
 import (
 	"bytes"
 	"errors"
@@ -20,7 +18,7 @@ func TestTracingIsOffUntilAnExporterIsNamed(t *testing.T) {
 	for _, tt := range []struct {
 		environ string
 		on      bool
-		problem string // in the error; "" is none
+		problem string // in the error; "": none
 	}{
 		{"", false, ""},
 		{"OTEL_SERVICE_NAME=x OTEL_TRACES_SAMPLER=always_on", false, ""},
@@ -80,7 +78,7 @@ func TestSpansSayWhoMakesThem(t *testing.T) {
 	}
 }
 
-// What an operator has to know of a collector goes where everything goes, in the same form.
+// Warnings about the collector must go to the log, in its format.
 func TestFailuresOfTheExporterAreLogged(t *testing.T) {
 	var out bytes.Buffer
 	output := NewLogOutput(&out, prometheus.NewRegistry())
@@ -96,7 +94,7 @@ func TestFailuresOfTheExporterAreLogged(t *testing.T) {
 	}
 }
 
-// The SDK would write a header that it can't read to standard error, with the collector's password.
+// If the SDK can't read a header, it would write it to standard error, with the collector's password.
 func TestVariableThatCannotBeReadIsNotRepeated(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization Basic hidden,b=%zzhidden")
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:hidden@host:port")

@@ -1,23 +1,21 @@
 package ops
 
-// This file puts what the status page shows into words. The page's script only sets texts and draws: so there is one place that
-// formats, and one that lays out.
-
 import "time"
 
-// view is everything that the page shows.
+// view is everything that the page shows, already as text. The script only sets texts and draws, so formatting and layout are in
+// one place.
 type view struct {
-	Words    map[string]string `json:"words,omitempty"` // in the first view of a page alone
+	Words    map[string]string `json:"words,omitempty"` // only in a page's first view
 	About    string            `json:"about"`
 	State    cell              `json:"state"`
 	Problems []string          `json:"problems"`
 	Tiles    []tile            `json:"tiles"`
 	Tables   []table           `json:"tables"`
-	End      int64             `json:"end"` // when the last point of each plot was taken, in milliseconds since 1970; 0: there is none
+	End      int64             `json:"end"` // time of each plot's last point, in milliseconds since 1970; 0: none
 	Marks    []mark            `json:"marks"`
 }
 
-// mark is a change of state, in every plot.
+// mark is a change of state, shown in every plot.
 type mark struct {
 	At   int64  `json:"at"` // milliseconds since 1970
 	Mood string `json:"c"`
@@ -31,34 +29,34 @@ type tile struct {
 	Note  string `json:"n"`
 }
 
-// table is one part of the page. Of one that is there, the script changes only rows and hint.
+// table is one part of the page. After the first view, the script changes only rows and hint.
 type table struct {
 	ID      string   `json:"id"`
 	Title   string   `json:"title"`
-	Empty   string   `json:"empty"` // instead of no rows
+	Empty   string   `json:"empty"` // shown if there are no rows
 	Columns []column `json:"columns"`
 	Rows    [][]cell `json:"rows"`
-	Hint    string   `json:"hint"`             // below the rows; "" for none
-	Legend  bool     `json:"legend,omitempty"` // its plots need explaining
+	Hint    string   `json:"hint"`             // below the rows; "": none
+	Legend  bool     `json:"legend,omitempty"` // its plots need a legend
 }
 
-// column is a column's heading and what it holds: text, num or plot.
+// column is a column's heading and kind: text, num or plot.
 type column struct {
 	Label string `json:"l"`
 	Kind  string `json:"k"`
 }
 
-// cell is one value. It is set as text, whatever it is.
+// cell is one value. The script sets it as text, never as HTML.
 type cell struct {
 	Text string `json:"t"`
-	// Note stands beside it, smaller.
+	// Note is shown beside it, smaller.
 	Note string `json:"n,omitempty"`
 	// Mood colours it: good, warn, bad or "".
 	Mood string `json:"c,omitempty"`
 	Plot *plot  `json:"p,omitempty"`
 }
 
-// newView describes a moment.
+// newView returns the view of a moment.
 func newView(w words, s Status, ready bool, past Past) view {
 	v := view{About: about(w, s), State: headline(w, s, ready), Problems: problems(w, s), Tiles: tiles(w, s, past), Marks: marks(w, past.Changes)}
 	if !past.At.IsZero() {
@@ -79,7 +77,7 @@ func newView(w words, s Status, ready bool, past Past) view {
 	return v
 }
 
-// headline answers whether members are served. Each level has a mark and a word of its own beside its colour.
+// headline says whether members are served. Each level has its own mark and word, so colour isn't needed to tell them apart.
 func headline(w words, s Status, ready bool) cell {
 	c := levelCell(w, "", LevelOf(s.Degraded))
 	if !ready {
@@ -91,7 +89,7 @@ func headline(w words, s Status, ready bool) cell {
 	return c
 }
 
-// levelCell is a level in the words of a kind: "" is the headline's.
+// levelCell shows a level. kind selects the texts; "": the headline's.
 func levelCell(w words, kind, level string) cell {
 	name, mood := "well", "good"
 	switch level {
@@ -106,7 +104,7 @@ func levelCell(w words, kind, level string) cell {
 	return cell{Text: w.Say(name), Mood: mood}
 }
 
-// problems says what isn't as it should be, with whom it concerns and since when.
+// problems lists what is wrong, with what it concerns and since when.
 func problems(w words, s Status) []string {
 	list := []string{}
 	for _, d := range s.Degraded {
@@ -131,7 +129,7 @@ func problem(w words, d Degradation) string {
 	return text
 }
 
-// about says whose figures these are.
+// about says which replica's figures are shown.
 func about(w words, s Status) string {
 	whose := w.Say("one of", max(1, len(s.Replicas)))
 	switch {
@@ -176,7 +174,7 @@ func tiles(w words, s Status, past Past) []tile {
 	}
 }
 
-// replicaTile is the size of the fleet, and what its members get.
+// replicaTile shows the number of replicas, and what the fleet's members get.
 func replicaTile(w words, s Status) tile {
 	t := tile{w.Say("replicas"), cell{Text: w.count(float64(len(s.Replicas)))}, w.Say("whole fleet", w.percent(fleetShare(s.Replicas).Of()))}
 	switch n := len(versions(s)); {
@@ -193,7 +191,7 @@ func replicaTile(w words, s Status) tile {
 	return t
 }
 
-// fleetShare is the failed answers of all replicas that tell theirs, in the last minute.
+// fleetShare returns the answers of the last minute of all replicas that report theirs.
 func fleetShare(list []Replica) (all Share) {
 	for _, r := range list {
 		if f := r.Figures; f != nil {
@@ -203,7 +201,7 @@ func fleetShare(list []Replica) (all Share) {
 	return all
 }
 
-// tokensCell is how many licenses have a token, coloured where one fails.
+// tokensCell shows how many licenses have a token, and a colour if one fails.
 func tokensCell(w words, list []License) cell {
 	usable, mood := 0, ""
 	for _, l := range list {
@@ -220,7 +218,7 @@ func tokensCell(w words, list []License) cell {
 	return cell{Text: w.Say("of all", usable, len(list)), Mood: mood}
 }
 
-// errorCell is a share of failed answers.
+// errorCell shows a share of failed answers.
 func errorCell(w words, s Share) cell {
 	c := cell{Text: w.percent(s.Of())}
 	if s.Failed >= failingCount && s.Of() >= failingShare {
@@ -231,7 +229,7 @@ func errorCell(w words, s Share) cell {
 	return c
 }
 
-// worst is open if some circuit is, and else not closed if some isn't.
+// worst returns open if any circuit is open, else half-open if any is, else closed.
 func worst(upstreams []Upstream) string {
 	found := "closed"
 	for _, u := range upstreams {
@@ -242,13 +240,13 @@ func worst(upstreams []Upstream) string {
 	return found
 }
 
-// state is a word for one of the states of licenses, Redis and circuits.
+// state shows a state of a license, Redis or a circuit.
 func state(w words, name string) cell {
 	c := cell{Text: w.known("state", name)}
 	switch name {
 	case "fresh", "up", "closed":
 		c.Mood = "good"
-	case "due", "half-open", "down": // without Redis members are served
+	case "due", "half-open", "down": // without Redis, members are still served
 		c.Mood = "warn"
 	case "failing", "open":
 		c.Mood = "bad"

@@ -1,7 +1,5 @@
 package ops
 
-// This file chooses the status page's language, and writes numbers and times as it does.
-
 import (
 	"fmt"
 	"math"
@@ -13,7 +11,7 @@ import (
 	"golang.org/x/text/number"
 )
 
-// words is one language of the page.
+// words is one language of the page: its texts, and how it writes numbers and times.
 type words struct {
 	Lang    string
 	numbers *message.Printer
@@ -21,14 +19,14 @@ type words struct {
 	column  int
 }
 
-// wordsFor takes the language from ?lang=, else from Accept-Language, else English.
+// wordsFor chooses the language by ?lang=, then Accept-Language, then English.
 func wordsFor(r *http.Request) words {
 	offered := []language.Tag{language.English, language.Korean}
 	_, i := language.MatchStrings(language.NewMatcher(offered), r.URL.Query().Get("lang"), r.Header.Get("Accept-Language"))
 	return words{Lang: offered[i].String(), numbers: message.NewPrinter(offered[i]), table: texts(), column: i}
 }
 
-// Say returns a text, with what is to stand in it. One that nobody has translated is its own name.
+// Say returns the text of that name with args filled in. Without a text it returns the name.
 func (w words) Say(key string, args ...any) string {
 	text, ok := w.table[key]
 	if !ok {
@@ -40,7 +38,7 @@ func (w words) Say(key string, args ...any) string {
 	return fmt.Sprintf(text[w.column], args...)
 }
 
-// forPage are the texts that the page's script sets itself, by name.
+// forPage returns the texts that the page's script sets itself, by name.
 func (w words) forPage() map[string]string {
 	texts := make(map[string]string)
 	for _, key := range []string{
@@ -51,7 +49,7 @@ func (w words) forPage() map[string]string {
 	return texts
 }
 
-// known is Say for what a table of ours may not have: of is the kind of text.
+// known is Say for names from elsewhere, which texts may lack. of is the kind of text. Without a text it returns the name.
 func (w words) known(of, name string) string {
 	if text, ok := w.table[of+" "+name]; ok {
 		return text[w.column]
@@ -59,12 +57,12 @@ func (w words) known(of, name string) string {
 	return name
 }
 
-// count writes a whole number.
+// count formats a whole number.
 func (w words) count(n float64) string {
 	return w.numbers.Sprint(number.Decimal(n, number.MaxFractionDigits(0)))
 }
 
-// rate writes events per second; small ones with a decimal.
+// rate formats events per second, below 100 with a decimal.
 func (w words) rate(n float64) string {
 	digits := 0
 	if n < 100 {
@@ -73,7 +71,7 @@ func (w words) rate(n float64) string {
 	return w.numbers.Sprint(number.Decimal(n, number.MaxFractionDigits(digits), number.MinFractionDigits(digits)))
 }
 
-// percent writes a share, or a dash for none. What isn't nothing isn't written as 0.
+// percent formats a share; NaN is a dash. A share above 0 never looks like 0.
 func (w words) percent(share float64) string {
 	digits := 0
 	switch {
@@ -88,7 +86,7 @@ func (w words) percent(share float64) string {
 	return w.numbers.Sprint(number.Decimal(share*100, number.MaxFractionDigits(digits))) + "%"
 }
 
-// latency writes seconds in milliseconds, or a dash for what wasn't measured.
+// latency formats seconds as milliseconds; NaN is a dash.
 func (w words) latency(seconds float64) string {
 	if math.IsNaN(seconds) {
 		return "–"
@@ -100,7 +98,7 @@ func (w words) latency(seconds float64) string {
 	return w.numbers.Sprint(number.Decimal(seconds*1000, number.MaxFractionDigits(digits), number.MinFractionDigits(digits))) + " ms"
 }
 
-// span writes a duration with its two greatest units.
+// span formats a duration with its two largest units.
 func (w words) span(seconds float64) string {
 	d := time.Duration(max(0, seconds) * float64(time.Second)).Truncate(time.Second)
 	days, hours := int(d.Hours())/24, int(d.Hours())%24
