@@ -1,7 +1,5 @@
 package sandbox
 
-// Access tokens: how Interwater issues them and which it still takes.
-
 import (
 	"crypto/rand"
 	"math"
@@ -12,18 +10,18 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxMinutes is the longest life that can be asked for: a year.
+// maxMinutes is the longest lifetime that can be requested: a year.
 const maxMinutes = 365 * 24 * 60
 
 // authRequest is the body of POST /v1/auth.
 type authRequest struct {
 	AccessKey string   `json:"accessKey"`
 	SecretKey string   `json:"secretKey"`
-	Expires   *float64 `json:"expires"` // minutes; nil is 60
+	Expires   *float64 `json:"expires"` // minutes; nil: 60
 	IsOwner   bool     `json:"isOwner"`
 }
 
-// ttl is the life asked for, and whether it can be had.
+// ttl returns the requested lifetime, and whether it is allowed.
 func (q authRequest) ttl() (time.Duration, bool) {
 	if q.Expires == nil {
 		return time.Hour, true
@@ -31,8 +29,8 @@ func (q authRequest) ttl() (time.Duration, bool) {
 	return time.Duration(*q.Expires * float64(time.Minute)), *q.Expires > 0 && *q.Expires <= maxMinutes
 }
 
-// auth exchanges a license's keys for an access token, with what is wrong with it by the fault in force.
-// Wrong keys are refused whatever the fault: it is about tokens, not about who gets one.
+// auth exchanges a license's keys for an access token. The current fault may make the token wrong. Wrong keys are always refused:
+// the fault is about tokens, not about who gets one.
 func (i *Interwater) auth(w http.ResponseWriter, r *http.Request) {
 	var req authRequest
 	if err := readJSON(r, &req); err != nil {
@@ -41,7 +39,7 @@ func (i *Interwater) auth(w http.ResponseWriter, r *http.Request) {
 	}
 	ttl, possible := req.ttl()
 	if !possible {
-		i.refuse(w, http.StatusBadRequest, "expires is not over 0 and at most 525600 minutes")
+		i.refuse(w, http.StatusBadRequest, "expires must be over 0 and at most 525600 minutes")
 		return
 	}
 	license, known := i.licenseOf(req.AccessKey, req.SecretKey)
@@ -61,51 +59,51 @@ func (i *Interwater) auth(w http.ResponseWriter, r *http.Request) {
 		AccessToken any `json:"accessToken"`
 	}{fault.Raw}
 	if fault.Raw == nil {
-		// A token that nobody receives is not issued either, and not counted.
+		// A token that nobody receives is neither issued nor counted.
 		answer.AccessToken = i.tokens.issue(license, ttl, req.IsOwner, fault)
 	}
 	succeed(w, answer)
 }
 
-// accessClaims are those of the document's sample, in its order.
+// accessClaims are the claims of the document's sample, in its order.
 type accessClaims struct {
 	ID        string `json:"id"` // the license's, a string as in the sample
 	Domain    string `json:"domain"`
 	AccessKey string `json:"accessKey"`
-	IsOwner   bool   `json:"isOwner,omitempty"` // not in the sample, which did not ask for it
-	IssuedAt  int64  `json:"iat,omitempty"`     // Unix seconds, as exp; 0 is left out, for NoIat and NoExp
+	IsOwner   bool   `json:"isOwner,omitempty"` // not in the sample, which did not request it
+	IssuedAt  int64  `json:"iat,omitempty"`     // Unix seconds, like exp; 0 is left out, for NoIat and NoExp
 	ExpiresAt int64  `json:"exp,omitempty"`
 }
 
-// issued is every access token that still counts. The zero value is ready. It lives in memory, so a
-// restart revokes all, as a change of the signing key would.
+// issued holds the access tokens that are still valid. The zero value is ready to use. It is in memory, so a restart revokes all
+// tokens, like a change of the signing key.
 type issued struct {
 	mu     sync.RWMutex
 	total  int // ever issued
 	tokens map[string]grant
-	sweep  int // size of tokens at which the expired ones are thrown out
+	sweep  int // size of tokens at which expired ones are deleted
 }
 
-// grant is what a token stands for.
+// grant is what a token entitles to.
 type grant struct {
 	license License
-	expires time.Time // no longer valid at this very time
+	expires time.Time // not valid at this time any more
 }
 
-// issue makes an access token for the license and remembers it. Claims and the real expiry part only
-// where the fault says so: a wrong clock or a missing claim does not change when a token ends.
+// issue makes an access token for the license and stores it. Only the fault makes the claims differ from the real expiry: a wrong
+// clock or a missing claim doesn't change when a token expires.
 func (s *issued) issue(l License, ttl time.Duration, owner bool, fault TokenFault) string {
 	if fault.TTL != 0 {
 		ttl = fault.TTL
 	}
-	// The clock is cut to seconds while the life is rounded up: a token of 1 s may have less than that.
+	// The clock is rounded down to seconds, and the lifetime up. So a token of 1 s may live a little less than that.
 	life, now := wholeSeconds(ttl), time.Now()
 	iat := now.Unix()
 	if fault.Expired {
-		// As if issued two lives and a second ago, so that exp is past even for a life of 1 s.
+		// As if issued two lifetimes and a second ago, so that exp is past even for a lifetime of 1 s.
 		iat -= 2*max(life, -life) + 1
 	}
-	g := grant{l, time.Unix(iat+life, 0)} // by our own clock, whatever the claims will say
+	g := grant{l, time.Unix(iat+life, 0)} // by our own clock, whatever the claims say
 	skew := int64(fault.Skew / time.Second)
 	c := accessClaims{l.ID, l.Domain, l.AccessKey, owner, iat + skew, iat + life + skew}
 	if fault.NoExp {
@@ -118,7 +116,7 @@ func (s *issued) issue(l License, ttl time.Duration, owner bool, fault TokenFaul
 		Alg string `json:"alg"`
 		Typ string `json:"typ"`
 	}{jwt.SigningMethodHS256.Alg(), "JWT"}
-	// A key for each token: claims of the same second are the same, and tests tell tokens apart.
+	// Each token has its own key. Otherwise tokens of the same second would be equal, and tests tell tokens apart.
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	token := sign(jwt.SigningMethodHS256, key, header, c)
@@ -126,7 +124,7 @@ func (s *issued) issue(l License, ttl time.Duration, owner bool, fault TokenFaul
 	return token
 }
 
-// keep remembers a token until some time after its expiry.
+// keep stores a token until some time after its expiry.
 func (s *issued) keep(token string, g grant, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,15 +137,15 @@ func (s *issued) keep(token string, g grant, now time.Time) {
 				delete(s.tokens, old)
 			}
 		}
-		// Doubling keeps the sweeping rare when all are alive.
+		// Doubling keeps sweeps rare if no token has expired.
 		s.sweep = max(1024, 2*len(s.tokens))
 	}
 	s.tokens[token] = g
 	s.total++
 }
 
-// license returns whose token was sent, if it is one token and it counts. sent is all values of the
-// header: with two of them a proxy has let a client's own through, and that must not go unnoticed.
+// license returns the license of the sent token if exactly one token was sent and it is valid. sent is all values of the header.
+// With two, a proxy has let a client's own header through, which must not go unnoticed.
 func (s *issued) license(sent []string) (License, bool) {
 	if len(sent) != 1 {
 		return License{}, false
@@ -158,8 +156,7 @@ func (s *issued) license(sent []string) (License, bool) {
 	return g.license, known && time.Now().Before(g.expires)
 }
 
-// RevokeTokens makes every access token issued so far be refused with 401, and returns how many of
-// them were still valid.
+// RevokeTokens revokes every access token issued so far, and returns how many were still valid. Revoked tokens get 401.
 func (i *Interwater) RevokeTokens() int {
 	i.tokens.mu.Lock()
 	defer i.tokens.mu.Unlock()
@@ -168,7 +165,7 @@ func (i *Interwater) RevokeTokens() int {
 	return live
 }
 
-// RevokeToken makes one access token be refused, and reports whether it was known.
+// RevokeToken revokes one access token, and reports whether it was known.
 func (i *Interwater) RevokeToken(token string) bool {
 	i.tokens.mu.Lock()
 	defer i.tokens.mu.Unlock()
@@ -177,14 +174,14 @@ func (i *Interwater) RevokeToken(token string) bool {
 	return known
 }
 
-// counts is how many tokens were issued in all, and how many of them still count.
+// counts returns how many tokens were issued in all, and how many are still valid.
 func (s *issued) counts() (total, live int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.total, s.live(time.Now())
 }
 
-// live needs the lock, held by the caller.
+// live counts the valid tokens. The caller holds the lock.
 func (s *issued) live(now time.Time) int {
 	n := 0
 	for _, g := range s.tokens {
@@ -195,7 +192,7 @@ func (s *issued) live(now time.Time) int {
 	return n
 }
 
-// wholeSeconds rounds away from 0: no life of a token is 0 seconds.
+// wholeSeconds rounds away from 0, so that no lifetime becomes 0 seconds.
 func wholeSeconds(d time.Duration) int64 {
 	s := d.Seconds()
 	if s < 0 {

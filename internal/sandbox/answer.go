@@ -1,7 +1,5 @@
 package sandbox
 
-// JSON in and out, alike for both stand-ins.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -14,19 +12,19 @@ import (
 	"strings"
 )
 
-// maxBody is the most that is read of a request body, in bytes.
+// maxBody is the maximum size of a request body, in bytes.
 const maxBody = 64 << 10
 
 // jsonType names the charset, because most answers have Korean in them.
 const jsonType = "application/json; charset=utf-8"
 
-// writeJSON answers with v. HTML escaping is off: neither API has it, and URLs in answers contain "&".
+// writeJSON sends v. HTML escaping is off: neither API uses it, and URLs in answers contain "&".
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		// Only our own types come here, and all of them can be encoded.
+		// v is always one of our own types, which can all be encoded.
 		panic(fmt.Sprintf("sandbox: encode answer: %v", err))
 	}
 	w.Header().Set("Content-Type", jsonType)
@@ -35,8 +33,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
 }
 
-// readJSON reads the body, which must be exactly one JSON value sent as application/json, into v.
-// All its errors are the client's.
+// readJSON reads the body into v. The body must be exactly one JSON value, sent as application/json. All errors are the client's.
 func readJSON(r *http.Request, v any) error {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
@@ -49,7 +46,7 @@ func readJSON(r *http.Request, v any) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("body is over %d bytes", maxBody)
 	}
-	// Unmarshal, unlike a Decoder, also refuses what follows the value.
+	// Unmarshal, unlike a Decoder, refuses data after the value.
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("parse body: %w", err)
 	}
@@ -59,7 +56,7 @@ func readJSON(r *http.Request, v any) error {
 // refusal writes an error in the form of one API.
 type refusal func(w http.ResponseWriter, status int, message string)
 
-// allow reports whether the request has the method, HEAD being as good as GET, and answers 405 if not.
+// allow reports whether the request has the method; HEAD counts as GET. If not, it answers 405.
 func (refuse refusal) allow(w http.ResponseWriter, r *http.Request, method string) bool {
 	allowed := []string{method}
 	if method == http.MethodGet {
@@ -73,7 +70,7 @@ func (refuse refusal) allow(w http.ResponseWriter, r *http.Request, method strin
 	return false
 }
 
-// status refuses with the status' own text, where the documents have no message.
+// status refuses with the status text as message, where the documents have none.
 func (refuse refusal) status(w http.ResponseWriter, status int) {
 	refuse(w, status, http.StatusText(status))
 }

@@ -1,7 +1,5 @@
 package sandbox
 
-// A certificate for tests and fleets on one machine.
-
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -14,18 +12,18 @@ import (
 	"time"
 )
 
-// Certificate is a self-signed certificate and its key, in PEM. Whoever is to trust it takes Cert for a root.
+// Certificate is a self-signed certificate and its key, in PEM. Clients trust it by using Cert as a root.
 type Certificate struct{ Cert, Key []byte }
 
-// SelfSigned makes one that is valid from begins to ends, both counted from now, for these hosts: names and addresses, of
-// which there is at least one. The first is its common name too.
+// SelfSigned returns a certificate that is valid from begins to ends, both relative to now. hosts are names and addresses, at
+// least one. The first is also the common name.
 func SelfSigned(begins, ends time.Duration, hosts ...string) (Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Certificate{}, fmt.Errorf("sandbox: certificate: %w", err)
 	}
 	now := time.Now()
-	template := &x509.Certificate{ // without a serial number: it is drawn
+	template := &x509.Certificate{ // without SerialNumber: CreateCertificate chooses one
 		Subject: pkix.Name{CommonName: hosts[0]}, NotBefore: now.Add(begins), NotAfter: now.Add(ends),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -1,7 +1,5 @@
 package sandbox
 
-// The control routes under /_sandbox/: the knobs for whoever can't call Go, such as a load script.
-
 import (
 	"bytes"
 	"encoding/json"
@@ -12,16 +10,16 @@ import (
 	"strings"
 )
 
-// controlPrefix begins with what no path of either API does.
+// controlPrefix begins like no path of either API.
 const controlPrefix = "/_sandbox/"
 
-// control answers a request for a control route and reports whether it was one. Such requests are
-// neither counted nor recorded, and no fault touches them.
+// control answers a request for a control route, and reports whether it was one. Such requests are neither counted nor recorded,
+// and faults don't apply to them. The routes are for programs that can't call Go, such as load scripts.
 func (f *front) control(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, controlPrefix) {
 		return false
 	}
-	// The peer's own address, whatever X-Forwarded-For says: headers can be made up.
+	// Use the peer's own address, not X-Forwarded-For: a client can send any header.
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
 		f.refuse(w, http.StatusForbidden, "control routes are for loopback peers")
@@ -31,9 +29,8 @@ func (f *front) control(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// controls makes the routes that both stand-ins have; the caller may add its own. stats is what to
-// show as JSON, reset what to clear. ServeMux brings its own plain 404 and 405, which do for a route
-// that neither document knows.
+// controls returns the routes that both stand-ins have. The caller may add its own. GET stats answers stats(); POST reset calls
+// reset. ServeMux answers unknown routes with its own 404 and 405, which no document describes.
 func (f *front) controls(stats func() any, reset func()) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+controlPrefix+"stats", func(w http.ResponseWriter, _ *http.Request) {
@@ -41,7 +38,7 @@ func (f *front) controls(stats func() any, reset func()) *http.ServeMux {
 	})
 	mux.HandleFunc("GET "+controlPrefix+"faults", f.showFaults)
 	mux.HandleFunc("PUT "+controlPrefix+"faults", func(w http.ResponseWriter, r *http.Request) {
-		// A megabyte leaves room for bodies that are to be served.
+		// 1 MiB leaves room for faults with bodies.
 		faults, err := parseFaults(io.LimitReader(r.Body, 1<<20))
 		if err != nil {
 			f.refuse(w, http.StatusBadRequest, err.Error())
@@ -61,24 +58,24 @@ func (f *front) controls(stats func() any, reset func()) *http.ServeMux {
 	return mux
 }
 
-// showFaults answers with what is in force, which after a PUT tells the sender what was understood.
+// showFaults answers with the faults in force. After a PUT this shows the sender what was understood.
 func (f *front) showFaults(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, f.faults.list())
 }
 
-// parseFaults reads a JSON list of faults. It is strict: a misspelt name would be a fault that never
-// happens, and a test that proves nothing.
+// parseFaults reads a JSON list of faults. It is strict: a misspelt name would be a fault that never happens, and a test that
+// proves nothing.
 func parseFaults(r io.Reader) ([]Fault, error) {
 	raw, err := io.ReadAll(r)
 	if err != nil {
 		return nil, fmt.Errorf("read faults: %w", err)
 	}
-	// Fault's own UnmarshalJSON is the strict part.
+	// Fault.UnmarshalJSON refuses unknown names.
 	var faults []Fault
 	if err := json.Unmarshal(raw, &faults); err != nil {
 		return nil, fmt.Errorf("parse faults: %w", err)
 	}
-	// All or nothing: half a list in force would be a fault of ours.
+	// Accept all or none: half a list in force would be a mistake of ours.
 	for n, f := range faults {
 		if err := f.check(); err != nil {
 			return nil, fmt.Errorf("fault %d: %w", n, err)
@@ -87,8 +84,8 @@ func parseFaults(r io.Reader) ([]Fault, error) {
 	return faults, nil
 }
 
-// strict unmarshals one JSON value and refuses unknown names. A custom UnmarshalJSON has to do that for
-// itself: the outer decoder's strictness ends there.
+// strict unmarshals one JSON value and refuses unknown names. An UnmarshalJSON method must do that itself: the outer decoder's
+// strictness doesn't reach it.
 func strict(raw []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()

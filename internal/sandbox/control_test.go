@@ -1,7 +1,5 @@
 package sandbox
 
-// Tests of the control routes.
-
 import (
 	"encoding/json"
 	"net/http"

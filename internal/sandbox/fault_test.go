@@ -1,7 +1,5 @@
 package sandbox
 
-// Tests of every kind of fault, seen by a real client.
-
 import (
 	"bytes"
 	"compress/gzip"
@@ -22,7 +20,7 @@ import (
 
 const docHealth = docOK
 
-// raw sends one GET over a bare connection and returns every byte until its end, and the end's error.
+// raw sends one GET over a bare connection. It returns all bytes until the connection's end, and the error that ended it.
 func raw(t *testing.T, baseURL, path string) (string, error) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(baseURL, "http://"))
@@ -44,7 +42,7 @@ func TestFaultAnswers(t *testing.T) {
 		fault  Fault
 		status int
 		body   string
-		header string // "Name: value" that has to be there
+		header string // "Name: value" that must be there
 	}{
 		"nothing":        {Fault{}, 200, docHealth, ""},
 		"status":         {Fault{Status: 503, RetryAfter: 7}, 503, `{"code":"503","message":"Service Unavailable"}`, "Retry-After: 7"},
@@ -108,14 +106,14 @@ func TestDelay(t *testing.T) {
 	s.Glory.SetFaults(Fault{Delay: 50 * time.Millisecond})
 	began := time.Now()
 	demo, _ := json.Marshal(s.Demo)
-	// A login, because the delay must not lose its body.
+	// Use a login, because the delay must not lose its body.
 	memberToken(t, send(t, c, "POST", s.GloryURL+loginPath, string(demo)))
 	if took := time.Since(began); took < 50*time.Millisecond {
 		t.Errorf("answered after %v", took)
 	}
 }
 
-// TestWaitingEnds has faults that wait end with the client's leaving and with Close.
+// Faults that wait must end when the client leaves, and on Close.
 func TestWaitingEnds(t *testing.T) {
 	for name, fault := range map[string]Fault{
 		"hang":    {Kind: KindHang},
@@ -153,7 +151,7 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
-// eventually waits for a condition that another goroutine brings about.
+// eventually waits until another goroutine makes cond true.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -257,10 +255,10 @@ func TestTokenFaults(t *testing.T) {
 		defer s.Interwater.SetFaults()
 		return send(t, c, "POST", s.InterwaterURL+authRoute, body)
 	}
-	// Claims are told as seconds from now, give or take the test's own slowness.
+	// Claims are in seconds from now, with a tolerance for the test's own slowness.
 	for name, tc := range map[string]struct {
 		fault    TokenFault
-		iat, exp any // seconds from now, or nil for none
+		iat, exp any // seconds from now; nil: absent
 		works    bool
 	}{
 		"nothing":    {TokenFault{}, 0.0, 3600.0, true},

@@ -1,7 +1,6 @@
 package sandbox
 
-// Faults as JSON. Their durations are plain time.Duration, for the sake of Go callers, and strings on
-// the wire, for the sake of people; these methods stand between.
+// Faults have plain time.Duration fields for Go callers, and strings in JSON for people. The methods below convert between them.
 
 import (
 	"encoding/json"
@@ -17,8 +16,8 @@ func (d wireDuration) MarshalText() ([]byte, error) {
 	return []byte(time.Duration(d).String()), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler. Being text, it makes a bare number an error, which
-// would leave open whether seconds or nanoseconds are meant.
+// UnmarshalText implements encoding.TextUnmarshaler. A bare JSON number is an error, because it could mean seconds or
+// nanoseconds.
 func (d *wireDuration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {
@@ -28,13 +27,13 @@ func (d *wireDuration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// plainFault and plainToken have the fields but not the methods, which would call themselves for ever.
+// plainFault and plainToken have the fields but not the methods, which would otherwise call themselves forever.
 type (
 	plainFault Fault
 	plainToken TokenFault
 )
 
-// wireFault hides the durations of the Fault in it behind its own: the outer name wins.
+// wireFault hides the Fault's durations behind its own fields: the outer name wins.
 type wireFault struct {
 	plainFault
 	Delay    wireDuration `json:"delay,omitempty"`

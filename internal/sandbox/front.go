@@ -1,7 +1,5 @@
 package sandbox
 
-// What stands before either API: counts, recorded requests, faults and the control routes.
-
 import (
 	"net/http"
 	"slices"
@@ -9,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// front is embedded in both stand-ins. All its methods may be called concurrently.
+// front is the part that both stand-ins share: counts, recorded requests, faults and control routes. All its methods may be
+// called concurrently.
 type front struct {
 	refuse refusal
 	counts map[string]*atomic.Int64 // by route; the keys never change, so reading needs no lock
@@ -17,15 +16,15 @@ type front struct {
 	faults faultList
 	ctl    http.Handler // the control routes
 
-	done     chan struct{} // closed by Close: nothing waits any longer
+	done     chan struct{} // closed by Close; ends all waiting
 	doneOnce sync.Once
 }
 
-// otherRoute is the key of requests to no known route, so that clients can't grow the counts.
+// otherRoute is the key for requests to unknown routes, so that clients can't grow counts.
 const otherRoute = "other"
 
-// newFront makes a front without control routes: those need the stand-in around it, which sets ctl.
-// refuse writes errors in the form of its API, routes are the keys to count by.
+// newFront returns a front without control routes. They need the stand-in around the front, which sets ctl. refuse writes errors
+// in the form of the API; routes are the keys of counts.
 func newFront(refuse refusal, routes ...string) *front {
 	f := &front{
 		refuse: refuse,
@@ -38,13 +37,13 @@ func newFront(refuse refusal, routes ...string) *front {
 	return f
 }
 
-// Close ends answers that are waiting because of a fault; their connections are aborted. Sandbox.Close
-// calls it. It is needed only for a handler used without a Sandbox, before its server is closed.
+// Close ends answers that wait because of a fault, and aborts their connections. Sandbox.Close calls it. Callers that use a
+// handler without a Sandbox must call it before they close their server.
 func (f *front) Close() { f.doneOnce.Do(func() { close(f.done) }) }
 
-// answer gives the request to next, or to the first fault that matches it.
+// answer passes the request to the first fault that matches it, or else to next.
 func (f *front) answer(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-	// One lock for a moment is all that a request without fault pays.
+	// A request without a fault costs only a short lock.
 	if fault, ok := f.faults.take(r); ok {
 		f.misbehave(fault, w, r, next)
 		return
@@ -52,7 +51,7 @@ func (f *front) answer(w http.ResponseWriter, r *http.Request, next http.Handler
 	next(w, r)
 }
 
-// countOf is 0 for an unknown route: a test that asks for one gets what it would expect.
+// countOf returns how many requests a route has seen; 0 for an unknown route.
 func (f *front) countOf(route string) int {
 	if n, ok := f.counts[route]; ok {
 		return int(n.Load())
@@ -60,7 +59,7 @@ func (f *front) countOf(route string) int {
 	return 0
 }
 
-// snapshot is all counts by route, zeros included.
+// snapshot returns all counts by route, zeros included.
 func (f *front) snapshot() map[string]int64 {
 	all := make(map[string]int64, len(f.counts))
 	for route, n := range f.counts {
@@ -69,7 +68,7 @@ func (f *front) snapshot() map[string]int64 {
 	return all
 }
 
-// resetFront is not atomic: a request under way may be counted before or after.
+// resetFront clears faults, recorded requests and counts. It is not atomic: a request under way may be counted before or after.
 func (f *front) resetFront() {
 	f.faults.set(nil)
 	f.seen.clear()
@@ -78,27 +77,27 @@ func (f *front) resetFront() {
 	}
 }
 
-// Request is a request as it came in. Bodies are not kept: they hold passwords and keys.
+// Request is a request as it came. Bodies are not kept, because they contain passwords and keys.
 type Request struct {
 	Method     string
-	RequestURI string // the request target byte for byte
-	Host       string // net/http takes it out of Header
+	RequestURI string // request target, byte for byte
+	Host       string // net/http removes it from Header
 	Header     http.Header
 }
 
-// recorded is how many requests a ring keeps.
+// recorded is the maximum number of requests in a ring.
 const recorded = 256
 
 // ring keeps the latest requests.
 type ring struct {
 	mu   sync.Mutex
 	reqs []Request // at most recorded
-	next int       // the oldest, once reqs is full
+	next int       // index of the oldest, once reqs is full
 }
 
-// add records a request. The copy is the ring's own: handlers and net/http may go on using r.
+// add records a copy of a request, because handlers and net/http go on using r.
 func (g *ring) add(r *http.Request) {
-	// Copied before the lock: at thousands of requests a second others would queue for it.
+	// Copy before locking: at thousands of requests per second, others would wait for the lock.
 	req := Request{r.Method, r.RequestURI, r.Host, r.Header.Clone()}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -110,7 +109,7 @@ func (g *ring) add(r *http.Request) {
 	g.next = (g.next + 1) % recorded
 }
 
-// list is the requests kept, oldest first. The caller owns it, but not the headers in it.
+// list returns the kept requests, oldest first. The caller owns the list, but not the headers in it.
 func (g *ring) list() []Request {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,7 +117,7 @@ func (g *ring) list() []Request {
 	return slices.Concat(g.reqs[g.next:], g.reqs[:g.next])
 }
 
-// last is the latest request, or a zero Request.
+// last returns the latest request, or a zero Request.
 func (g *ring) last() Request {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -1,7 +1,5 @@
 package sandbox
 
-// Glory: the member API's routes.
-
 import (
 	"crypto/rand"
 	"errors"
@@ -14,10 +12,10 @@ import (
 
 // Glory's documented routes.
 const (
-	healthPath     = "/public-api/v1/health" // answers without a token, as do join and login
+	healthPath     = "/public-api/v1/health" // needs no token, like join and login
 	joinPath       = "/public-api/v1/join"
 	loginPath      = "/public-api/v1/login"
-	checkLoginPath = "/api/v1/check_login" // wants a member token, as does profile
+	checkLoginPath = "/api/v1/check_login" // needs a member token, like profile
 	profilePath    = "/api/v1/profile"
 )
 
@@ -26,10 +24,10 @@ const (
 	badParameters = "유효하지 않은 파라미터입니다."
 	badLogin      = "ID/PASSWORD 정보가 일치하지 않습니다 !"
 	unauthorized  = "Full authentication is required to access this resource"
-	alreadyJoined = "이미 존재하는 유저입니다. memberId: " // and the id
+	alreadyJoined = "이미 존재하는 유저입니다. memberId: " // the id follows
 )
 
-// Glory is the stand-in of the member API. Its methods may be called concurrently.
+// Glory is the stand-in for the member API. Its methods may be called concurrently.
 type Glory struct {
 	*front
 	secret  string
@@ -38,7 +36,7 @@ type Glory struct {
 	demo    Member
 }
 
-// NewGlory makes a Glory with one member, Demo. It fails on a JWTSecret too short for HS384.
+// NewGlory returns a Glory with one member, Demo. It fails if JWTSecret is too short for HS384.
 func NewGlory(o Options) (*Glory, error) {
 	g := &Glory{
 		front:  newFront(refuseGlory, healthPath, joinPath, loginPath, checkLoginPath, profilePath),
@@ -52,14 +50,14 @@ func NewGlory(o Options) (*Glory, error) {
 	if len(g.secret) < 48 {
 		return nil, fmt.Errorf("sandbox: JWTSecret has %d bytes, HS384 needs 48", len(g.secret))
 	}
-	if g.ttl == 0 { // the development server's; production has 60 days
+	if g.ttl == 0 { // as on the development server; production has 60 days
 		g.ttl = 2 * time.Hour
 	}
 	var err error
 	if g.members, err = newMembers(); err != nil {
 		return nil, err
 	}
-	// The first member, hence sub "1"; see the package comment.
+	// The first member has sub "1"; see the package comment.
 	_, err = g.members.join(joinRequest{
 		ID: g.demo.ID, Password: g.demo.Password,
 		Name: "홍길동", Nickname: "길동이", Email: "demo@example.com",
@@ -71,28 +69,28 @@ func NewGlory(o Options) (*Glory, error) {
 	return g, nil
 }
 
-// Secret is the HS384 secret of member tokens.
+// Secret returns the HS384 secret of member tokens.
 func (g *Glory) Secret() string { return g.secret }
 
-// Demo is the member who has joined already.
+// Demo returns the member who has joined already.
 func (g *Glory) Demo() Member { return g.demo }
 
-// Calls is how many requests a path has seen, whatever was answered. "other" stands for all paths that
-// the document does not have; every other name is 0.
+// Calls returns how many requests a path has seen, whatever the answers were. "other" counts all paths that the document doesn't
+// have. For any other name Calls returns 0.
 func (g *Glory) Calls(path string) int { return g.countOf(path) }
 
-// Requests are the latest requests seen, at most 256, oldest first.
+// Requests returns the latest requests, at most 256, oldest first.
 func (g *Glory) Requests() []Request { return g.seen.list() }
 
-// LastRequest is the latest request seen, or a zero Request.
+// LastRequest returns the latest request, or a zero Request.
 func (g *Glory) LastRequest() Request { return g.seen.last() }
 
 // Reset clears faults, counts and recorded requests. Members stay.
 func (g *Glory) Reset() { g.resetFront() }
 
-// gloryStats is what /_sandbox/stats shows.
+// gloryStats is the answer of /_sandbox/stats.
 type gloryStats struct {
-	Members  int              `json:"members"`  // who have joined, the demo member included
+	Members  int              `json:"members"`  // number of members, the demo member included
 	Requests map[string]int64 `json:"requests"` // by path, zeros included
 }
 
@@ -103,7 +101,7 @@ func (g *Glory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.control(w, r) {
 		return
 	}
-	// Seen is seen: counted before any fault, so that a hanging request counts too.
+	// Count before any fault, so that a hanging request counts too.
 	n, known := g.counts[r.URL.Path]
 	if !known {
 		n = g.counts[otherRoute]
@@ -113,8 +111,8 @@ func (g *Glory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.answer(w, r, g.serve)
 }
 
-// serve is the API without faults. It goes by exact paths instead of a ServeMux, which would redirect
-// unclean ones, and no upstream that we know of does.
+// serve is the API without faults. It compares exact paths. A ServeMux would redirect unclean paths, which no upstream known to
+// us does.
 func (g *Glory) serve(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case healthPath:
@@ -138,7 +136,7 @@ func (g *Glory) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveMember answers under /api/, where even the unknown is hidden from whoever has no token.
+// serveMember serves /api/. Without a token, even unknown paths get 403.
 func (g *Glory) serveMember(w http.ResponseWriter, r *http.Request) {
 	sub, err := g.authenticate(r.Header)
 	if err != nil {
@@ -159,9 +157,9 @@ func (g *Glory) serveMember(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// join adds a member and answers as a login does: with a member token.
+// join adds a member and answers with a member token, like login.
 func (g *Glory) join(w http.ResponseWriter, r *http.Request) {
-	// Which parameter is wrong is not told: the document has one message for all.
+	// The answer doesn't say which parameter is wrong: the document has one message for all.
 	var req joinRequest
 	if err := readJSON(r, &req); err != nil || !req.valid() {
 		g.refuse(w, http.StatusBadRequest, badParameters)
@@ -178,7 +176,7 @@ func (g *Glory) join(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// login answers an unknown id and a wrong password alike, in bytes and in time.
+// login answers the same, after the same time, for an unknown id and a wrong password.
 func (g *Glory) login(w http.ResponseWriter, r *http.Request) {
 	var req Member
 	if err := readJSON(r, &req); err != nil || req.ID == "" || req.Password == "" {
@@ -193,36 +191,36 @@ func (g *Glory) login(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, success(gloryResult{Token: g.MintToken(sub, g.ttl)}))
 }
 
-// profile shows the member with that sub, and nobody else: there is no parameter.
+// profile shows the member with that sub.
 func (g *Glory) profile(w http.ResponseWriter, sub string) {
 	p, known := g.members.profile(sub)
 	if !known {
-		// A token we signed for nobody we know, as tests can mint one.
+		// A valid token of an unknown member: tests can mint one.
 		g.refuse(w, http.StatusForbidden, unauthorized)
 		return
 	}
 	writeJSON(w, http.StatusOK, success(gloryResult{Profile: &p}))
 }
 
-// gloryAnswer is the envelope of success; which fields are in it depends on the route.
+// gloryAnswer is the envelope of success. Its fields depend on the route.
 type gloryAnswer struct {
 	Data gloryResult `json:"data"`
 }
 
-// gloryResult always says "ok": failures have another envelope.
+// gloryResult always has the result "ok": failures have another envelope.
 type gloryResult struct {
 	Result  string   `json:"result"`
 	Token   string   `json:"token,omitempty"`
 	Profile *profile `json:"profile,omitempty"`
 }
 
-// success fills in the result, so that no route forgets it.
+// success fills in the result, so that no route can forget it.
 func success(d gloryResult) gloryAnswer {
 	d.Result = "ok"
 	return gloryAnswer{d}
 }
 
-// refuseGlory writes Glory's envelope of failure, where the status is a string.
+// refuseGlory writes Glory's envelope of failure, in which the status is a string.
 func refuseGlory(w http.ResponseWriter, status int, message string) {
 	writeJSON(w, status, struct {
 		Code    string `json:"code"`

@@ -1,6 +1,6 @@
 package sandbox
 
-// Tests of the Glory stand-in, held against its document.
+// The Glory stand-in is compared with its document here.
 
 import (
 	"encoding/json"

@@ -1,7 +1,5 @@
 package sandbox
 
-// Interwater: the room API's routes.
-
 import (
 	"crypto/rand"
 	"crypto/sha256"
@@ -17,7 +15,7 @@ import (
 	"time"
 )
 
-// Interwater's documented routes. As keys of counts, roomRoute stands for every room.
+// Interwater's documented routes. In counts, roomRoute stands for all rooms.
 const (
 	authRoute     = "/v1/auth" // takes keys; all others take an access token
 	infoRoute     = "/v1/info"
@@ -25,10 +23,10 @@ const (
 	roomRoute     = "/v1/sessions/:room_name"
 )
 
-// millis is the format of Interwater's times, for times in UTC.
+// millis is the format of Interwater's times, which are in UTC.
 const millis = "2006-01-02T15:04:05.000Z07:00"
 
-// Interwater is the stand-in of the room API. Its methods may be called concurrently.
+// Interwater is the stand-in for the room API. Its methods may be called concurrently.
 type Interwater struct {
 	*front
 	licenses  []License // never changes
@@ -39,7 +37,7 @@ type Interwater struct {
 	authCalls, roomCalls, rejected atomic.Int64
 }
 
-// NewInterwater makes an Interwater. It fails when two licenses share an access key.
+// NewInterwater returns an Interwater. It fails if two licenses share an access key.
 func NewInterwater(o Options) (*Interwater, error) {
 	now := time.Now()
 	i := &Interwater{
@@ -53,14 +51,14 @@ func NewInterwater(o Options) (*Interwater, error) {
 	}
 	for n, l := range given {
 		l = l.filled(n)
-		// A key that belongs to two would make whose token it is a matter of order.
+		// With a shared key, the order of licenses would decide whose token it gets.
 		same := func(other License) bool { return other.AccessKey == l.AccessKey }
 		if slices.ContainsFunc(i.licenses, same) {
-			return nil, fmt.Errorf("sandbox: license %d has the access key of another", n)
+			return nil, fmt.Errorf("sandbox: license %d has the same access key as another", n)
 		}
 		i.licenses = append(i.licenses, l)
 	}
-	// Only Interwater has something to revoke: member tokens live until they expire.
+	// Only Interwater can revoke: Glory's member tokens are valid until they expire.
 	mux := i.controls(func() any { return i.stats() }, i.Reset)
 	mux.HandleFunc("POST "+controlPrefix+"revoke", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]int{"revoked": i.RevokeTokens()})
@@ -69,7 +67,7 @@ func NewInterwater(o Options) (*Interwater, error) {
 	return i, nil
 }
 
-// filled is the license with its zero fields filled in; n is its place in the list.
+// filled returns the license with its zero fields filled in. n is its index.
 func (l License) filled(n int) License {
 	if l.ID == "" {
 		l.ID = strconv.Itoa(n + 1)
@@ -81,10 +79,10 @@ func (l License) filled(n int) License {
 		}
 	}
 	if l.AccessKey == "" {
-		l.AccessKey = strings.ToLower(rand.Text()[:11]) // as long as the document's
+		l.AccessKey = strings.ToLower(rand.Text()[:11]) // as long as in the document
 	}
 	if l.SecretKey == "" {
-		key := make([]byte, 144) // about as long as the document's
+		key := make([]byte, 144) // about as long as in the document
 		_, _ = rand.Read(key)    // never fails
 		l.SecretKey = hex.EncodeToString(key)
 	}
@@ -94,24 +92,23 @@ func (l License) filled(n int) License {
 	return l
 }
 
-// Licenses are all licenses, filled in.
+// Licenses returns all licenses, filled in.
 func (i *Interwater) Licenses() []License { return slices.Clone(i.licenses) }
 
-// AuthCalls is how many POST /v1/auth were seen, whatever was answered.
+// AuthCalls returns how many POST /v1/auth came, whatever the answers were.
 func (i *Interwater) AuthCalls() int { return int(i.authCalls.Load()) }
 
-// RoomCalls is how many requests of all other kinds were seen, whatever was answered: also those to
-// unknown paths, and other methods of /v1/auth, because none of them is an exchange of keys.
+// RoomCalls returns how many other requests came, whatever the answers were. They include those to unknown paths, and other
+// methods of /v1/auth, because none of them exchanges keys.
 func (i *Interwater) RoomCalls() int { return int(i.roomCalls.Load()) }
 
-// Calls is how many requests a route has seen: one of the documented paths, "/v1/sessions/:room_name"
-// among them, or "other".
+// Calls returns how many requests a route has seen. route is a documented path, such as "/v1/sessions/:room_name", or "other".
 func (i *Interwater) Calls(route string) int { return i.countOf(route) }
 
-// RoomRequests are the latest of the requests that RoomCalls counts, at most 256, oldest first.
+// RoomRequests returns the latest of the requests that RoomCalls counts, at most 256, oldest first.
 func (i *Interwater) RoomRequests() []Request { return i.seen.list() }
 
-// LastRoomRequest is the latest of them, or a zero Request.
+// LastRoomRequest returns the latest of the requests that RoomCalls counts, or a zero Request.
 func (i *Interwater) LastRoomRequest() Request { return i.seen.last() }
 
 // Reset clears faults, counts and recorded requests. Access tokens stay valid.
@@ -122,13 +119,13 @@ func (i *Interwater) Reset() {
 	i.rejected.Store(0)
 }
 
-// interwaterStats is what /_sandbox/stats shows. Its numbers are read one after another, so under load
-// they may be of slightly different moments.
+// interwaterStats is the answer of /_sandbox/stats. Its numbers are read one after another, so under load they may be from
+// slightly different moments.
 type interwaterStats struct {
 	AuthCalls    int64            `json:"auth_calls"`
 	RoomCalls    int64            `json:"room_calls"`
 	Rejected     int64            `json:"rejected"`      // room calls answered 401
-	TokensIssued int              `json:"tokens_issued"` // since the start: reset leaves it
+	TokensIssued int              `json:"tokens_issued"` // since the start; reset doesn't clear it
 	TokensLive   int              `json:"tokens_live"`   // not revoked and not expired
 	Requests     map[string]int64 `json:"requests"`
 }
@@ -154,14 +151,14 @@ func (i *Interwater) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.roomCalls.Add(1)
 		i.seen.add(r)
 	}
-	// The route is found once, for the counts and for the answer.
+	// Find the route only once, for the counts and for the answer.
 	i.answer(w, r, func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, route, room) })
 }
 
-// routeOf finds the route and, for roomRoute, the room's name. It is as forgiving as the servers that
-// a proxy must expect behind it: what is hidden from it by a spelling must not be found here.
+// routeOf returns the route and, for roomRoute, the room's name. It is as tolerant as the servers that a proxy must expect: if a
+// spelling hides a route from the proxy's rules, it is found here.
 func routeOf(u *url.URL) (route, room string) {
-	// The name is cut out before decoding: an encoded slash belongs to it.
+	// Cut the name out before decoding: an encoded slash belongs to it.
 	if raw, isRoom := strings.CutPrefix(u.EscapedPath(), sessionsRoute+"/"); isRoom && raw != "" {
 		name, err := url.PathUnescape(strings.TrimSuffix(raw, "/"))
 		if err != nil || strings.Contains(strings.TrimSuffix(raw, "/"), "/") {
@@ -177,8 +174,8 @@ func routeOf(u *url.URL) (route, room string) {
 	return otherRoute, ""
 }
 
-// serve is the API without faults. An unknown path is 404 for everybody, and a token is asked for
-// before the method: who has none learns no more than that the route is there.
+// serve is the API without faults. Unknown paths are 404 for everybody. The token is checked before the method, so that a client
+// without one learns only that the route exists.
 func (i *Interwater) serve(w http.ResponseWriter, r *http.Request, route, room string) {
 	if route == otherRoute {
 		i.refuse.status(w, http.StatusNotFound)
@@ -217,13 +214,13 @@ func (i *Interwater) serve(w http.ResponseWriter, r *http.Request, route, room s
 // licenseView is a license as /v1/info shows it.
 type licenseView struct {
 	Domain    string `json:"domain"`
-	RoomLimit int    `json:"roomLimit"` // also the most that is listed
-	Enabled   int    `json:"enabled"`   // 1, a number as in the document
-	CreatedAt string `json:"createdAt"` // when the sandbox was made
+	RoomLimit int    `json:"roomLimit"` // also the maximum number of rooms listed
+	Enabled   int    `json:"enabled"`   // 1: a number, as in the document
+	CreatedAt string `json:"createdAt"` // when the sandbox started
 }
 
-// licenseOf finds the license of a key pair. Keys are compared in constant time, by their hashes, so
-// that lengths tell nothing either.
+// licenseOf returns the license of a key pair. It compares hashes of the secret keys in constant time, so that timing reveals
+// nothing, not even their length.
 func (i *Interwater) licenseOf(accessKey, secretKey string) (License, bool) {
 	for _, l := range i.licenses { // a handful
 		want, got := sha256.Sum256([]byte(l.SecretKey)), sha256.Sum256([]byte(secretKey))
@@ -242,7 +239,7 @@ func succeed(w http.ResponseWriter, v any) {
 	}{true, v})
 }
 
-// refuseInterwater writes its envelope of failure, of which the document has only the field status.
+// refuseInterwater writes Interwater's envelope of failure. The document describes only its field status.
 func refuseInterwater(w http.ResponseWriter, status int, message string) {
 	writeJSON(w, status, struct {
 		Status  bool   `json:"status"`

@@ -1,6 +1,6 @@
 package sandbox
 
-// Tests of the Interwater stand-in, held against its document.
+// The Interwater stand-in is compared with its document here.
 
 import (
 	"encoding/json"
@@ -22,7 +22,7 @@ const (
 	docRoom        = `{"status":true,"data":{"status":"ON_GOING","user":2,"roomName":"gsdagd"}}`
 )
 
-// authBody is the body of /v1/auth for a license; more is further JSON members.
+// authBody returns the body of /v1/auth for a license. more has further JSON members.
 func authBody(l License, more string) string {
 	return fmt.Sprintf(`{"accessKey":%q,"secretKey":%q%s}`, l.AccessKey, l.SecretKey, more)
 }
@@ -239,7 +239,7 @@ func TestRoomNamesAreDecodedOnce(t *testing.T) {
 		"/v1/sessions/100%25%20" + url.PathEscape("출석"): 200,
 		"/v1/sessions/R&D%20%3Ca+b%3E":                  200,
 		"/v1/sessions/gsda11/":                          200,
-		"/v1/sessions/%2567sda11":                       404, // twice decoded it would be gsda11
+		"/v1/sessions/%2567sda11":                       404, // gsda11 if decoded twice
 		"/v1/sessions/gsda11%2F":                        404,
 		"/v1/sessions/gsda11/x":                         404,
 		"/v1/sessions/daily+standup":                    404,

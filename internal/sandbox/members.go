@@ -1,7 +1,5 @@
 package sandbox
 
-// Glory's members: who they are, and whether a password is theirs.
-
 import (
 	"crypto/rand"
 	"errors"
@@ -15,20 +13,20 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// errJoined means that the id is taken.
+// errJoined: the id is taken.
 var errJoined = errors.New("id has joined already")
 
-// Limits of join. The document has none; a store in memory needs some.
+// Limits of join. The document has none, but a store in memory needs some.
 const (
 	maxID       = 64  // bytes
 	maxPassword = 72  // bytes: bcrypt takes no more
 	maxField    = 255 // bytes
 )
 
-// startPoints is what the document's sample profile has.
+// startPoints is the value in the document's sample profile.
 const startPoints = 1000
 
-// cost is the lowest there is: a load test logs in often, and these passwords guard nothing.
+// cost is the lowest possible cost: load tests log in often, and these passwords protect nothing.
 const cost = bcrypt.MinCost
 
 // joinRequest is the body of join.
@@ -40,7 +38,7 @@ type joinRequest struct {
 	Email    string `json:"email"`
 }
 
-// valid is our reading of "올바른 파라미터 형식", which the document does not spell out.
+// valid is our interpretation of "올바른 파라미터 형식", which the document doesn't explain.
 func (q joinRequest) valid() bool {
 	for _, field := range []string{q.Name, q.Nickname, q.Email} {
 		if field == "" || len(field) > maxField {
@@ -64,8 +62,8 @@ type profile struct {
 	Homepage   string     `json:"homepage"`
 }
 
-// koreanTime is a time in Glory's format, which has no zone: it is Korea's, which has had no daylight
-// saving since 1988, so that no time zone database is needed.
+// koreanTime is a time in Glory's format, which has no time zone. It is Korean time. Korea has had no daylight saving time since
+// 1988, so no time zone database is needed.
 type koreanTime time.Time
 
 // MarshalText implements encoding.TextMarshaler.
@@ -74,7 +72,7 @@ func (t koreanTime) MarshalText() ([]byte, error) {
 	return time.Time(t).In(seoul).AppendFormat(nil, time.DateTime), nil
 }
 
-// member is guarded by the lock of members; sub and hash never change, so they may be read without.
+// members' lock guards a member. sub and hash never change, so reading them needs no lock.
 type member struct {
 	sub     string
 	hash    []byte // of the password
@@ -90,7 +88,7 @@ type members struct {
 	bySub map[string]*member
 }
 
-// newMembers is an empty set with its decoy.
+// newMembers returns an empty set.
 func newMembers() (*members, error) {
 	decoy, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), cost)
 	if err != nil {
@@ -104,7 +102,7 @@ func (m *members) join(q joinRequest) (string, error) {
 	if m.find(q.ID) != nil {
 		return "", errJoined
 	}
-	// Hashing is slow, so it is done outside the lock, and somebody may join with the id meanwhile.
+	// Hashing is slow, so don't hold the lock. Meanwhile somebody else may join with the same id.
 	hash, err := bcrypt.GenerateFromPassword([]byte(q.Password), cost)
 	if err != nil {
 		return "", fmt.Errorf("hash password: %w", err)
@@ -124,15 +122,15 @@ func (m *members) join(q joinRequest) (string, error) {
 	return sub, nil
 }
 
-// login returns the sub of the member if the password is theirs. It takes as long for an unknown id,
-// lest the time tell who has joined.
+// login returns the member's sub if the password is theirs. It takes as long for an unknown id, so that timing doesn't reveal who
+// has joined.
 func (m *members) login(c Member) (sub string, matched bool) {
 	found, hash := m.find(c.ID), m.decoy
 	if found != nil {
 		hash = found.hash
 	}
 	err := bcrypt.CompareHashAndPassword(hash, []byte(c.Password))
-	// bcrypt compares the first 72 bytes only.
+	// bcrypt compares only the first 72 bytes.
 	if found == nil || err != nil || len(c.Password) > maxPassword {
 		return "", false
 	}
@@ -149,7 +147,7 @@ func (m *members) find(id string) *member {
 	return m.byID[id]
 }
 
-// profile returns a copy, which a login meanwhile does not change.
+// profile returns a copy, which later logins don't change.
 func (m *members) profile(sub string) (profile, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -159,7 +157,7 @@ func (m *members) profile(sub string) (profile, bool) {
 	return profile{}, false
 }
 
-// count is also the sub of the latest member.
+// count returns the number of members, which is also the latest member's sub.
 func (m *members) count() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -1,7 +1,5 @@
 package sandbox
 
-// Member tokens: how Glory signs them and what it takes for one of its own.
-
 import (
 	"errors"
 	"fmt"
@@ -15,20 +13,20 @@ import (
 // memberIssuer is the iss of the document's sample tokens.
 const memberIssuer = "com.smarth"
 
-// memberClaims are those of the document's sample, in its order.
+// memberClaims are the claims of the document's sample, in its order.
 type memberClaims struct {
 	Subject      string `json:"sub"` // the member's number, a string as in the sample
-	IssuedAt     int64  `json:"iat"` // Unix seconds, as exp
+	IssuedAt     int64  `json:"iat"` // Unix seconds, like exp
 	ExpiresAt    int64  `json:"exp"`
 	Issuer       string `json:"iss"`
-	LoginChannel string `json:"loginChannel"` // always id_pw: there is no other way in
+	LoginChannel string `json:"loginChannel"` // always id_pw: there is no other kind of login
 }
 
-// MintToken makes a member token that ends ttl from now. A negative ttl makes one that ended so long
-// ago, after the usual life. Nobody need have joined with that sub.
+// MintToken returns a member token that expires ttl from now. If ttl is negative, the token has already expired by that much,
+// after the usual lifetime. No member with that sub needs to exist.
 //
-// Each change may alter header and claims, to forge what Glory would not sign. The token is then signed
-// all the same, with Secret: by the HS256, HS384 or HS512 that the changed header names, else by HS384.
+// Each change may alter header and claims, to forge tokens that Glory would not issue. The token is still signed with Secret: by
+// HS256, HS384 or HS512 if the changed header names one of them, else by HS384.
 func (g *Glory) MintToken(sub string, ttl time.Duration, change ...func(header, claims map[string]any)) string {
 	now := time.Now()
 	c := memberClaims{
@@ -38,7 +36,7 @@ func (g *Glory) MintToken(sub string, ttl time.Duration, change ...func(header, 
 		Issuer:       memberIssuer,
 		LoginChannel: "id_pw",
 	}
-	if ttl < 0 { // lest it be issued after its end, which is another mistake to test for
+	if ttl < 0 { // otherwise it would be issued after its expiry, which is a different mistake
 		c.IssuedAt = now.Add(ttl - g.ttl).Unix()
 	}
 	if len(change) == 0 {
@@ -54,7 +52,7 @@ func (g *Glory) MintToken(sub string, ttl time.Duration, change ...func(header, 
 	for _, f := range change {
 		f(header, claims)
 	}
-	// "none" and asymmetric algorithms get a signature too; the tests of a verifier cut it off or not.
+	// "none" and asymmetric algorithms get a signature too. Tests of a verifier can cut it off.
 	method := jwt.SigningMethodHS384
 	if alg, named := header["alg"].(string); named {
 		if m, isHMAC := jwt.GetSigningMethod(alg).(*jwt.SigningMethodHMAC); isHMAC {
@@ -64,19 +62,19 @@ func (g *Glory) MintToken(sub string, ttl time.Duration, change ...func(header, 
 	return sign(method, []byte(g.secret), header, claims)
 }
 
-// authenticate returns the sub of the one valid member token in the header. The cause of an error is
-// for debugging: Glory answers all alike.
+// authenticate returns the sub of the one valid member token in the header. The error's cause is for debugging: Glory answers all
+// errors alike.
 func (g *Glory) authenticate(h http.Header) (string, error) {
 	sent := h.Values("Authorization")
 	if len(sent) != 1 {
 		return "", fmt.Errorf("%d Authorization headers", len(sent))
 	}
-	// In exactly the documented form, although the scheme's case is free by RFC 9110.
+	// Accept only the documented form, although RFC 9110 allows the scheme in any case.
 	raw, isBearer := strings.CutPrefix(sent[0], "Bearer ")
 	if !isBearer {
 		return "", errors.New("not a Bearer token")
 	}
-	// No leeway: the clock that signed is the clock that checks.
+	// No leeway: the same clock signs and checks.
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS384.Alg()}),
 		jwt.WithIssuer(memberIssuer),

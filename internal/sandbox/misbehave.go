@@ -1,7 +1,5 @@
 package sandbox
 
-// How each kind of fault is acted out.
-
 import (
 	"bytes"
 	"cmp"
@@ -15,23 +13,21 @@ import (
 	"time"
 )
 
-// leakHeader is the header that must never travel on to a client, and leakMarker what faults put in
-// it when the request brought no access token to leak.
+// leakHeader must never reach a client. Faults put leakMarker in it if the request contains no access token to leak.
 const (
 	leakHeader = "s-connector-jwt"
 	leakMarker = "leaked-by-sandbox"
 )
 
-// defaultSize is more than any answer of either API and what anybody should buffer, in bytes.
+// defaultSize, in bytes, is more than any answer of either API, and more than anybody should buffer.
 const defaultSize = 64 << 20
 
-// garbage is what a captive portal or a misrouted balancer answers.
+// garbage looks like the answer of a captive portal or a misrouted balancer.
 const garbage = "<!doctype html><html><body><h1>It works!</h1></body></html>"
 
-// misbehave answers as the fault says. It panics with http.ErrAbortHandler where the connection has
-// to break, as net/http wants it.
+// misbehave answers as the fault says. To break the connection it panics with http.ErrAbortHandler, as net/http requires.
 func (f *front) misbehave(fault Fault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-	// The body first: the wait has to notice when the client leaves.
+	// Read the body first: otherwise wait doesn't notice when the client leaves.
 	holdBody(r)
 	f.wait(r, fault.Delay)
 	fault.setHeaders(w.Header())
@@ -44,8 +40,8 @@ func (f *front) misbehave(fault Fault, w http.ResponseWriter, r *http.Request, n
 	case KindEmpty:
 		w.WriteHeader(fault.status())
 	case KindHang:
-		f.hang(r) // does not return
-	case KindReset, KindUpgrade, KindRaw: // not to be had through net/http
+		f.hang(r) // doesn't return
+	case KindReset, KindUpgrade, KindRaw: // net/http can't do these
 		fault.takeOver(w)
 	case KindCut:
 		cut(w, answer)
@@ -58,10 +54,10 @@ func (f *front) misbehave(fault Fault, w http.ResponseWriter, r *http.Request, n
 	case KindEarlyHints:
 		w.Header().Set(leakHeader, leak(r))
 		w.WriteHeader(http.StatusEarlyHints)
-		w.Header().Del(leakHeader) // it would stay for the final answer
+		w.Header().Del(leakHeader) // otherwise it stays in the final answer
 		answer(w)
 	case KindTrailer:
-		// Announced before the answer, set after it.
+		// Announce the trailer before the answer, and set it after.
 		w.Header().Set("Trailer", leakHeader)
 		answer(w)
 		w.Header().Set(leakHeader, leak(r))
@@ -76,8 +72,8 @@ func (f *front) misbehave(fault Fault, w http.ResponseWriter, r *http.Request, n
 	}
 }
 
-// given is the fault's own answer, or the normal one where it has none. A redirect goes before a body,
-// and either before a bare status.
+// given sends the fault's own answer, or the normal one if it has none. A redirect takes precedence over a body, and both over a
+// bare status.
 func (f *front) given(fault Fault, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	switch {
 	case fault.Redirect != "":
@@ -87,22 +83,22 @@ func (f *front) given(fault Fault, w http.ResponseWriter, r *http.Request, next 
 		w.Header().Set("Content-Type", cmp.Or(fault.ContentType, jsonType))
 		w.WriteHeader(fault.status())
 		_, _ = io.WriteString(w, fault.Body)
-	case fault.Status >= 400: // a plausible error, the way the API itself would say it
+	case fault.Status >= 400: // a plausible error, in the API's own form
 		f.refuse.status(w, fault.Status)
 	case fault.Status != 0:
 		w.WriteHeader(fault.Status)
-	default: // only here can an access token be issued, right or wrong
+	default: // only here an access token can be issued, correct or wrong
 		next(w, r.WithContext(context.WithValue(r.Context(), tokenFaultKey{}, fault.Token)))
 	}
 }
 
-// tokenFaultKey brings a *TokenFault, maybe nil, to the route that issues access tokens.
+// tokenFaultKey is the context key of a *TokenFault, maybe nil, for the route that issues access tokens.
 type tokenFaultKey struct{}
 
-// status is that of an answer which is not the normal one.
+// status returns the status of an answer that isn't the normal one.
 func (f Fault) status() int { return cmp.Or(f.Status, http.StatusOK) }
 
-// setHeaders sets them before the answer is made, which may set its own over them.
+// setHeaders sets the fault's headers before the answer is made, which may overwrite them.
 func (f Fault) setHeaders(h http.Header) {
 	for name, value := range f.Header {
 		h.Set(name, value)
@@ -112,8 +108,8 @@ func (f Fault) setHeaders(h http.Header) {
 	}
 }
 
-// holdBody reads the body into memory, as far as it would be read anyway. Only behind a body that was
-// read to its end does net/http watch for the client's leaving.
+// holdBody reads the body into memory, up to the usual limit. net/http notices a client's leaving only after the body has been
+// read to its end.
 func holdBody(r *http.Request) {
 	if r.Body == nil {
 		return
@@ -125,10 +121,10 @@ func holdBody(r *http.Request) {
 	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(head), r.Body))
 }
 
-// wait returns after d, or aborts the answer when nobody wants it any longer.
+// wait returns after d. If the client leaves or Close is called, it aborts the answer.
 func (f *front) wait(r *http.Request, d time.Duration) {
 	if d <= 0 {
-		return // even a context that has ended must not abort an answer without delay
+		return // without a delay, even an ended context must not abort the answer
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -141,7 +137,7 @@ func (f *front) wait(r *http.Request, d time.Duration) {
 	}
 }
 
-// hang ends by aborting: even a late answer would be one.
+// hang aborts in the end: even a late answer would be one.
 func (f *front) hang(r *http.Request) {
 	select {
 	case <-r.Context().Done():
@@ -150,12 +146,12 @@ func (f *front) hang(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// takeOver does what net/http would not: it writes to the bare connection and closes it.
+// takeOver does what net/http can't: it writes to the bare connection and closes it.
 func (f Fault) takeOver(w http.ResponseWriter) {
-	// What net/http has read ahead is dropped: none of these kinds wants more of the request.
+	// Drop what net/http has read ahead: these kinds need no more of the request.
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2, or a recorder: an abort is the closest to it
+		panic(http.ErrAbortHandler) // HTTP/2 or a recorder: an abort is the closest equivalent
 	}
 	defer conn.Close()
 	switch f.Kind {
@@ -166,14 +162,14 @@ func (f Fault) takeOver(w http.ResponseWriter) {
 	default:
 		_, _ = io.WriteString(conn, f.Body)
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			// Without lingering, Close sends RST instead of FIN.
+			// With a linger time of 0, Close sends RST instead of FIN.
 			_ = tcp.SetLinger(0)
 		}
 	}
 }
 
-// cut promises the whole length and breaks the promise. Aborting the handler closes the connection, so
-// that the client can tell a cut answer from a short one.
+// cut announces the whole length and sends half. It aborts the handler, which closes the connection, so that the client can tell
+// a cut answer from a short one.
 func cut(w http.ResponseWriter, answer func(http.ResponseWriter)) {
 	c := capture{header: w.Header(), status: http.StatusOK}
 	answer(&c)
@@ -184,7 +180,7 @@ func cut(w http.ResponseWriter, answer func(http.ResponseWriter)) {
 	panic(http.ErrAbortHandler)
 }
 
-// trickle sends the headers at once: a timeout on them alone will not catch it.
+// trickle sends the headers at once, so that a timeout for headers doesn't catch it.
 func (f *front) trickle(fault Fault, w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter)) {
 	c := capture{header: w.Header(), status: http.StatusOK}
 	answer(&c)
@@ -200,7 +196,7 @@ func (f *front) trickle(fault Fault, w http.ResponseWriter, r *http.Request, ans
 	}
 }
 
-// huge is valid JSON all the same, so that only its size can be held against it.
+// huge sends valid JSON, so that only its size is wrong.
 func (f *front) huge(fault Fault, w http.ResponseWriter) {
 	w.Header().Set("Content-Type", jsonType)
 	w.WriteHeader(fault.status())
@@ -210,7 +206,7 @@ func (f *front) huge(fault Fault, w http.ResponseWriter) {
 	_, _ = io.WriteString(w, `"`)
 }
 
-// bomb claims an encoding whether or not the client asked for it.
+// bomb sends gzip even if the client doesn't accept it.
 func (f *front) bomb(fault Fault, w http.ResponseWriter) {
 	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("Content-Encoding", "gzip")
@@ -220,10 +216,10 @@ func (f *front) bomb(fault Fault, w http.ResponseWriter) {
 	_ = zip.Close()
 }
 
-// fill writes n times b, until the client leaves or Close.
+// fill writes b n times. It aborts if the client leaves or Close is called.
 func (f *front) fill(w io.Writer, n int64, b byte) {
 	chunk := bytes.Repeat([]byte{b}, 32<<10)
-	// Write fails when the client has left; done is for the one who reads on for ever.
+	// Write fails if the client has left. done is for a client that reads forever.
 	for ; n > 0; n -= int64(len(chunk)) {
 		select {
 		case <-f.done:
@@ -236,10 +232,10 @@ func (f *front) fill(w io.Writer, n int64, b byte) {
 	}
 }
 
-// leak is what a careless upstream would give away: the access token that it was sent.
+// leak returns what a careless upstream would reveal: the access token that it received.
 func leak(r *http.Request) string { return cmp.Or(r.Header.Get(leakHeader), leakMarker) }
 
-// setHostile sets what misconfigured upstreams are known to send and a proxy must not pass on to its own clients.
+// setHostile sets headers that misconfigured upstreams send, and that a proxy must not pass on.
 func setHostile(h http.Header) {
 	maps.Copy(h, http.Header{
 		"Set-Cookie":                        {"session=sandbox; Path=/; HttpOnly", "tracking=1; Domain=example.com"},
@@ -257,20 +253,19 @@ func setHostile(h http.Header) {
 	})
 }
 
-// flush sends what was written so far. It can't fail but by the client's leaving, which the next
-// write will tell.
+// flush sends what was written so far. It fails only if the client has left, which the next write reports.
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 
-// capture is a ResponseWriter that keeps the answer, for kinds that must know its length before they
-// send it. It shares the header map of the real one, so that headers need no copying.
+// capture is a ResponseWriter that keeps the answer, for kinds that must know its length in advance. It shares the header map of
+// the real one, so headers need no copying.
 type capture struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-// The methods of http.ResponseWriter. The status is the last one written, where net/http takes the
-// first: the answers captured write one.
+// The methods of http.ResponseWriter. The last status written counts, while in net/http the first does: captured answers write
+// only one.
 
 func (c *capture) Header() http.Header         { return c.header }
 func (c *capture) WriteHeader(status int)      { c.status = status }

@@ -1,8 +1,5 @@
 package sandbox
 
-// A real redis-server for tests and fleets on one machine: started on a free port, made to misbehave, stopped by its
-// own pid.
-
 import (
 	"bufio"
 	"context"
@@ -19,12 +16,12 @@ import (
 	"time"
 )
 
-// ErrNoRedis tells that this machine has no redis-server to start.
+// ErrNoRedis: this machine has no redis-server.
 var ErrNoRedis = errors.New("redis-server is not installed")
 
-// RedisServer is a running redis-server process that keeps nothing on disk.
+// RedisServer is a running redis-server process that stores nothing on disk, for tests and for fleets on one machine.
 type RedisServer struct {
-	// Addr is its host:port, the same after a Restart.
+	// Addr is its host:port. Restart keeps it.
 	Addr string
 
 	dir  string
@@ -32,8 +29,8 @@ type RedisServer struct {
 	cmd  *exec.Cmd
 }
 
-// StartRedis runs redis-server on a free loopback port, with further arguments as on its command line, and returns when
-// it answers. The error wraps ErrNoRedis where there is none. The caller closes it.
+// StartRedis runs redis-server on a free loopback port, with args added to its command line, and returns when it answers. The
+// error wraps ErrNoRedis if redis-server isn't installed. The caller must call Close.
 func StartRedis(args ...string) (*RedisServer, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, ErrNoRedis
@@ -55,16 +52,16 @@ func StartRedis(args ...string) (*RedisServer, error) {
 	return r, nil
 }
 
-// lastPort counts the ports that this process has tried: in turn, so that no two of its tests get the same one. Other processes begin
-// elsewhere.
+// lastPort counts up through the ports, so that no two tests of this process get the same one. It begins at random, so that other
+// processes begin elsewhere.
 var lastPort = func() *atomic.Uint32 {
 	n := new(atomic.Uint32)
 	n.Store(rand.Uint32N(12000))
 	return n
 }()
 
-// FreePort is a port that nobody listens on at the host: 0.0.0.0 stands for all. It is below those that the kernel gives to
-// whoever asks for any, so it stays free until it is used, and while a server that had it is away.
+// FreePort returns a port that nobody listens on at host; 0.0.0.0 means all addresses. It is below the ports that the kernel
+// assigns itself. So it stays free until it is used, and while a server that used it is restarted.
 func FreePort(host string) (string, error) {
 	var config net.ListenConfig
 	var err error
@@ -80,7 +77,7 @@ func FreePort(host string) (string, error) {
 
 // Restart starts the process again after Kill, empty and on the same address.
 func (r *RedisServer) Restart() error {
-	cmd := exec.CommandContext(context.Background(), "redis-server", r.args...) // ends with Kill alone
+	cmd := exec.CommandContext(context.Background(), "redis-server", r.args...) // only Kill ends it
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
@@ -99,7 +96,7 @@ func (r *RedisServer) Restart() error {
 	return nil
 }
 
-// answers sends one PING. Any reply will do: with a password set, it is an error reply.
+// answers sends a PING. Any reply but LOADING counts: with a password set, it is an error.
 func (r *RedisServer) answers(ctx context.Context) bool {
 	dialer := net.Dialer{Timeout: time.Second}
 	conn, err := dialer.DialContext(ctx, "tcp", r.Addr)
@@ -117,21 +114,21 @@ func (r *RedisServer) answers(ctx context.Context) bool {
 	return err == nil && !strings.Contains(line, "LOADING")
 }
 
-// Kill ends the process at once, as a crash would, and waits for it. A dead one is left alone.
+// Kill ends the process at once, like a crash, and waits for it. It does nothing if the process has ended.
 func (r *RedisServer) Kill() error {
 	if r.cmd == nil {
 		return nil
 	}
 	err := r.cmd.Process.Kill()
-	_ = r.cmd.Wait() // "signal: killed" is what was asked for
+	_ = r.cmd.Wait() // the error is "signal: killed", as intended
 	r.cmd = nil
 	return err
 }
 
-// Freeze stops the process without ending it: connections stay open and nothing answers.
+// Freeze suspends the process: connections stay open, but nothing answers.
 func (r *RedisServer) Freeze() error { return r.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// Thaw lets a frozen process go on.
+// Thaw resumes a frozen process.
 func (r *RedisServer) Thaw() error { return r.cmd.Process.Signal(syscall.SIGCONT) }
 
 // Close kills the process, frozen or not, and removes its folder.

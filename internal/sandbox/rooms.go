@@ -1,8 +1,5 @@
 package sandbox
 
-// The rooms that are open and who is in them. It is a simulation without state: everything follows
-// from the start and the present second, so that nothing has to run, and views of one second agree.
-
 import (
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,15 +9,15 @@ import (
 	"time"
 )
 
-// roomPlan is when a room is open. Names are of the kinds that break careless proxies.
+// roomPlan says when a room is open. Names are of kinds that break careless proxies.
 type roomPlan struct {
 	name  string
-	every time.Duration // the room opens anew each so often; 0 is open for good
-	open  time.Duration // and stays open so long
+	every time.Duration // how often the room opens; 0: it is always open
+	open  time.Duration // how long it stays open
 	seats []seat
 }
 
-// seat is one participant, who comes each so often and stays so long. 0 is there for good.
+// seat is one participant, who comes once per every and stays for stay. If every is 0, the participant is always there.
 type seat struct {
 	name        string
 	every, stay time.Duration
@@ -28,16 +25,15 @@ type seat struct {
 	platform    string
 }
 
-// Platforms, the first of them the document's.
+// Platforms. The first is the document's.
 const (
 	chrome = "Chrome 87.0.4280.88 on OS X 11.1.0 64-bit"
 	safari = "Safari 14.0 on iOS 14.3"
 	edge   = "Edge 87.0.664.66 on Windows 10 64-bit"
 )
 
-// plans are all rooms, in the order of the listing. Every room has somebody who is there for good, so
-// that a room which is open is never empty; in gsda11 nobody else comes, for tests that need a room
-// that never changes.
+// plans returns all rooms, in the order of the listing. Every room has a participant who is always there, so an open room is
+// never empty. In gsda11 there is nobody else, for tests that need a room that never changes.
 func plans() []roomPlan {
 	return []roomPlan{
 		{name: "주간회의", seats: []seat{
@@ -67,19 +63,19 @@ func plans() []roomPlan {
 	}
 }
 
-// simulation is read-only, so that requests share it without a lock.
+// simulation computes the rooms from the time since start. It has no state: nothing runs, and all views of the same second agree.
+// It is read-only, so requests share it without a lock.
 type simulation struct {
 	start time.Time // when the first rooms opened
 	plans []roomPlan
 }
 
-// newSimulation has been running for a while at now, so that participants have come already.
+// newSimulation returns a simulation that started before now, so that participants have come already.
 func newSimulation(now time.Time) simulation {
 	return simulation{now.Add(-10 * time.Minute).UTC().Truncate(time.Second), plans()}
 }
 
-// session is an open room, as the listing shows it. Ids are numbers in strings, as in the document, and
-// times are UTC with milliseconds.
+// session is an open room in the listing. Ids are numbers in strings, as in the document. Times are in UTC with milliseconds.
 type session struct {
 	ID            string         `json:"id"`
 	Domain        string         `json:"domain"`
@@ -90,11 +86,11 @@ type session struct {
 	SessionTokens []sessionToken `json:"sessionTokens"`
 }
 
-// sessionToken is one participant's connection. In the real API its Token lets anybody into the room,
-// which makes it, and Location, what a proxy may want to redact.
+// sessionToken is one participant's connection. In the real API, its Token lets anybody into the room. So a proxy may want to
+// redact it, and Location.
 type sessionToken struct {
 	ID           string `json:"id"`
-	ConnectionID string `json:"connectionId"` // another at each visit
+	ConnectionID string `json:"connectionId"` // differs for each visit
 	SessionID    string `json:"sessionId"`
 	SessionName  string `json:"sessionName"` // 64 hexadecimal digits
 	Token        string `json:"token"`       // the address to connect to
@@ -102,19 +98,19 @@ type sessionToken struct {
 	Role         string `json:"role"`
 	Location     string `json:"location"`
 	Platform     string `json:"platform"`
-	Status       string `json:"status"` // active: who has left is not listed
+	Status       string `json:"status"` // active: participants who have left are not listed
 	CreatedAt    string `json:"createdAt"`
 	UpdatedAt    string `json:"updatedAt"`
 }
 
-// roomView is a room of its own. Its status is another word than the listing's, as in the document.
+// roomView is a single room. Its status has other words than in the listing, as in the document.
 type roomView struct {
 	Status   string `json:"status"` // ON_GOING
 	User     int    `json:"user"`
 	RoomName string `json:"roomName"`
 }
 
-// listing is the rooms open now, as the license sees them. It is never nil: JSON shall say [].
+// listing returns the open rooms that the license sees. It is never nil, so that JSON has [].
 func (s simulation) listing(l License, now time.Time) []session {
 	open := []session{}
 	for n := range s.plans {
@@ -125,7 +121,7 @@ func (s simulation) listing(l License, now time.Time) []session {
 	return open
 }
 
-// room is the view of one open room, made from the listing so that the two can't differ.
+// room returns one open room. It uses the listing, so that the two can't differ.
 func (s simulation) room(l License, name string, now time.Time) (roomView, bool) {
 	for _, open := range s.listing(l, now) {
 		if open.RoomName == name {
@@ -135,14 +131,14 @@ func (s simulation) room(l License, name string, now time.Time) (roomView, bool)
 	return roomView{}, false // also for a room beyond the license's limit
 }
 
-// at is the nth room as it is now, if it is open.
+// at returns room n as it is now, and whether it is open.
 func (s simulation) at(n int, l License, now time.Time) (session, bool) {
 	plan := s.plans[n]
 	opened, round, isOpen := turn(s.start, now, plan.every, plan.open)
 	if !isOpen {
 		return session{}, false
 	}
-	// The document's sessionName looks like a hash; ours tells licenses and rooms apart.
+	// The document's sessionName looks like a hash. Ours is different for each license and room.
 	name := sha256.Sum256([]byte(l.Domain + "\x00" + plan.name))
 	r := session{
 		ID:        strconv.Itoa(938 + n + len(s.plans)*round),
@@ -157,7 +153,7 @@ func (s simulation) at(n int, l License, now time.Time) (session, bool) {
 		if !present {
 			continue
 		}
-		// 1000 a seat and its visits: ids that are never used twice for as long as anybody looks.
+		// 1000 ids per seat, for its visits: enough that no id is used twice while anybody looks.
 		id := ((round*len(s.plans)+n)*10+m)*1000 + visit
 		r.SessionTokens = append(r.SessionTokens, sessionToken{
 			ID:           strconv.Itoa(1881 + id),
@@ -172,27 +168,27 @@ func (s simulation) at(n int, l License, now time.Time) (session, bool) {
 			Platform:  st.platform,
 			Status:    "active",
 			CreatedAt: came.Format(millis),
-			// A heartbeat each 10 s.
+			// A heartbeat every 10 s.
 			UpdatedAt: came.Add(now.Sub(came).Truncate(10 * time.Second)).Format(millis),
 		})
 	}
 	return r, true
 }
 
-// turn says, of what begins at start and again each so often and lasts so long: when the present turn
-// began, the how manieth it is, and whether it is still on. An every of 0 is on for good.
+// turn is for an event that begins at start, recurs every so often and lasts for a while. It returns when the current recurrence
+// began, its index, and whether it is still on. If every is 0, the event is always on.
 func turn(start, now time.Time, every, lasts time.Duration) (began time.Time, n int, on bool) {
 	if every == 0 {
 		return start, 0, true
 	}
-	// By whole seconds: two requests within one second must see the same.
+	// Count whole seconds: two requests within one second must see the same.
 	passed := now.Sub(start).Truncate(time.Second)
-	n = int(passed / every) // newSimulation lies in the past, so it is never negative
+	n = int(passed / every) // never negative, because start is in the past
 	began = start.Add(time.Duration(n) * every)
 	return began, n, passed-time.Duration(n)*every < lasts
 }
 
-// letters are n random-looking ones that are always the same for a and b.
+// letters returns n random-looking letters and digits, always the same for the same a and b.
 func letters(n int, a, b uint64) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	r := rand.New(rand.NewPCG(a, b))

@@ -1,7 +1,5 @@
 package sandbox
 
-// Starting and stopping both stand-ins on sockets of their own.
-
 import (
 	"context"
 	"errors"
@@ -14,34 +12,33 @@ import (
 	"time"
 )
 
-// Options say what to run. The zero value works: loopback, free ports, generated secrets, demo data.
+// Options configures the stand-ins. The zero value works: loopback, free ports, generated secrets, demo data.
 type Options struct {
-	// GloryAddr and InterwaterAddr are TCP addresses to listen on; "" is 127.0.0.1:0.
-	// NewGlory and NewInterwater don't use them.
+	// GloryAddr and InterwaterAddr are TCP addresses to listen on; "": 127.0.0.1:0. NewGlory and NewInterwater ignore them.
 	GloryAddr, InterwaterAddr string
 
-	// JWTSecret signs member tokens with HS384. "" is a random one of 52 printable characters;
-	// another has to be at least 48 bytes long (RFC 7518 section 3.2).
+	// JWTSecret signs member tokens with HS384. It must have at least 48 bytes (RFC 7518 section 3.2). "": a random one of 52
+	// printable characters.
 	JWTSecret string
 
-	// Licenses known to Interwater. None is one license with generated keys and domain "sandbox".
+	// Licenses are the licenses that Interwater knows. Empty: one license with generated keys and the domain "sandbox".
 	Licenses []License
 
-	// MemberTokenTTL is how long the member tokens of join and login live; 0 is 2 hours, as on Glory's
-	// development server. The claims count whole seconds: a fraction is dropped.
+	// MemberTokenTTL is the lifetime of member tokens from join and login; 0: 2 hours, as on Glory's development server. Claims
+	// count whole seconds, so a fraction is dropped.
 	MemberTokenTTL time.Duration
 }
 
-// License is one customer of Interwater. Each field left zero is filled in.
+// License is one customer of Interwater. Zero fields are filled in.
 type License struct {
-	ID        string // its number, "1" for the first
+	ID        string // a number, "1" for the first
 	Domain    string // "sandbox" for the first, "sandbox-2" for the second, …
 	AccessKey string // random; no two licenses may share one
 	SecretKey string // random
-	RoomLimit int    // most rooms listed; 0 is 10, as in the document
+	RoomLimit int    // maximum number of rooms listed; 0: 10, as in the document
 }
 
-// Member is what a member logs in with.
+// Member is a member's login.
 type Member struct {
 	ID       string `json:"id"`
 	Password string `json:"password"`
@@ -59,8 +56,8 @@ type Sandbox struct {
 	servers []*server
 }
 
-// Start listens on both addresses and serves until Close. An address that can't be listened on is an
-// error that names it; nothing is left running then.
+// Start listens on both addresses and serves until Close. If it can't listen on an address, the error names it, and nothing is
+// left running.
 func Start(o Options) (*Sandbox, error) {
 	g, err := NewGlory(o)
 	if err != nil {
@@ -91,8 +88,8 @@ func Start(o Options) (*Sandbox, error) {
 	return s, nil
 }
 
-// Close cuts every connection, also of answers under way, and returns once all goroutines have ended.
-// Further calls do nothing.
+// Close closes all connections, even with answers under way, and returns when all goroutines have ended. Further calls do
+// nothing.
 func (s *Sandbox) Close() error {
 	s.Glory.Close()
 	s.Interwater.Close()
@@ -103,16 +100,15 @@ func (s *Sandbox) Close() error {
 	return errors.Join(errs...)
 }
 
-// server is one listener and what serves it.
+// server is one listener and its HTTP server.
 type server struct {
 	ln     net.Listener
 	http   http.Server
-	conns  sync.WaitGroup // connections that net/http still has a goroutine for
-	served chan struct{}  // closed when Serve has returned: no more connections from here on
+	conns  sync.WaitGroup // connections whose goroutine hasn't ended
+	served chan struct{}  // closed when Serve has returned: there are no new connections after that
 }
 
-// listen opens the listener but does not serve yet: a busy port has to be an error of Start. name is
-// for that error.
+// listen opens the listener but doesn't serve yet, because Start must report a busy port. name is for the error.
 func listen(name, addr string, h http.Handler) (*server, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
@@ -125,10 +121,10 @@ func listen(name, addr string, h http.Handler) (*server, error) {
 	s.http = http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
-		// Longer than a proxy keeps idle connections, or requests would meet a closing one.
+		// Longer than a proxy keeps idle connections. Otherwise requests would meet a connection that is being closed.
 		IdleTimeout: 2 * time.Minute,
 		ConnState:   s.track,
-		// Aborted answers are what faults are for: no news.
+		// Don't log aborted answers: faults cause them.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	return s, nil
@@ -147,12 +143,12 @@ func (s *server) track(_ net.Conn, state http.ConnState) {
 // serve blocks until close.
 func (s *server) serve() {
 	defer close(s.served)
-	// The error is ErrServerClosed, or that of a listener that broke: clients see either.
+	// The error is ErrServerClosed, or the listener broke. Clients notice both.
 	_ = s.http.Serve(s.ln)
 }
 
-// close breaks off what is under way. Handlers that wait for nothing but time must have been told
-// before, or it waits with them.
+// close aborts requests under way. If a fault keeps handlers waiting, Glory.Close and Interwater.Close must be called first:
+// close waits for the handlers.
 func (s *server) close() error {
 	err := s.http.Close()
 	<-s.served
@@ -160,7 +156,7 @@ func (s *server) close() error {
 	return err
 }
 
-// url is one that this machine can use, also when the listener has all addresses.
+// url returns a URL that works on this machine, even if the listener has all addresses.
 func (s *server) url() string {
 	addr := s.ln.Addr()
 	if tcp, isTCP := addr.(*net.TCPAddr); isTCP && tcp.IP.IsUnspecified() {

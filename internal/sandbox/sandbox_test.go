@@ -1,7 +1,5 @@
 package sandbox
 
-// Tests of starting, stopping and many requests at once.
-
 import (
 	"bytes"
 	"encoding/base64"
@@ -20,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs a sandbox for one test and returns it with a client that keeps nothing behind.
+// start runs a sandbox for one test, and returns it with a client that leaves no connections or goroutines behind.
 func start(t *testing.T, o Options) (*Sandbox, *http.Client) {
 	t.Helper()
 	s, err := Start(o)
@@ -40,7 +38,7 @@ func start(t *testing.T, o Options) (*Sandbox, *http.Client) {
 	}
 }
 
-// answer is a response read to its end.
+// answer is a response that was read to its end.
 type answer struct {
 	status int
 	header http.Header
@@ -48,7 +46,7 @@ type answer struct {
 	err    error // of reading the body
 }
 
-// send makes one request. header is pairs of names and values.
+// send sends one request. header is pairs of names and values.
 func send(t *testing.T, c *http.Client, method, url, body string, header ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -70,7 +68,7 @@ func send(t *testing.T, c *http.Client, method, url, body string, header ...stri
 	return answer{resp.StatusCode, resp.Header, string(got), err}
 }
 
-// wantJSON compares status and the whole body, as values.
+// wantJSON compares the status and the whole body, as JSON values.
 func (a answer) wantJSON(t *testing.T, status int, body string) {
 	t.Helper()
 	if a.status != status || !equalJSON(t, a.body, body) {
@@ -105,8 +103,8 @@ func decode(t *testing.T, raw string) map[string]any {
 	return v
 }
 
-// shape is a value with every leaf replaced by its type, and lists by their first element: what two
-// answers of one route have in common.
+// shape returns a value with every leaf replaced by its type and every list by its first element: what two answers of one route
+// have in common.
 func shape(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -203,7 +201,7 @@ func TestCloseTwice(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	// The second call is the cleanup's.
+	// The cleanup makes the second call.
 }
 
 func TestManyRequestsAtOnce(t *testing.T) {
