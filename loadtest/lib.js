@@ -1,5 +1,5 @@
-// What the load scripts share: members who join and log in as an app does, the requests they send, the knobs and counts of
-// the Interwater stand-in, and the promises that every run is held to. README.md says how to run them.
+// What the load scripts share: members who join and log in as an app does, their requests, the faults and counts of
+// the Interwater stand-in, and the thresholds of every run. README.md says how to run the scripts.
 
 import http from 'k6/http';
 import exec from 'k6/execution';
@@ -9,26 +9,26 @@ import { Counter } from 'k6/metrics';
 export const BASE = trim(__ENV.BASE_URL || 'http://127.0.0.1:8080');
 export const CONTROL = trim(__ENV.CONTROL_URL || 'http://127.0.0.1:8082');
 
-// With REMOTE=true the gateways have no JWT secret: each run also counts how often Glory's check_login is asked.
+// REMOTE=true: the gateways have no JWT secret, so each run also counts the calls of Glory's check_login.
 const REMOTE = __ENV.REMOTE === 'true';
 const GLORY_CONTROL = trim(__ENV.GLORY_CONTROL_URL || 'http://127.0.0.1:8081');
-const VERDICT = 60000; // milliseconds that a verdict counts; the gateway's default MEMBER_CACHE_TTL
-const REPLICAS = 3; // that may find at the same time that it has run out
+const VERDICT = 60000; // milliseconds that a verdict is valid; the gateway's default MEMBER_CACHE_TTL
+const REPLICAS = 3; // each may ask once when a verdict expires
 
 const MEMBER_LIMIT = 100; // requests a second; the gateway's default MEMBER_RATE_LIMIT
 const CLOSES = '점심 번개'; // a room of the stand-in that is not always open
 
-// Every request of the load bears a kind; what setup and teardown ask bears none, and meets no threshold.
+// Every request of the load has a kind. Requests of setup and teardown have none, so no threshold applies to them.
 export const ROOM = { kind: 'room' };
 
 const authCalls = new Counter('auth_calls');
 
-// A 404 or a 304 is no more an answer here than a 500 is.
+// Any other status is a failure, 304 and 404 too.
 http.setResponseCallback(http.expectedStatuses(200));
 
-// optionsFor makes the options of a script: its scenarios, the longest p99 of each kind in milliseconds, and the threshold
-// on the calls of /v1/auth. Nothing may fail, and no iteration be dropped: a gateway that can't keep up shows as that.
-// A run that fails on a broad front ends early.
+// optionsFor returns the options of a script: its scenarios, the highest p99 of each kind in milliseconds, and the threshold
+// on the calls of /v1/auth. No request may fail and no iteration may be dropped; a gateway that can't keep up drops some.
+// A run ends early if 5 % of its requests fail.
 export function optionsFor({ scenarios, p99, auth }) {
   const thresholds = {
     checks: ['rate==1'],
@@ -40,7 +40,7 @@ export function optionsFor({ scenarios, p99, auth }) {
       'rate==0', { threshold: 'rate<0.05', abortOnFail: true, delayAbortEval: '10s' },
     ];
     thresholds[`http_req_duration{kind:${kind}}`] = [`p(99)<${limit}`];
-    // Without this a run that asked nothing would pass.
+    // Without this, a run that sent no request would pass.
     thresholds[`http_reqs{kind:${kind}}`] = ['count>0'];
   }
   return {
@@ -53,39 +53,39 @@ export function optionsFor({ scenarios, p99, auth }) {
   };
 }
 
-// steadily is a scenario of an open model: rate iterations a second, whether or not the earlier ones are answered. longest
-// is what an answer may take, in milliseconds.
+// steadily returns a scenario of an open model: it sends rate requests a second, whether or not earlier ones are answered.
+// longest is the longest time of an answer, in milliseconds.
 export function steadily(rate, duration, longest, more) {
   return { executor: 'constant-arrival-rate', rate, timeUnit: '1s', duration, preAllocatedVUs: workers(rate, longest), ...more };
 }
 
-// workers are as many as are under way when every answer takes as long as allowed, and some for a stutter. They are made
-// before the clock starts, since making one meanwhile would disturb the measurement.
+// workers returns how many workers are busy if every answer takes longest milliseconds, plus a reserve. k6 creates them
+// before the clock starts, because creating one during the run would disturb the measurement.
 export function workers(rate, longest) {
   return Math.ceil(rate * (longest / 1000)) + 25;
 }
 
-// enough fails a run whose members would be stopped by their own limit.
+// enough fails a run if its members would exceed their own rate limit.
 export function enough(members, rate) {
   if (rate > members * MEMBER_LIMIT) {
     fail(`${members} members may ask ${members * MEMBER_LIMIT} times a second at most, not ${rate}: raise MEMBERS`);
   }
 }
 
-// prepare is the usual setup: count the calls so far, make the members, find the rooms.
+// prepare is the usual setup: it counts the calls so far, makes the members and finds the rooms.
 export function prepare(members) {
   const before = countBefore();
   const tokens = logIn(join(members));
   return { ...before, tokens, rooms: findRooms(tokens[0]) };
 }
 
-// countBefore is what account compares with.
+// countBefore returns the start values for account.
 export function countBefore() {
   return { began: Date.now(), authCallsBefore: stats().auth_calls, verdictsBefore: verdicts() };
 }
 
-// account is the usual teardown: it counts the token calls since prepare. A metric that is written here still meets its
-// threshold.
+// account is the usual teardown: it counts the token calls since prepare. k6 applies a threshold also to a metric that is
+// written here.
 export function account({ began, authCallsBefore, verdictsBefore, tokens }) {
   authCalls.add(stats().auth_calls - authCallsBefore);
   if (REMOTE) {
@@ -93,13 +93,13 @@ export function account({ began, authCallsBefore, verdictsBefore, tokens }) {
     const turns = Math.ceil((Date.now() - began) / VERDICT);
     check(asked, {
       'Glory is asked about every member': (n) => n >= tokens.length,
-      // Two more are of smoke.js: one by a member itself, and one about a forged token.
+      // smoke.js causes two more: a member calls it, and a forged token is checked.
       'and once for each verdict': (n) => n <= tokens.length * REPLICAS * turns + 2,
     });
   }
 }
 
-// findRooms are the names of the rooms that stay open.
+// findRooms returns the names of the rooms that stay open.
 export function findRooms(token) {
   const listing = http.get(`${BASE}/v1/sessions`, as(token));
   const sessions = body(listing).data;
@@ -109,13 +109,13 @@ export function findRooms(token) {
   return sessions.map((s) => s.roomName).filter((name) => name !== CLOSES);
 }
 
-// askAround is one request about rooms. Its place in the run decides who asks for what, so that two runs are alike and no
-// member asks more than its share: of twenty requests two list the rooms, one asks for the license, the others for one
+// askAround sends one request about rooms. The iteration's number decides who asks for what, so that two runs are alike and no
+// member sends more than its share. Of twenty requests two list the rooms, one asks for the license, the others ask for one
 // room each.
 export function askAround({ tokens, rooms }) {
   const n = exec.scenario.iterationInTest;
   const params = as(tokens[n % tokens.length], ROOM);
-  const turn = Math.floor(n / tokens.length) + n; // else a member's turn would always be the same
+  const turn = Math.floor(n / tokens.length) + n; // otherwise a member would always send the same request
   switch (turn % 20) {
     case 0:
     case 10:
@@ -161,7 +161,7 @@ function room(name, params) {
   });
 }
 
-// join makes members, with ids that no earlier run used.
+// join makes members with ids that no earlier run used.
 export function join(count) {
   const run = Date.now().toString(36);
   const members = Array.from({ length: count }, (_, i) => ({
@@ -186,7 +186,7 @@ function postAll(path, payloads) {
   return responses.map((r) => (r.status === 200 ? body(r) : fail(`POST ${path}: ${r.status} ${r.error} ${r.body}`)));
 }
 
-// stats are the Interwater stand-in's own counts.
+// stats returns the Interwater stand-in's own counts.
 export function stats() {
   const res = http.get(`${CONTROL}/_sandbox/stats`);
   const counts = res.status === 200 ? res.json() : {};
@@ -194,7 +194,7 @@ export function stats() {
   return counts;
 }
 
-// verdicts is how often Glory's stand-in has been asked about a member, 0 where nobody has to.
+// verdicts returns how often Glory's stand-in has been asked about a member; 0 without REMOTE.
 function verdicts() {
   if (!REMOTE) return 0;
   const res = http.get(`${GLORY_CONTROL}/_sandbox/stats`);
@@ -202,19 +202,19 @@ function verdicts() {
   return res.json().requests['/api/v1/check_login'];
 }
 
-// setFaults replaces the stand-in's faults; none is [].
+// setFaults replaces the stand-in's faults; [] removes them.
 export function setFaults(faults) {
   const res = http.put(`${CONTROL}/_sandbox/faults`, JSON.stringify(faults), json());
   if (res.status !== 200) fail(`faults: ${res.status} ${res.error} ${res.body}`);
 }
 
-// revoke makes every access token issued so far worthless at once.
+// revoke ends every access token issued so far.
 export function revoke() {
   const res = http.post(`${CONTROL}/_sandbox/revoke`);
   if (res.status !== 200) fail(`revoke: ${res.status} ${res.error} ${res.body}`);
 }
 
-// body is a response's JSON, or an empty answer: an exception in a check would end the iteration without failing the check.
+// body returns a response's JSON, or an empty answer: an exception would end the iteration without failing the check.
 export function body(res) {
   try {
     const parsed = res.json();
@@ -232,7 +232,7 @@ export function json(tags) {
   return { headers: { 'Content-Type': 'application/json' }, tags };
 }
 
-// named gathers a route's requests under one name, whatever the room.
+// named gives all requests of a route one name, for any room.
 export function named(params, name) {
   return { ...params, tags: { ...params.tags, name } };
 }
@@ -241,13 +241,13 @@ function trim(url) {
   return url.replace(/\/+$/, '');
 }
 
-// whole is a number given with -e.
+// whole reads a whole number given with -e.
 export function whole(name, otherwise) {
   const n = Number(__ENV[name] || otherwise);
   return Number.isInteger(n) && n > 0 ? n : fail(`${name} is not a whole number above 0: ${__ENV[name]}`);
 }
 
-// seconds is a duration given with -e, such as 90s, 20m or 1h.
+// seconds reads a duration given with -e, such as 90s, 20m or 1h.
 export function seconds(name, otherwise) {
   const parts = /^(\d+)([smh])$/.exec(__ENV[name] || otherwise);
   if (!parts) fail(`${name} is no duration such as 90s: ${__ENV[name]}`);

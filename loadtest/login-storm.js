@@ -1,5 +1,5 @@
-// Everybody logs in at once, as after an outage of an app, while others go on asking for rooms. Logins are none of the
-// room requests' business: these stay as fast as ever.
+// Everybody logs in at once, as after an outage of an app, while other members ask for rooms. Logins must not slow room
+// requests down.
 
 import http from 'k6/http';
 import exec from 'k6/execution';
@@ -11,10 +11,12 @@ import {
 const LOGINS = whole('LOGINS', 50); // a second
 const RATE = whole('RATE', 100);
 const SECONDS = 30;
-const SESSIONS = __ENV.SESSIONS === 'true'; // as browsers do: a cookie in place of the token, and out again
+const SESSIONS = __ENV.SESSIONS === 'true'; // log in as browsers do, by cookie, and log out again
 const ACCOUNT_LIMIT = 10; // logins a minute; the gateway's default ACCOUNT_RATE_LIMIT
-const WATCHERS = 20; // they ask for rooms, and don't log in again: a login in the same second has the same token, which a logout ends for both
-const MEMBERS = Math.ceil((LOGINS * SECONDS) / (ACCOUNT_LIMIT - 1)); // they log in; one less, since the load isn't shared exactly
+// Watchers ask for rooms and don't log in again. A second login within a second would get the same token, and its logout would
+// end both.
+const WATCHERS = 20;
+const MEMBERS = Math.ceil((LOGINS * SECONDS) / (ACCOUNT_LIMIT - 1)); // minus 1: the load isn't shared exactly
 
 export const options = optionsFor({
   scenarios: {

@@ -1,5 +1,5 @@
-// Interwater takes a second for every answer. Its members wait for that and no longer, nobody is turned away, and what goes
-// to Glory doesn't notice.
+// Interwater takes a second for every answer. Members wait for that and no longer, no request is refused, and requests to
+// Glory are as fast as usual.
 
 import http from 'k6/http';
 import exec from 'k6/execution';

@@ -1,5 +1,4 @@
-// A few requests of every kind, to see in ten seconds whether everything is there and connected: also those that have to be
-// turned away.
+// A few requests of every kind, to see in ten seconds whether everything runs and is connected. Some of them must be refused.
 
 import http from 'k6/http';
 import { check } from 'k6';
@@ -20,7 +19,7 @@ export const setup = () => prepare(5);
 export const teardown = account;
 export default askAround;
 
-// others asks what members don't.
+// others sends the requests that members don't send.
 export function others({ tokens }) {
   const forged = `${tokens[0].slice(0, -4)}AAAA`;
   for (const [what, res, status] of [

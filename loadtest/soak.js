@@ -1,5 +1,5 @@
-// A moderate load for long, with access tokens that live a minute, so that they are replaced many times. What grows with
-// time shows at the end: goroutines and memory of the replicas in ADMIN_URLS.
+// A moderate load for a long time, with access tokens that live a minute, so that they are replaced many times. At the end
+// it checks that goroutines and memory of the replicas in ADMIN_URLS haven't grown.
 
 import http from 'k6/http';
 import { fail } from 'k6';
@@ -15,7 +15,7 @@ const ADMINS = (__ENV.ADMIN_URLS || '').split(',').filter((url) => url);
 const goroutines = new Gauge('goroutines_grown');
 const memory = new Gauge('memory_grown_mib');
 
-// At best one call in a life. A token is replaced when six sevenths of its life are over; and one for the start.
+// The fewest calls: one in a token's life, and one at the start. (In fact a token is replaced when 6/7 of its life are over.)
 const ideal = Math.ceil(DURATION / TOKEN_LIFE) + 1;
 
 const usual = optionsFor({
@@ -53,7 +53,7 @@ export function teardown(data) {
   }
 }
 
-// size is how large a replica is, by its own metrics.
+// size returns the goroutines and memory of a replica, by its own metrics.
 function size(admin) {
   const text = http.get(`${admin}/metrics`).body || '';
   const value = (name) => Number((new RegExp(`^${name} (\\S+)$`, 'm').exec(text) || fail(`${admin}: no ${name}`))[1]);

@@ -1,4 +1,4 @@
-// The load comes from little to a multiple within two seconds, stays for a while, and goes as fast.
+// Within two seconds the load rises to a multiple; it stays there for a while and falls as fast.
 
 import { account, askAround, enough, optionsFor, prepare, whole, workers } from './lib.js';
 

@@ -1,6 +1,5 @@
-// All access tokens become worthless at once, under load: first by expiry, before the load comes from nothing to its full
-// rate, then by being revoked while it goes on. A new token takes its time. Each time, all who come meanwhile share one
-// fetch, whichever replica they meet.
+// All access tokens become invalid at once, under load: first they expire before the load begins at its full rate, then
+// they are revoked while it continues. A new token takes 300 ms. Each time all requests share one fetch, on all replicas.
 
 import http from 'k6/http';
 import { fail, sleep } from 'k6';
@@ -28,7 +27,7 @@ export function setup() {
   enough(MEMBERS, RATE);
   const data = prepare(MEMBERS);
   setFaults([{ path: '/v1/auth', token: { ttl: '5s' } }]);
-  revoke(); // what is left of earlier runs
+  revoke(); // tokens of earlier runs
   for (let i = 0; i < 30; i++) http.get(`${BASE}/v1/info`, as(data.tokens[0]));
   for (let waited = 0; stats().tokens_live > 0; waited++) {
     if (waited === 30) fail('the tokens do not expire: somebody else is using the gateway');

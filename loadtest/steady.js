@@ -1,4 +1,4 @@
-// Members who keep asking which rooms are open, at a fixed rate.
+// Members ask for rooms at a fixed rate.
 
 import { account, askAround, enough, optionsFor, prepare, steadily, whole } from './lib.js';
 

@@ -1,6 +1,6 @@
 package main
 
-// This file breaks one thing after the other under load and keeps the account.
+// The chaos run: one thing after the other breaks under load, and its cost is counted.
 
 import (
 	"context"
@@ -17,32 +17,32 @@ import (
 const (
 	tokenLife  = 5 * time.Second
 	eventEvery = 20 * time.Second
-	broken     = tokenLife       // so that a refresh always falls into it
-	recovery   = 3 * time.Second // after an upstream's return: backoff and circuit, see docs/failures.md
+	broken     = tokenLife       // how long a fault lasts; each one meets a refresh
+	recovery   = 3 * time.Second // after an upstream recovers: backoff and circuit, see docs/failures.md
 )
 
-// What is promised: the share of good answers while an upstream lives, in percent, and calls of v1/auth per token's life.
+// The promises: the share of good answers while an upstream lives, in percent, and calls of v1/auth per token's life.
 const (
 	leastSuccess = 99.9
 	mostCalls    = 1.5
 )
 
-// episode is one event of a run and the calm after it.
+// episode is one event of a run and the quiet time after it.
 type episode struct {
 	event
-	from, to  time.Time // to: when the next begins
-	mended    time.Time // when what was broken works again
+	from, to  time.Time // to: when the next event begins
+	mended    time.Time // when the fault ended
 	authCalls int
-	inVain    int // of these, in the outage
+	inVain    int // those of authCalls that fell into the outage
 }
 
-// outage is whether a request met the time in which an upstream could not answer and no gateway could either.
+// outage reports whether a request overlapped the time in which an upstream couldn't answer, so that no gateway could either.
 func (e episode) outage(x sample) bool {
 	return e.upstream && !x.due.Add(x.took).Before(e.from) && x.due.Before(e.mended.Add(recovery))
 }
 
-// episodeOf is the episode that a request belongs to: the one in which it was due, or the next if it was still under way
-// when that brought an outage. It is -1 for a request from before the first.
+// episodeOf returns the index of the episode that a request belongs to: the one in which it was due, or the next one if that
+// began an outage while the request was in flight. It is -1 for a request from before the first.
 func episodeOf(played []episode, x sample) int {
 	next, _ := slices.BinarySearchFunc(played, x.due, func(e episode, at time.Time) int {
 		if e.from.After(at) {
@@ -90,7 +90,7 @@ func chaos(ctx context.Context, f *fleet, o options, progress io.Writer) (string
 	return account(played, l.samples(), o)
 }
 
-// play lets one event happen, mends what it broke, and waits until the next is due.
+// play runs one event, which repairs what it breaks, and waits until the next is due.
 func (f *fleet) play(ctx context.Context, what event, replica int) (episode, error) {
 	before, err := f.control.authCalls(ctx)
 	if err != nil {
@@ -120,12 +120,12 @@ func (f *fleet) play(ctx context.Context, what event, replica int) (episode, err
 	return e, err
 }
 
-// sum is what all events of a kind have come to.
+// sum adds up all events of a kind.
 type sum struct {
 	times             int
 	authCalls, inVain int
 	lasted, outages   time.Duration
-	in, out           []sample // in outages of an upstream, and not
+	in, out           []sample // during outages of an upstream, and outside them
 }
 
 func (s *sum) add(e episode) {
@@ -146,12 +146,12 @@ func (s *sum) sample(x sample, in bool) {
 	}
 }
 
-// calls is how often a token was fetched while the upstreams lived, as a multiple of the ideal: one for each life.
+// calls returns how often a token was fetched while the upstreams lived, as a multiple of the ideal: once in a token's life.
 func (s *sum) calls() float64 {
 	return float64(s.authCalls-s.inVain) * tokenLife.Seconds() / (s.lasted - s.outages).Seconds()
 }
 
-// row is the sum as a line of the table.
+// row returns the sum as a row of the table.
 func (s *sum) row(name string) string {
 	live, gone := tallyOf(s.out), tallyOf(s.in)
 	failed, calls := "", ""
@@ -163,7 +163,7 @@ func (s *sum) row(name string) string {
 		s.authCalls-s.inVain, s.calls(), failed, calls)
 }
 
-// account makes the table, and the error that says which promise was not kept.
+// account makes the table. The error says which promises weren't kept.
 func account(played []episode, list []sample, o options) (string, error) {
 	var all sum
 	kinds := map[string]*sum{}

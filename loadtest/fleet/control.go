@@ -1,6 +1,6 @@
 package main
 
-// This file speaks HTTP for the fleet itself: single requests, the knobs of the Interwater stand-in, and members.
+// HTTP by the fleet itself: single requests, the faults and counts of the Interwater stand-in, and members.
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// ask sends one request and reads all of its answer. token and body may be "".
+// ask sends one request and reads its whole answer. token and body may be "".
 func ask(ctx context.Context, c *http.Client, method, url, token, body string) (status int, answer []byte, err error) {
 	var content io.Reader
 	if body != "" {
@@ -59,7 +59,7 @@ func (c control) setFaults(ctx context.Context, faults ...sandbox.Fault) error {
 	return nil
 }
 
-// authCalls is how often a token was asked for since the start, whatever was answered.
+// authCalls returns how often v1/auth was called since the start, including calls that failed.
 func (c control) authCalls(ctx context.Context) (int, error) {
 	var stats struct {
 		AuthCalls int `json:"auth_calls"`

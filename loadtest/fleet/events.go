@@ -1,6 +1,6 @@
 package main
 
-// This file is what can go wrong, and how it is put right again.
+// The events of the chaos run: what breaks, and how it is repaired.
 
 import (
 	"context"
@@ -15,16 +15,16 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// event is something that goes wrong.
+// event is one kind of fault.
 type event struct {
 	name string
-	// upstream is true if meanwhile an upstream can't answer, so that there is nothing a gateway could do.
+	// upstream is true if an upstream can't answer meanwhile, so that no gateway could help.
 	upstream bool
-	// do breaks it, waits, and mends it. replica is the one that is meant, where one is.
+	// do breaks something, waits, and repairs it. replica is the index of the replica to break; other events ignore it.
 	do func(ctx context.Context, f *fleet, replica int) error
 }
 
-// events are all there are, in the order of the table.
+// events returns all events, in the order of the table.
 func events() []event {
 	return []event{
 		{"a replica is killed", false, killed},
@@ -43,12 +43,12 @@ func events() []event {
 	}
 }
 
-// shortLife is in force throughout: access tokens that live for seconds.
+// shortLife lets access tokens live for seconds. It applies during the whole run.
 func shortLife() sandbox.Fault {
 	return sandbox.Fault{Path: "/v1/auth", Token: &sandbox.TokenFault{TTL: tokenLife}}
 }
 
-// faulty has the Interwater stand-in misbehave for a while.
+// faulty returns an event during which the Interwater stand-in has these faults.
 func faulty(faults ...sandbox.Fault) func(context.Context, *fleet, int) error {
 	return func(ctx context.Context, f *fleet, _ int) error {
 		if err := f.control.setFaults(ctx, append(faults, shortLife())...); err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// This file puts the fleet together: what is started, in which order, on which ports, and how it is stopped.
+// Start and stop of the fleet: its programs, their order and ports.
 
 import (
 	"context"
@@ -25,8 +25,8 @@ const (
 	drainDelay = "2s" // longer than the balancer takes to notice: a check each half second
 )
 
-// Ports, counted from the base. All are given, none drawn: a replica comes back where it was, and what the kernel draws
-// for a client's side of a connection lies elsewhere.
+// Ports, relative to the base. All are fixed, so that a replica comes back on its old port. They must lie outside the range
+// from which the kernel takes ports for clients.
 const (
 	portPlain      = 0
 	portGlory      = 1
@@ -42,20 +42,20 @@ type fleet struct {
 	base     int
 	h2       bool   // between balancer and gateways
 	remote   bool   // the gateways have no JWT secret
-	dir      string // of what is built and written; removed at the end
+	dir      string // has all built and written files; stop removes it
 	environ  []string
 	redis    *sandbox.RedisServer
 	stands   *process
 	gateways []*process
-	programs []string // by replica
+	programs []string // each replica's binary
 	balancer *process
 	control  control
 	demo     sandbox.Member
-	roots    []byte // the certificate, PEM
+	roots    []byte // the balancer's certificate, PEM
 }
 
-// start starts everything and returns when the balancer has all replicas in use. The fleet is to be stopped, also after
-// an error.
+// start starts everything and returns when the balancer uses all replicas. The caller must call stop, even after an error: f is
+// never nil.
 func start(ctx context.Context, o options) (f *fleet, err error) {
 	f = &fleet{base: o.base, h2: o.h2, remote: o.remote, gateways: make([]*process, replicas)}
 	f.control = control{"http://" + f.addr(portInterwater)}
@@ -88,7 +88,7 @@ func start(ctx context.Context, o options) (f *fleet, err error) {
 	return f, f.startBalancer(ctx, haproxy)
 }
 
-// stop ends everything, first what others depend on least.
+// stop ends everything, clients before the servers that they use.
 func (f *fleet) stop() {
 	f.balancer.kill()
 	for _, g := range f.gateways {
@@ -105,15 +105,15 @@ func (f *fleet) stop() {
 
 func (f *fleet) binary() string { return filepath.Join(f.dir, "gateway") }
 
-// certificate is a file with the key in it, as HAProxy wants it; the gateways can read it too.
+// certificate is the path of a file with certificate and key, as HAProxy wants it. The gateways can read it too.
 func (f *fleet) certificate() string { return filepath.Join(f.dir, "loopback.pem") }
 
-// addr is host and port of one of the ports above.
+// addr returns the address of one of the ports above.
 func (f *fleet) addr(port int) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.base+port))
 }
 
-// startStands runs both upstreams and takes over the settings that they print.
+// startStands runs both stand-ins and keeps the settings that they print.
 func (f *fleet) startStands(ctx context.Context) (err error) {
 	args := []string{"sandbox", "-upstreams", "-glory", f.addr(portGlory), "-interwater", f.addr(portInterwater), "-remote=" + strconv.FormatBool(f.remote)}
 	if f.stands, err = spawn("the stand-ins", f.binary(), args, nil); err != nil {
@@ -155,7 +155,7 @@ func (f *fleet) startGateway(ctx context.Context, i int) (err error) {
 	})
 }
 
-// introduce tells whoever tries the fleet what is where.
+// introduce prints all addresses, and commands to try.
 func (f *fleet) introduce(w io.Writer) {
 	member, _ := json.Marshal(f.demo) // two strings: can't fail
 	_, _ = fmt.Fprintf(w, `A fleet of %d gateways behind HAProxy (Ctrl-C stops everything):

@@ -1,6 +1,6 @@
 package main
 
-// A short life of the whole fleet, and the account of a chaos run.
+// Short runs of the whole fleet, and the account of a chaos run.
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"roomgate/tests"
 )
 
-// freeBase is a first port, below those that the kernel draws, from which all of the fleet's are free.
+// freeBase returns a base below the kernel's port range from which all ports of the fleet are free.
 func freeBase(t *testing.T) int {
 	t.Helper()
 	free := func(port int) bool {
@@ -70,7 +70,7 @@ func TestAFleetIsRestartedUnderLoadAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Failures while an upstream is away are shown, but not held against the gateways; those before and after are.
+// Failures during an outage of an upstream are shown, but only those outside outages break a promise.
 func TestTheAccountKeepsOutagesApart(t *testing.T) {
 	began := time.Now()
 	at := func(s float64) time.Time { return began.Add(time.Duration(s * float64(time.Second))) }
@@ -102,7 +102,7 @@ func TestTheAccountKeepsOutagesApart(t *testing.T) {
 	}
 }
 
-// Only while an upstream can't answer is a failure excused: not while a replica or Redis is away, which a gateway has to survive.
+// Failures are excused only while an upstream can't answer. A gateway has to survive the loss of a replica or of Redis.
 func TestTheAccountExcusesFailuresForWantOfAnUpstreamAlone(t *testing.T) {
 	began := time.Now()
 	for _, away := range []bool{true, false} {

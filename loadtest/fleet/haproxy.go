@@ -1,6 +1,6 @@
 package main
 
-// This file sets the balancer up and asks it what it knows.
+// The balancer: its configuration, and what its statistics say.
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// haproxyConfig takes the addresses for members (in clear, with TLS), the certificate's file, the address of the
-// statistics, and the lines of the servers.
+// haproxyConfig takes the addresses for members (clear text, TLS), the certificate's file, the lines of the servers, and the
+// address of the statistics.
 const haproxyConfig = `global
   maxconn 4000
 
@@ -29,16 +29,16 @@ defaults
   timeout connect 500ms
   timeout http-request 10s
   timeout client 75s
-  # Longer than the gateway ever takes: it gives an upstream up 10 s after, and says so itself.
+  # Longer than the gateway ever takes: it answers 504 when an upstream has taken 10 s.
   timeout server 20s
   timeout check 400ms
-  # A connection that is opened ahead and never used gets no 408, which a client would take for the answer to its next request.
+  # No 408 on a connection that was opened ahead and never used: a client would take it for the answer to its next request.
   option http-ignore-probes
 
 frontend members
   bind %s
   bind %s ssl crt %s alpn h2,http/1.1
-  # The gateways believe this peer (TRUSTED_PROXIES), so nothing that a client made up may get through.
+  # The gateways believe this balancer (TRUSTED_PROXIES), so a client's own values must not get through.
   http-request set-header X-Forwarded-For %%[src]
   http-request set-header X-Forwarded-Proto https if { ssl_fc }
   http-request set-header X-Forwarded-Proto http unless { ssl_fc }
@@ -48,16 +48,16 @@ frontend members
 backend gateways
   balance roundrobin
 
-  # A replica that drains answers 503: it gets no new requests from then on, and those under way end in peace. One that
-  # doesn't answer is dead or frozen: after the second time what is under way on it is given up.
+  # A draining replica answers 503: it gets no new requests, and those in flight finish. A replica that doesn't answer
+  # is dead or frozen: after the second failed check its requests in flight are given up.
   option httpchk
   http-check send meth GET uri /readyz
   http-check expect error-status L7OKC ! status 503
   http-check expect status 200
   default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 
-  # What could not be delivered goes to another replica. What may have been delivered, without an answer, is repeated
-  # for GET and HEAD alone.
+  # A request that couldn't be delivered goes to another replica. One that may have been delivered, but got no answer, is
+  # repeated only if it is a GET or HEAD.
   retries 3
   option redispatch 1
   retry-on conn-failure empty-response
@@ -72,7 +72,7 @@ frontend statistics
 
 func serverName(replica int) string { return "gateway" + strconv.Itoa(replica+1) }
 
-// startBalancer starts HAProxy and waits until it has all replicas in use.
+// startBalancer starts HAProxy and waits until it uses all replicas.
 func (f *fleet) startBalancer(ctx context.Context, haproxy string) error {
 	speaks := ""
 	if f.h2 {
@@ -99,16 +99,16 @@ func (f *fleet) startBalancer(ctx context.Context, haproxy string) error {
 
 // server is a replica as the balancer sees it.
 type server struct {
-	status   string // UP, DOWN, NOLB (no new requests), or with "1/2" on the way to another
-	checked  bool   // up by a check, not by assumption
+	status   string // UP, DOWN or NOLB (no new requests); with "1/2" while it changes
+	checked  bool   // a check has found it up; before, HAProxy assumes so
 	inFlight int
-	repeated int // requests sent again, to this one or another, since the start
+	repeated int // requests that were sent again, to this or another replica, since the start
 }
 
-// up reports whether it gets requests.
+// up reports whether the replica gets requests.
 func (s server) up() bool { return strings.HasPrefix(s.status, "UP") }
 
-// servers asks the balancer about all replicas, in their order.
+// servers asks the balancer about all replicas and returns them in their order.
 func (f *fleet) servers(ctx context.Context) ([]server, error) {
 	_, body, err := ask(ctx, http.DefaultClient, http.MethodGet, "http://"+f.addr(portStats)+"/;csv", "", "")
 	if err != nil {
@@ -144,7 +144,7 @@ func (f *fleet) servers(ctx context.Context) ([]server, error) {
 	return all, nil
 }
 
-// awaitServer waits until the balancer sees replica i as wanted, and returns when that was.
+// awaitServer waits until the balancer's view of replica i satisfies wanted, and returns the time.
 func (f *fleet) awaitServer(ctx context.Context, i int, wanted func(server) bool) (at time.Time, err error) {
 	err = f.balancer.await(ctx, func(ctx context.Context) bool {
 		all, err := f.servers(ctx)
@@ -153,7 +153,7 @@ func (f *fleet) awaitServer(ctx context.Context, i int, wanted func(server) bool
 	return time.Now(), err
 }
 
-// repeated is how many requests the balancer has sent again since its start.
+// repeated returns how many requests the balancer has sent again since its start.
 func (f *fleet) repeated(ctx context.Context) (n int, err error) {
 	all, err := f.servers(ctx)
 	for _, s := range all {
@@ -162,7 +162,7 @@ func (f *fleet) repeated(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// certify makes the certificate of balancer and gateways.
+// certify makes the certificate that balancer and gateways use.
 func (f *fleet) certify() error {
 	pair, err := sandbox.SelfSigned(-time.Minute, 30*24*time.Hour, "localhost", "127.0.0.1")
 	if err != nil {

@@ -1,7 +1,7 @@
 package main
 
-// This file is the members: an open model, in which nobody waits for anybody. A request is due at its time whether or not
-// those before it are answered, and how long it took counts from then.
+// The load is an open model: a request is due at its time, whether or not earlier ones are answered, and its duration counts from
+// then.
 
 import (
 	"context"
@@ -22,10 +22,10 @@ import (
 
 const (
 	members    = 64
-	loginShare = 100 // every so manieth request is a login: a POST, which nobody may repeat
+	loginShare = 100 // one in so many requests is a login: a POST, which nobody may repeat
 )
 
-// paths are what members ask for: of the stand-in's rooms, those that never close.
+// paths are the paths that members ask for. They name only rooms of the stand-in that never close.
 var paths = []string{
 	"/v1/sessions", "/v1/info", "/v1/sessions/gsda11", "/v1/sessions/daily%20standup",
 	"/v1/sessions/%EC%A3%BC%EA%B0%84%ED%9A%8C%EC%9D%98", "/v1/sessions/100%25%20%EC%B6%9C%EC%84%9D",
@@ -34,21 +34,21 @@ var paths = []string{
 // sample is one request as its client saw it.
 type sample struct {
 	due      time.Time
-	took     time.Duration // since due, the whole answer
+	took     time.Duration // from due to the end of the answer
 	h2       bool
 	repeated bool // the client's transport sent it more than once
 	login    bool
 	failure  string // "" for a 200
 }
 
-// load is requests at a fixed rate.
+// load sends requests at a fixed rate.
 type load struct {
-	bases   [2]string // in clear for keep-alive, TLS for HTTP/2; requests take turns
+	bases   [2]string // clear text for HTTP/1.1, TLS for HTTP/2; requests alternate
 	clients [2]*http.Client
 	members []member
 
 	mu   sync.Mutex
-	done []sample // in the order of their ends
+	done []sample // in the order in which they ended; guarded by mu
 	stop func()   // ends sending and waits for the answers
 }
 
@@ -80,7 +80,7 @@ func (f *fleet) startLoad(ctx context.Context, rate int) (*load, error) {
 	return l, nil
 }
 
-// send sends until ctx ends. If the machine stutters, what was due meanwhile is sent at once.
+// send sends requests until ctx ends. After a pause of the machine it sends all overdue requests at once.
 func (l *load) send(ctx context.Context, rate int) {
 	var under sync.WaitGroup
 	defer under.Wait()
@@ -99,7 +99,7 @@ func (l *load) send(ctx context.Context, rate int) {
 		} else if ctx.Err() != nil {
 			return
 		}
-		// What has been sent is waited for: an end of the load is no failure.
+		// The end of the load must not fail requests in flight.
 		under.Go(func() { l.one(context.WithoutCancel(ctx), i, due) })
 	}
 }
@@ -131,7 +131,7 @@ func (l *load) one(ctx context.Context, i int, due time.Time) {
 	l.done = append(l.done, x)
 }
 
-// cause is what broke an exchange, without the addresses that make every error another.
+// cause returns what broke an exchange, without addresses, so that equal causes have equal texts.
 func cause(err error) string {
 	if broken, ok := errors.AsType[*net.OpError](err); ok {
 		return broken.Op + ": " + broken.Err.Error()
@@ -145,7 +145,7 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// samples are those answered so far.
+// samples returns the requests that have ended so far.
 func (l *load) samples() []sample {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,8 +182,8 @@ func tallyOf(list []sample) tally {
 	return t
 }
 
-// success is the share of good answers in percent, rounded down to three places: one failure of a million is not 100 %. Of
-// nothing, all are good.
+// success returns the share of good answers in percent, rounded down to three places, so that one failure in a million isn't
+// 100 %. Without requests it is 100.
 func (t tally) success() float64 {
 	if t.requests == 0 {
 		return 100
@@ -191,7 +191,7 @@ func (t tally) success() float64 {
 	return float64(100_000*(t.requests-t.failed)/t.requests) / 1000
 }
 
-// quantile of the times taken, in milliseconds; 0 for none.
+// quantile returns a quantile of the durations in milliseconds; 0 without requests.
 func (t tally) quantile(q float64) int64 {
 	if len(t.took) == 0 {
 		return 0
@@ -199,7 +199,7 @@ func (t tally) quantile(q float64) int64 {
 	return t.took[int(math.Ceil(q*float64(len(t.took))))-1].Milliseconds()
 }
 
-// why lists the causes of failures, the commonest first.
+// why lists the causes of failures, the most frequent first.
 func (t tally) why() string {
 	names := slices.SortedFunc(maps.Keys(t.causes), func(a, b string) int { return t.causes[b] - t.causes[a] })
 	var parts []string

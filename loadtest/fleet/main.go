@@ -1,5 +1,5 @@
-// Fleet starts what a fleet of gateways needs on one machine, without containers: redis-server, the stand-ins of both
-// upstreams, three gateways, and HAProxy before them. It serves until Ctrl-C, or plays one of its runs: rolling restarts,
+// Fleet starts a fleet of gateways on one machine, without containers: redis-server, the stand-ins of both
+// upstreams, three gateways, and HAProxy in front of them. It serves until Ctrl-C, or plays one of its runs: rolling restarts,
 // an upgrade, dying replicas, chaos. See loadtest/README.md.
 package main
 
@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// options are what the command line says.
+// options are the flags.
 type options struct {
 	base     int
 	h2       bool
@@ -40,23 +40,23 @@ type options struct {
 	write    string
 }
 
-// run starts a fleet, does what the flags say, and stops all it has started.
+// run starts a fleet, does what the flags say, and stops everything that it has started.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&o.base, "base", 8080, "first port: the balancer; the others are at most 23 above it")
-	flags.BoolVar(&o.h2, "h2", false, "the balancer speaks HTTP/2 over TLS to the gateways, not HTTP/1.1 in clear")
-	flags.BoolVar(&o.remote, "remote", false, "the gateways have no JWT secret: Glory's stand-in is asked about members")
-	flags.IntVar(&o.restart, "restart", 0, "restart all replicas under load, in so many rounds, and stop")
-	flags.BoolVar(&o.upgrade, "upgrade", false, "upgrade all replicas from the previous version under load, one after the other, go back, and stop")
+	flags.IntVar(&o.base, "base", 8080, "first port, the balancer's; the others are at most 23 higher")
+	flags.BoolVar(&o.h2, "h2", false, "the balancer speaks HTTP/2 over TLS to the gateways, instead of HTTP/1.1 in clear text")
+	flags.BoolVar(&o.remote, "remote", false, "the gateways have no JWT secret and ask Glory's stand-in about members")
+	flags.IntVar(&o.restart, "restart", 0, "restart all replicas under load, in this many rounds, then stop")
+	flags.BoolVar(&o.upgrade, "upgrade", false, "upgrade all replicas from the previous version under load, one after the other, roll back, then stop")
 	flags.StringVar(&o.from, "from", previous, "with -upgrade: the previous version, a tag or commit")
-	flags.IntVar(&o.kill, "kill", 0, "kill so many replicas under load, one after the other, and stop")
-	flags.DurationVar(&o.chaos, "chaos", 0, "break something every 20 s for so long, under load, and stop")
-	flags.Uint64Var(&o.seed, "seed", 1, "with -chaos: draws the order of events")
+	flags.IntVar(&o.kill, "kill", 0, "kill this many replicas under load, one after the other, then stop")
+	flags.DurationVar(&o.chaos, "chaos", 0, "break something every 20 s under load, for this long, then stop")
+	flags.Uint64Var(&o.seed, "seed", 1, "with -chaos: seed for the order of events")
 	flags.IntVar(&o.rate, "rate", 0, "requests a second (default 500, with -chaos 200)")
-	flags.IntVar(&o.requests, "requests", 100_000, "with -restart: send at least so many")
-	flags.StringVar(&o.write, "write", "", "put the table into this file too, between its markers")
+	flags.IntVar(&o.requests, "requests", 100_000, "with -restart: send at least this many requests")
+	flags.StringVar(&o.write, "write", "", "also write the table into this file, between its markers")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
@@ -89,11 +89,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return missed
 }
 
-// scenario plays something on a fleet and returns its result as Markdown. With a table, the error says what was promised
-// and not kept.
+// scenario plays a run on a fleet and returns its result as Markdown. If table isn't "", err says which promises weren't
+// kept; otherwise the run itself failed.
 type scenario func(ctx context.Context, f *fleet, o options, progress io.Writer) (table string, err error)
 
-// chosen is the run that the flags ask for, and the name of its section; nil is none.
+// chosen returns the run that the flags ask for and the name of its section, or nil, and sets the run's default rate.
 func chosen(o *options) (scenario, string) {
 	rate := func(usual int) {
 		if o.rate <= 0 {

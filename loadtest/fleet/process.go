@@ -1,7 +1,5 @@
 package main
 
-// This file runs a program as a child: started, waited for, signalled and ended by its own pid.
-
 import (
 	"bytes"
 	"context"
@@ -14,33 +12,33 @@ import (
 	"time"
 )
 
-// process is a running child.
+// process is a child process.
 type process struct {
 	name  string
 	cmd   *exec.Cmd
 	out   tail
-	ended chan struct{} // closed when it has
+	ended chan struct{} // closed when the process has ended
 }
 
-// spawn starts a program with that environment alone.
+// spawn starts a program whose environment is only environ and PATH.
 func spawn(name, path string, args, environ []string) (*process, error) {
 	p := &process{name: name, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.Background(), path, args...) // ends with kill alone
+	p.cmd = exec.CommandContext(context.Background(), path, args...) // only kill and terminate end it
 	p.cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, environ...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	// In a group of its own: a Ctrl-C is for the fleet, which decides what ends when.
+	// In its own group: Ctrl-C reaches only the fleet, which decides what ends when.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // how it ended doesn't matter: that it did may
+		_ = p.cmd.Wait() // terminate reads how it ended
 		close(p.ended)
 	}()
 	return p, nil
 }
 
-// await waits until ready says true. A process that ends before is an error with its last words.
+// await waits up to 20 s until ready returns true. If the process ends before, the error has its last output.
 func (p *process) await(ctx context.Context, ready func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -58,7 +56,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) bool) e
 	return nil
 }
 
-// signal sends s to the process; one that has ended is left alone.
+// signal sends s to the process, unless it has ended.
 func (p *process) signal(s syscall.Signal) {
 	select {
 	case <-p.ended:
@@ -67,7 +65,7 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the process at once, frozen or not, and waits for it. It may be nil.
+// kill ends the process at once, even a frozen one, and waits for it. p may be nil.
 func (p *process) kill() {
 	if p == nil {
 		return
@@ -92,7 +90,7 @@ func (p *process) terminate(ctx context.Context) error {
 	}
 }
 
-// tail keeps the last of what is written to it.
+// tail keeps the last part of what is written to it. Safe for concurrent use.
 type tail struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

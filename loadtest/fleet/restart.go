@@ -1,6 +1,6 @@
 package main
 
-// This file takes replicas away under load: politely, one after the other, as a deploy does, and by SIGKILL.
+// Rolling restarts, as in a deploy, and killed replicas, under load.
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"roomgate/internal/sandbox"
 )
 
-// settled is how long nothing happens before and after what is measured.
+// settled is the quiet time before and after a measurement.
 const settled = 3 * time.Second
 
 // rollingRestarts restarts all replicas in rounds, spread evenly over the load. No request may fail.
@@ -58,7 +58,7 @@ func rollingRestarts(ctx context.Context, f *fleet, o options, progress io.Write
 	return table, nil
 }
 
-// restart replaces replica i as a deploy does, and returns when the balancer uses it again.
+// restart restarts replica i as a deploy does, and returns when the balancer uses it again.
 func (f *fleet) restart(ctx context.Context, i int) error {
 	if err := f.gateways[i].terminate(ctx); err != nil {
 		return err
@@ -66,18 +66,18 @@ func (f *fleet) restart(ctx context.Context, i int) error {
 	return f.revive(ctx, i)
 }
 
-// revive starts replica i, which has ended, and returns when the balancer uses it.
+// revive starts replica i after it has ended, and returns when the balancer uses it.
 func (f *fleet) revive(ctx context.Context, i int) error {
 	if err := f.startGateway(ctx, i); err != nil {
 		return err
 	}
-	// It may not yet have noticed that there was a time without it: then it is up already, which is just as well.
+	// If the balancer hasn't noticed that the replica was gone, it is up already.
 	_, err := f.awaitServer(ctx, i, server.up)
 	return err
 }
 
-// killings kills replicas while answers take long enough that some requests are always under way. Only those on the dead
-// one may fail, and the balancer has to notice soon.
+// killings kills replicas while answers are so slow that some requests are always in flight. Only those on the killed replica
+// may fail, and the balancer has to notice soon.
 func killings(ctx context.Context, f *fleet, o options, progress io.Writer) (string, error) {
 	err := f.control.setFaults(ctx, sandbox.Fault{Path: "/v1/sessions*", Delay: 200 * time.Millisecond})
 	if err != nil {
@@ -109,7 +109,7 @@ func killings(ctx context.Context, f *fleet, o options, progress io.Writer) (str
 %s`, stamp(), o.rate, rows.String()), errors.Join(missed...)
 }
 
-// killOne kills a replica and brings it back. With a row, the error says what was promised and not kept.
+// killOne kills a replica and starts it again. If row isn't "", err says which promises weren't kept.
 func (f *fleet) killOne(ctx context.Context, l *load, n int) (row string, err error) {
 	i := n % replicas
 	before, err := f.servers(ctx)
@@ -146,7 +146,7 @@ func (f *fleet) killOne(ctx context.Context, l *load, n int) (row string, err er
 	return row, errors.Join(err, f.revive(ctx, i))
 }
 
-// pause waits for d or the end of ctx, whose error it returns.
+// pause waits for d, or until ctx ends, and then returns its error.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,7 +1,5 @@
 package main
 
-// This file writes results down.
-
 import (
 	"fmt"
 	"os"
@@ -10,7 +8,7 @@ import (
 	"time"
 )
 
-// stamp says when and on what something was measured.
+// stamp returns date and machine of a measurement.
 func stamp() string {
 	size := fmt.Sprintf("%d cores", runtime.NumCPU())
 	if mem, err := os.ReadFile("/proc/meminfo"); err == nil {
@@ -23,7 +21,7 @@ func stamp() string {
 	return fmt.Sprintf("%s, %s for everything: members, HAProxy, gateways, Redis and stand-ins", today, size)
 }
 
-// replaceSection puts text between the markers of a section of a Markdown file.
+// replaceSection replaces the text between a section's markers in a Markdown file.
 func replaceSection(file, name, text string) error {
 	old, err := os.ReadFile(file)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// previous is the version that today's is upgraded from: a tag or commit of this repository. A release sets it to the tag before it.
+// previous is the version that the upgrade starts from: a tag or commit of this repository. Each release sets it to the tag before it.
 const previous = "e56b2b41679e1d585abe6cdb6862bf8e498346af"
 
-// denyDelay is how long a denial may take to reach every replica; a second is promised.
+// denyDelay is the time after which a replica that doesn't know a denial fails the run. A second is promised; the rest is slack.
 const denyDelay = 5 * time.Second
 
-// buildPrevious builds the gateway of a commit, beside today's, and returns the program.
+// buildPrevious builds the gateway of a commit and returns the binary's path.
 func (f *fleet) buildPrevious(ctx context.Context, commit string) (string, error) {
 	top, err := exec.CommandContext(ctx, "git", "rev-parse", "--show-toplevel").Output()
 	if err != nil {
@@ -44,8 +44,8 @@ func (f *fleet) buildPrevious(ctx context.Context, commit string) (string, error
 	return program, nil
 }
 
-// upgrade takes a fleet from the previous version to today's, one replica after the other, and back again. No request may fail, and
-// whichever version a member is denied by, all replicas have to know.
+// upgrade takes a fleet from the previous version to today's, one replica after the other, and back. No request may fail, and all
+// replicas have to know a denied member, whichever version denied them.
 func upgrade(ctx context.Context, f *fleet, o options, progress io.Writer) (string, error) {
 	old, err := f.buildPrevious(ctx, o.from)
 	if err != nil {
@@ -77,7 +77,7 @@ func upgrade(ctx context.Context, f *fleet, o options, progress io.Writer) (stri
 				return "", err
 			}
 			_, _ = fmt.Fprintf(progress, "%s gateway %d is %s now\n", clock(), i+1, filepath.Base(program))
-			if err := pause(ctx, tokenLife); err != nil { // each mixture refreshes a token
+			if err := pause(ctx, tokenLife); err != nil { // so that each mixture refreshes a token
 				return "", err
 			}
 			if i+1 < replicas {
@@ -106,13 +106,13 @@ func upgrade(ctx context.Context, f *fleet, o options, progress io.Writer) (stri
 	return table, missed
 }
 
-// change restarts replica i with another program.
+// change restarts replica i with another binary.
 func (f *fleet) change(ctx context.Context, i int, program string) error {
 	f.programs[i] = program
 	return f.restart(ctx, i)
 }
 
-// denied has a program deny a member, and waits until every replica knows. The load's members are others.
+// denied lets a program deny a new member, who isn't one of the load's, and waits until every replica knows.
 func (f *fleet) denied(ctx context.Context, program string) error {
 	joined, err := f.join(ctx, 1)
 	if err != nil {
@@ -147,7 +147,7 @@ func (f *fleet) denied(ctx context.Context, program string) error {
 	return nil
 }
 
-// subject is whom a member token is about.
+// subject returns the sub of a member token.
 func subject(token string) (string, error) {
 	var claims struct {
 		Subject string `json:"sub"`
