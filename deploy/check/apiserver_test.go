@@ -1,6 +1,6 @@
 package check
 
-// This file judges an object by the code that an API server judges it with: strict decoding, then validation.
+// Validates objects with the code of an API server: strict decoding, then validation.
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// decode reads one object as an API server does: what it doesn't know is an error, what is left out gets its default.
+// decode reads one object as an API server does: an unknown field is an error, a missing one gets its default.
 func decode(text []byte) (runtime.Object, error) {
 	strict := serializer.NewCodecFactory(legacyscheme.Scheme, serializer.EnableStrict)
 	object, err := runtime.Decode(strict.UniversalDecoder(), text)
@@ -49,7 +49,7 @@ func decode(text []byte) (runtime.Object, error) {
 	return object, nil
 }
 
-// named gives an object the namespace that it is applied to.
+// named sets an object's namespace, as applying it does.
 func named(object runtime.Object) error {
 	meta, ok := object.(interface {
 		GetNamespace() string
@@ -62,7 +62,7 @@ func named(object runtime.Object) error {
 	return nil
 }
 
-// invalid judges an object. A kind that is not here has to be added, so that nothing passes unseen.
+// invalid validates an object. It fails on a kind that isn't here, so that no object passes unchecked.
 func invalid(object runtime.Object) error {
 	var problems field.ErrorList
 	switch o := object.(type) {
@@ -96,7 +96,7 @@ func invalid(object runtime.Object) error {
 	return nil
 }
 
-// judge is decode and invalid. What is no kind of Kubernetes itself is held to its published Go type or to its CRD, or both.
+// judge decodes and validates an object. A kind that isn't Kubernetes' own is checked against its published Go type, its CRD, or both.
 func judge(t *testing.T, text []byte) (runtime.Object, error) {
 	t.Helper()
 	var kind struct{ APIVersion, Kind string }
@@ -117,7 +117,7 @@ func judge(t *testing.T, text []byte) (runtime.Object, error) {
 		}
 		return route, fits(t, text, "sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml")
 	case "external-secrets.io/v1 ExternalSecret":
-		// Its Go type would bring along all that its controller is built of.
+		// Its Go type would bring in all dependencies of its controller.
 		secret := &unstructured.Unstructured{}
 		if err := yaml.UnmarshalStrict(text, &secret.Object); err != nil {
 			return nil, err
@@ -135,8 +135,8 @@ func judge(t *testing.T, text []byte) (runtime.Object, error) {
 	return object, invalid(object)
 }
 
-// typed reads an object into its Go type. As to an API server, a field that the type does not have is an error, and so is one in
-// other letters, large for small.
+// typed reads an object into its Go type. As for an API server, a field that the type doesn't have is an error, and so is a
+// field name in another case.
 func typed(text []byte, into any) error {
 	encoded, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -146,8 +146,8 @@ func typed(text []byte, into any) error {
 	return errors.Join(append(problems, err)...)
 }
 
-// fits holds an object to the schema of its CRD, which is a file of a module. Fields that the schema doesn't have, which an
-// API server drops with a warning, are errors.
+// fits checks an object against the schema of its CRD, which is a file of a module. Fields that the schema doesn't have are
+// errors; an API server drops them with a warning.
 func fits(t *testing.T, text []byte, module, file string) error {
 	t.Helper()
 	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
@@ -191,7 +191,7 @@ func fits(t *testing.T, text []byte, module, file string) error {
 	return nil
 }
 
-// closed has each object of a schema refuse fields that it doesn't name, but for metadata, which the schema leaves open.
+// closed lets each object of a schema refuse fields that it doesn't name, except in metadata, which the schema leaves open.
 func closed(schema any) any {
 	switch s := schema.(type) {
 	case map[string]any:
@@ -210,7 +210,7 @@ func closed(schema any) any {
 	return schema
 }
 
-// TestMistakesAreFound: a validation that finds nothing would look the same as a chart without a mistake.
+// TestMistakesAreFound shows that the validation finds mistakes; one that finds nothing would pass every chart.
 func TestMistakesAreFound(t *testing.T) {
 	type mistake struct{ file, kind, from, to string }
 	for _, m := range []mistake{

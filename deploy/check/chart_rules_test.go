@@ -1,6 +1,6 @@
 package check
 
-// This file has what an API server does not care about, and we do.
+// Rules that an API server doesn't check.
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ import (
 
 const secretFolder = "/run/secrets/roomgate"
 
-// gatewayOf is the Deployment of the gateway itself.
+// gatewayOf returns the Deployment of the gateway itself.
 func gatewayOf(t *testing.T, list []runtime.Object) *apps.Deployment {
 	t.Helper()
 	for _, d := range of[*apps.Deployment](list) {
@@ -43,8 +43,8 @@ func gatewayOf(t *testing.T, list []runtime.Object) *apps.Deployment {
 	return nil
 }
 
-// mounted is the content of the files that a pod has of its Secret: the sandbox's own, or dummies for the keys that
-// values.yaml says are needed.
+// mounted returns the content of the files that a pod gets from its Secret: the sandbox's own, or dummies for the keys that
+// values.yaml lists.
 func mounted(t *testing.T, cfg map[string]string, list []runtime.Object, pod core.PodSpec) map[string]string {
 	t.Helper()
 	content := map[string]string{
@@ -107,7 +107,7 @@ func TestTheGatewayStartsWithTheseSettings(t *testing.T) {
 					t.Errorf("port %s is %s, and the gateway listens on %s", container.Ports[i].Name, port, addr)
 				}
 			}
-			// helm test asks with the same settings.
+			// helm test uses the same settings.
 			check := of[*core.Pod](list)[0]
 			if c := check.Spec.Containers[0]; c.EnvFrom[0].ConfigMapRef.Name != container.EnvFrom[0].ConfigMapRef.Name ||
 				c.Image != container.Image || !slices.Equal(c.Args, []string{"check"}) || check.Annotations["helm.sh/hook"] != "test" {
@@ -120,7 +120,7 @@ func TestTheGatewayStartsWithTheseSettings(t *testing.T) {
 	}
 }
 
-// TestTheSchemaKnowsEverySetting, so that a misspelt one is refused, but for those that values of their own decide.
+// TestTheSchemaKnowsEverySetting, so that Helm refuses a misspelt one. Settings that have their own values are excepted.
 func TestTheSchemaKnowsEverySetting(t *testing.T) {
 	own := []string{
 		"LISTEN_ADDR", "ADMIN_ADDR", "DRAIN_DELAY", "SHUTDOWN_TIMEOUT", "TLS_CERT_FILE", "TLS_KEY_FILE", "GLORY_URL",
@@ -180,7 +180,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 	}
 }
 
-// TestOutIsRedisAndTheUpstreams spells out where the gateway's pods get to, over all policies.
+// TestOutIsRedisAndTheUpstreams lists what the gateway's pods may reach by all policies together.
 func TestOutIsRedisAndTheUpstreams(t *testing.T) {
 	dns := []string{
 		"169.254.20.10/32 TCP 53", "169.254.20.10/32 UDP 53", "kube-system/kube-dns TCP 53", "kube-system/kube-dns UDP 53",
@@ -216,7 +216,7 @@ func TestOutIsRedisAndTheUpstreams(t *testing.T) {
 	}
 }
 
-// reached lists what a rule lets out to. An empty list in a rule means everything, and has to show.
+// reached lists the destinations that a rule allows. An empty list in a rule means everything, and is shown as such.
 func reached(rule networking.NetworkPolicyEgressRule) []string {
 	peers, ports := []string{}, []string{}
 	for _, to := range rule.To {
@@ -261,8 +261,8 @@ func selects(t *testing.T, selector *metav1.LabelSelector, pod labels.Set) bool 
 	return s.Matches(pod)
 }
 
-// TestEverythingLeadsToTheGateway: a selector or a name that fits nothing is no mistake to an API server. The Service leads to
-// members' listener alone: the operations listener asks for no password.
+// TestEverythingLeadsToTheGateway: an API server accepts a selector or name that matches nothing. The Service must lead only to
+// members' listener, because the operations listener asks for no password.
 func TestEverythingLeadsToTheGateway(t *testing.T) {
 	for name := range valueFiles {
 		list := objects(t, name)

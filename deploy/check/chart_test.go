@@ -1,6 +1,6 @@
 package check
 
-// This file renders the chart as `helm template` does, with Helm's own code, for each of the value files in its folder ci.
+// Renders the chart with Helm's own code, as `helm template` does, for each of the value files in its folder ci.
 
 import (
 	"os"
@@ -26,7 +26,7 @@ const (
 	sandbox     = "sandbox" // the one values file that is not for members
 )
 
-// valueFiles are the names in the chart's folder ci, and what each is rendered to, by kind.
+// valueFiles are the files in the chart's folder ci, and the kinds of objects that each is rendered to.
 var valueFiles = map[string]string{
 	sandbox: "ConfigMap Deployment Deployment Deployment NetworkPolicy NetworkPolicy Pod PodDisruptionBudget Secret Service Service " +
 		"Service ServiceAccount",
@@ -42,7 +42,7 @@ var valueFiles = map[string]string{
 		"ServiceMonitor",
 }
 
-// values reads a file of ci.
+// values reads a file in ci.
 func values(t *testing.T, name string) map[string]any {
 	t.Helper()
 	v, err := chartutil.ReadValuesFile(filepath.Join(chartFolder, "ci", name+".yaml"))
@@ -52,8 +52,8 @@ func values(t *testing.T, name string) map[string]any {
 	return v
 }
 
-// template is what `helm template roomgate deploy/helm/roomgate` prints with these values: the objects, one text each, and
-// the notes. An error is what helm would refuse them with.
+// template returns what `helm template roomgate deploy/helm/roomgate` prints with these values: each object's text, and
+// the notes. The error is the one with which helm would refuse the values.
 func template(t *testing.T, v map[string]any) (manifests []string, notes string, err error) {
 	t.Helper()
 	chart, err := loader.Load(chartFolder)
@@ -84,7 +84,7 @@ func template(t *testing.T, v map[string]any) (manifests []string, notes string,
 	return manifests, notes, nil
 }
 
-// objects are those of a values file, judged.
+// objects returns the validated objects of a values file.
 func objects(t *testing.T, name string) []runtime.Object {
 	t.Helper()
 	manifests, _, err := template(t, values(t, name))
@@ -103,7 +103,7 @@ func objects(t *testing.T, name string) []runtime.Object {
 	return list
 }
 
-// of picks the objects of one type.
+// of returns the objects of one type.
 func of[T runtime.Object](list []runtime.Object) []T {
 	var picked []T
 	for _, object := range list {
@@ -144,7 +144,7 @@ func TestAnAPIServerWouldTakeEveryObject(t *testing.T) {
 	}
 }
 
-// TestTheChartIsOfTheVersionThatIsNext: whoever takes chart or changelog from a tag finds the tag's version in both.
+// TestTheChartIsOfTheVersionThatIsNext: at a release's tag, both chart and changelog have the tag's version.
 func TestTheChartIsOfTheVersionThatIsNext(t *testing.T) {
 	changelog, err := os.ReadFile("../../CHANGELOG.md")
 	if err != nil {
@@ -175,7 +175,7 @@ func TestHelmLintIsClean(t *testing.T) {
 	}
 }
 
-// TestWrongValuesAreRefused by the schema or by a template that says what is missing, before anything reaches a cluster.
+// TestWrongValuesAreRefused: the schema, or a template that says what is missing, refuses them before they reach a cluster.
 func TestWrongValuesAreRefused(t *testing.T) {
 	for wrong, complaint := range map[string]string{
 		"replica: 3":                                "'replica'",
@@ -213,7 +213,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestTheRulesAndTheDashboardAreTheTestedOnes: in a cluster they are what promtool and the gateway's tests have looked at.
+// TestTheRulesAndTheDashboardAreTheTestedOnes: the chart installs the files that promtool and the gateway's tests check.
 func TestTheRulesAndTheDashboardAreTheTestedOnes(t *testing.T) {
 	for _, name := range []string{"alerts.yaml", "dashboard.json"} {
 		tested, err := os.ReadFile("../observability/" + name)

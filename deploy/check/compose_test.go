@@ -1,6 +1,6 @@
 package check
 
-// This file loads the compose file with the code that Docker Compose loads it with, and looks at what it can't know.
+// Loads the compose file with Docker Compose's own code, and checks what that code can't know.
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// project is compose.yaml, with more files of its folder over it.
+// project loads compose.yaml, overridden by more files of its folder.
 func project(t *testing.T, over ...string) *types.Project {
 	t.Helper()
 	files := []string{"../compose/compose.yaml"}
@@ -45,7 +45,7 @@ func TestComposeHasEverybody(t *testing.T) {
 		if !s.ReadOnly || len(s.CapDrop) != 1 || s.CapDrop[0] != "ALL" || len(s.SecurityOpt) != 1 {
 			t.Errorf("%s: not hardened", name)
 		}
-		// The stand-ins' image has one program, and it asks gateways.
+		// The stand-ins have no health check: the image's only program checks gateways.
 		if ownCheck := s.HealthCheck != nil && len(s.HealthCheck.Test) > 1; ownCheck == (name == "upstreams") {
 			t.Errorf("%s: health check %v", name, s.HealthCheck)
 		}
@@ -56,7 +56,7 @@ func TestComposeHasEverybody(t *testing.T) {
 		}
 		for _, v := range s.Volumes {
 			if _, err := os.Stat(v.Source); v.Type == types.VolumeTypeBind && err != nil {
-				t.Errorf("%s: %v", name, err) // Docker would make an empty folder
+				t.Errorf("%s: %v", name, err) // Docker would create an empty folder
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func TestComposeHasEverybody(t *testing.T) {
 	if n := gateway.GetScale(); n != 3 {
 		t.Errorf("%d gateways", n)
 	}
-	// The image reads this file and no other.
+	// The image reads only this file.
 	if !slices.ContainsFunc(p.Services["prometheus"].Volumes, func(v types.ServiceVolumeConfig) bool {
 		return v.Target == "/etc/prometheus/prometheus.yml"
 	}) {
@@ -72,7 +72,7 @@ func TestComposeHasEverybody(t *testing.T) {
 	}
 }
 
-// TestComposeMovesAside: whatever it takes on the machine can be taken elsewhere, and its network is nobody's by default.
+// TestComposeMovesAside: all its ports and its network can be changed, and the default network is one that nobody else uses by default.
 func TestComposeMovesAside(t *testing.T) {
 	network := func(p *types.Project) netip.Prefix {
 		return netip.MustParsePrefix(p.Networks["default"].Ipam.Config[0].Subnet)
@@ -105,7 +105,7 @@ func TestComposeMovesAside(t *testing.T) {
 	}
 }
 
-// composeSecrets is the content of the files that a service gets, by their names below /run/secrets.
+// composeSecrets returns the content of the files that a service gets, by their names below /run/secrets.
 func composeSecrets(t *testing.T, p *types.Project, s types.ServiceConfig) map[string]string {
 	t.Helper()
 	content := map[string]string{}
@@ -128,7 +128,7 @@ func TestTheGatewayStartsInCompose(t *testing.T) {
 	t.Run("local", func(t *testing.T) { startsInCompose(t, project(t, "local.yaml"), 1) })
 }
 
-// startsInCompose checks the gateway's settings, with so many JWT secrets.
+// startsInCompose checks the gateway's settings, which must have this many JWT secrets.
 func startsInCompose(t *testing.T, p *types.Project, secrets int) {
 	t.Helper()
 	s := p.Services["roomgate"]
@@ -143,7 +143,7 @@ func startsInCompose(t *testing.T, p *types.Project, secrets int) {
 	drains(t, cfg, time.Duration(*s.StopGracePeriod))
 	leavesRoom(t, settings["GOMEMLIMIT"], int64(s.Deploy.Resources.Limits.MemoryBytes))
 
-	// Only the balancer is believed, and nobody else can get its address.
+	// The gateway believes only the balancer, and no other container can get its address.
 	balancer := netip.MustParseAddr(p.Services["haproxy"].Networks["default"].Ipv4Address)
 	if len(cfg.TrustedProxies) != 1 || cfg.TrustedProxies[0] != netip.PrefixFrom(balancer, 32) {
 		t.Errorf("believes %v, and the balancer is %v", cfg.TrustedProxies, balancer)
@@ -154,7 +154,7 @@ func startsInCompose(t *testing.T, p *types.Project, secrets int) {
 	}
 }
 
-// TestRedisAdmitsTheGateway: the password is in two files.
+// TestRedisAdmitsTheGateway: redis_url and redis_users.acl have the same password.
 func TestRedisAdmitsTheGateway(t *testing.T) {
 	p := project(t)
 	url := composeSecrets(t, p, p.Services["roomgate"])["redis_url"]

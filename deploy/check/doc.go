@@ -1,8 +1,7 @@
-// Package check holds what is delivered beside the code to account: the Helm chart, the compose file, and, by its
-// command sbom, what is in a binary. It needs neither a cluster nor Docker.
+// Package check tests what is delivered beside the code: the Helm chart and the compose file. Its command sbom lists the contents of
+// a binary. It needs neither a cluster nor Docker.
 //
-// It is a module of its own because of what it brings along, Kubernetes itself for one: none of that may get into the
-// gateway's go.mod.
+// It is a separate module because of its dependencies, such as Kubernetes itself, which must not get into the gateway's go.mod.
 //
 //	go -C deploy/check test ./...
 package check

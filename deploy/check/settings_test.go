@@ -1,7 +1,6 @@
 package check
 
-// This file has the gateway's own reader look at the settings that manifests hand it, and the rules that hold wherever it
-// runs in a container.
+// Reads the settings in manifests with the gateway's own code, and checks the rules for all containers.
 
 import (
 	"os"
@@ -15,7 +14,7 @@ import (
 	"roomgate/internal/config"
 )
 
-// load reads settings as the gateway would in its container. secrets has the content of the files below folder.
+// load reads settings as the gateway would in its container. secrets maps the names of the files below folder to their content.
 func load(t *testing.T, settings map[string]string, folder string, secrets map[string]string) *config.Config {
 	t.Helper()
 	dir, environ := t.TempDir(), []string{}
@@ -42,7 +41,7 @@ func load(t *testing.T, settings map[string]string, folder string, secrets map[s
 	return cfg
 }
 
-// drains checks that a gateway is given the time to stop, with some to spare for what comes before and after.
+// drains checks that the grace period leaves a gateway time to stop, with 5 s in reserve.
 func drains(t *testing.T, cfg *config.Config, grace time.Duration) {
 	t.Helper()
 	if needed := cfg.DrainDelay + cfg.ShutdownTimeout + 5*time.Second; grace < needed {
@@ -50,7 +49,7 @@ func drains(t *testing.T, cfg *config.Config, grace time.Duration) {
 	}
 }
 
-// leavesRoom checks that the collector works against its own limit before the kernel does against the container's.
+// leavesRoom checks that Go's soft memory limit is below the container's limit, so that the garbage collector acts before the kernel does.
 func leavesRoom(t *testing.T, goMemLimit string, limit int64) {
 	t.Helper()
 	number, ok := strings.CutSuffix(goMemLimit, "B") // KiB and MiB are Kubernetes' Ki and Mi
@@ -63,7 +62,7 @@ func leavesRoom(t *testing.T, goMemLimit string, limit int64) {
 	}
 }
 
-// pinned checks that an image is the same one tomorrow, as far as tags go.
+// pinned checks that an image names a digest or an exact version.
 func pinned(t *testing.T, image string) {
 	t.Helper()
 	if strings.Contains(image, "@sha256:") {

@@ -1,6 +1,6 @@
 package check
 
-// This file compares the unit for systemd with the settings that it is documented with. .ci/run has systemd-analyze judge it.
+// Compares the systemd unit with the settings in configs/. .ci/run validates the unit with systemd-analyze.
 
 import (
 	"os"

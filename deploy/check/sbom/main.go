@@ -1,5 +1,5 @@
-// Sbom prints what a Go binary is made of, as a CycloneDX list: the modules that the Go command has noted in it, with their
-// checksums, and the standard library. The same binary gives the same bytes, so there is neither a time nor a serial number.
+// Sbom prints the contents of a Go binary as a CycloneDX list: the modules that the Go command has recorded in it, with their
+// checksums, and the standard library. The same binary gives the same bytes, so the list has neither a time nor a serial number.
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(w io.Writer, binary, version string) error {
 	return nil
 }
 
-// list is the BOM of a binary with this build information.
+// list returns the BOM of a binary with this build information.
 func list(info *debug.BuildInfo, version string) (*cdx.BOM, error) {
 	program := component(cdx.ComponentTypeApplication, info.Main.Path, version)
 	properties := []cdx.Property{}
@@ -71,7 +71,7 @@ func list(info *debug.BuildInfo, version string) (*cdx.BOM, error) {
 	bom := cdx.NewBOM()
 	bom.Metadata = &cdx.Metadata{Component: &program}
 	bom.Components = &components
-	// Which module needs which is not in a binary: they are all the program's.
+	// A binary doesn't record which module needs which, so all are listed as the program's.
 	bom.Dependencies = &[]cdx.Dependency{{Ref: program.BOMRef, Dependencies: &refs}}
 	return bom, nil
 }

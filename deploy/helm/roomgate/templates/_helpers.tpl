@@ -10,7 +10,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* What all pods of the gateway have, the one of helm test too: the network policy goes by it. */ -}}
+{{- /* The labels of all pods of the gateway, including helm test's. The network policy selects them. */ -}}
 {{- define "roomgate.instance" -}}
 app.kubernetes.io/name: {{ include "roomgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -43,7 +43,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.secret.name | default (include "roomgate.fullname" .) }}
 {{- end }}
 
-{{- /* The settings that are read from files, and the keys of the Secret that they are: a YAML map. */ -}}
+{{- /* A YAML map from each setting that is read from a file to its key in the Secret. */ -}}
 {{- define "roomgate.secretSettings" -}}
 REDIS_URL: redis_url
 {{- range $n, $license := .Values.interwater.licenses }}
@@ -62,7 +62,7 @@ GLORY_JWT_SECRETS: glory_jwt_secrets
 runAsNonRoot: true
 runAsUser: 65532 # the image's
 runAsGroup: 65532
-fsGroup: 65532 # may read the secret's files
+fsGroup: 65532 # so that it may read the Secret's files
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -72,7 +72,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* What a container needs to have the gateway's settings: image, environment, mounts. */ -}}
+{{- /* A container with the gateway's settings: image, environment, mounts. */ -}}
 {{- define "roomgate.container" -}}
 image: {{ include "roomgate.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -83,7 +83,7 @@ env: {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext: {{- include "roomgate.containerSecurity" . | nindent 2 }}
 volumeMounts:
-  # The folder, not single files by subPath, which would never change.
+  # The whole folder, because files mounted by subPath never change.
   - {name: secrets, mountPath: /run/secrets/roomgate, readOnly: true}
   {{- if .Values.ca.configMap }}
   - {name: ca, mountPath: /run/ca, readOnly: true}
@@ -104,7 +104,7 @@ volumeMounts:
   secret:
     secretName: {{ include "roomgate.secret" . }}
     defaultMode: 0440
-    # Named one by one: a pod with a key missing does not start, and its events say which.
+    # Named one by one, so that a pod without one of them doesn't start, and its events say which is missing.
     items:
       {{- range $key := include "roomgate.secretSettings" . | fromYaml | values | uniq | sortAlpha }}
       - {key: {{ $key }}, path: {{ $key }}}
@@ -129,7 +129,7 @@ volumeMounts:
 {{- define "roomgate.pod" -}}
 serviceAccountName: {{ include "roomgate.serviceAccount" . }}
 automountServiceAccountToken: false
-enableServiceLinks: false # variables such as REDIS_PORT, which nobody asked for
+enableServiceLinks: false # no variables such as REDIS_PORT
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
