@@ -45,6 +45,7 @@ const (
 	pageIsLive   = `document.body.className === "live"`
 	pageMarks    = pageRoute + `.querySelector(".figure").querySelectorAll`
 	pageRedisOut = `document.getElementById("problems").textContent.includes("Redis")`
+	pageChanges  = `document.getElementById("changes").innerText`
 )
 
 func TestTheStatusPageInABrowser(t *testing.T) {
@@ -79,6 +80,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen(t, b, "the outage is shown", pageRedisOut)
+	// At first Redis is down for one use only. Changes are looked for once a second.
+	seen(t, b, "the outage is listed", pageChanges+`.includes("Redis is down")`)
 	seen(t, b, "the moment of the outage is marked", pageMarks+`("line.mark.warn").length > 0`)
 	if err := redisServer.Restart(); err != nil {
 		t.Fatal(err)
@@ -86,7 +89,7 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	seen(t, b, "the outage is over", "!"+pageRedisOut)
 
 	seen(t, b, "the moment of its end is marked", pageMarks+`("line.mark.good").length > 0`)
-	seen(t, b, "the end of the outage is listed", `document.getElementById("changes").innerText.includes("over: Redis is down")`)
+	seen(t, b, "the end of the outage is listed", pageChanges+`.includes("over: Redis is down")`)
 
 	for _, width := range []int64{1200, 320} {
 		b.run(t, chromedp.EmulateViewport(width, 900))

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// ErrNoRedis: this machine has no redis-server.
+// ErrNoRedis means that this machine has no redis-server.
 var ErrNoRedis = errors.New("redis-server is not installed")
 
 // RedisServer is a running redis-server process that stores nothing on disk, for tests and for fleets on one machine.
