@@ -93,6 +93,9 @@ func (g *gateway) failing() []ops.Degradation {
 		during := "last 5 minutes; under 1% in the last minute"
 		if f.Now {
 			during = "last minute"
+			if !f.Minute {
+				during = "last 5 minutes; too few in the last minute to tell"
+			}
 			membersFail = membersFail || !f.Upstream
 			if !f.Upstream || membersFail { // Failing lists routes first
 				d.Level = ops.LevelDown

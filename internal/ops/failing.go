@@ -39,7 +39,8 @@ type Failing struct {
 	Upstream bool   // else a route
 	Name     string // the route's pattern, or the upstream's
 	Now      bool   // it failed in the last minute, or there were too few answers since to tell
-	Share           // of the last minute if that failed, else of the last five
+	Minute   bool   // Share is of the last minute, else of the last five
+	Share
 }
 
 // tally is the Share counted up to a moment.
@@ -75,20 +76,16 @@ func (t tallies) over(d time.Duration) Share {
 	return Share{max(0, last.Answered-from.Answered), max(0, last.Failed-from.Failed)}
 }
 
-// failing reports whether the series fails or has failed recently. now: it failed in the last minute, or there were too few
-// answers since to tell.
-func (t tallies) failing() (is, now bool, share Share) {
+// failing returns how the series fails, without its name. is: it fails, or has failed within the last five minutes.
+func (t tallies) failing() (f Failing, is bool) {
 	short, long := t.over(shortWindow), t.over(longWindow)
 	if long.Failed < failingCount {
-		return false, false, Share{}
+		return Failing{}, false
 	}
 	if short.Of() >= failingShare {
-		return true, true, short
+		return Failing{Now: true, Minute: true, Share: short}, true
 	}
-	if long.Of() < failingShare {
-		return false, false, Share{}
-	}
-	return true, short.Answered < failingCount, long
+	return Failing{Now: short.Answered < failingCount, Share: long}, long.Of() >= failingShare
 }
 
 // Failing returns what fails, routes first, sorted by name.
@@ -97,8 +94,9 @@ func (h *History) Failing() (list []Failing) {
 	defer h.mu.Unlock()
 	for _, kind := range []int{routes, upstreams} {
 		for name, t := range h.kinds[kind] {
-			if is, now, share := t.tallies.failing(); is {
-				list = append(list, Failing{kind == upstreams, name, now, share})
+			if f, is := t.tallies.failing(); is {
+				f.Upstream, f.Name = kind == upstreams, name
+				list = append(list, f)
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 			for _, f := range h.Failing() {
 				got[f.Name] = f
 			}
-			if f, is := got[route]; is != tt.is || f.Now != tt.now {
+			if f, is := got[route]; is != tt.is || f.Now != tt.now || f.Minute != tt.now {
 				t.Errorf("%s: %+v", tt.rule, got)
 			} else if _, called := got["interwater"]; called != tt.call {
 				t.Errorf("%s: the upstream's calls: %+v", tt.rule, got)
@@ -67,7 +67,7 @@ func TestFailedAnswersAreSeenAndForgotten(t *testing.T) {
 				g.answer(route, "200", "ok")
 				after(time.Second)
 			}
-			if list := h.Failing(); (len(list) > 0) != tt.is || tt.is && list[0].Now {
+			if list := h.Failing(); (len(list) > 0) != tt.is || tt.is && (list[0].Now || list[0].Minute) {
 				t.Errorf("%s, a minute later: %+v", tt.rule, list)
 			}
 			after(5 * time.Minute)
@@ -89,7 +89,7 @@ func TestWhatFailedLastFailsUntilItIsAskedAgain(t *testing.T) {
 			after(time.Second)
 		}
 		after(2 * time.Minute)
-		if list := h.Failing(); len(list) != 2 || !list[0].Now || list[0].Upstream || !list[1].Upstream {
+		if list := h.Failing(); len(list) != 2 || !list[0].Now || list[0].Minute || list[0].Upstream || !list[1].Upstream {
 			t.Errorf("%+v", list)
 		}
 	})
