@@ -161,7 +161,12 @@ func (c *plainCall) recognise(routes *routeTable, r *lane.Request) (reason strin
 }
 
 // plainRowsOf are the rows by the length of their header names.
-var plainRowsOf = func() (rows [20][]int) {
+var plainRowsOf = func() [][]int {
+	longest := 0
+	for _, name := range plainNames {
+		longest = max(longest, len(name))
+	}
+	rows := make([][]int, longest+1)
 	for row, name := range plainNames {
 		rows[len(name)] = append(rows[len(name)], row)
 	}

@@ -67,8 +67,10 @@ func (f *front) misbehave(fault Fault, w http.ResponseWriter, r *http.Request, n
 	case KindCookie:
 		setHostile(w.Header())
 		answer(w)
-	default:
+	case KindNormal:
 		answer(w)
+	default:
+		panic("sandbox: no code for the fault " + fault.Kind) // check lets known kinds pass only
 	}
 }
 

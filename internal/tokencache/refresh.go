@@ -39,10 +39,13 @@ func (c *Cache) settle(e *entry, t *Token) {
 	c.arm(e, time.Until(t.expiry)+margin(t.life)-advisory(t.life))
 }
 
+// advisoryWindow is the length of the advisory window.
+func advisoryWindow(life time.Duration) time.Duration { return min(life/advisoryShare, advisoryMost) }
+
 // advisory draws how long before its end a token is refreshed. Replicas spread over ±20 % of the window. A window under 5 s is
 // needed for the fetch, so there it is ±5 %.
 func advisory(life time.Duration) time.Duration {
-	window := min(life/advisoryShare, advisoryMost)
+	window := advisoryWindow(life)
 	spread := window / 5
 	if window < 5*time.Second {
 		spread = window / 20

@@ -61,7 +61,7 @@ func (e *entry) status(now time.Time) Status {
 	s.Age = t.life - margin(t.life) - s.ExpiresIn
 	s.Refused = t.generation == e.refused && now.Before(e.refusedUntil)
 	s.State = StateFresh
-	if s.ExpiresIn+margin(t.life) < min(t.life/advisoryShare, advisoryMost) {
+	if s.ExpiresIn+margin(t.life) < advisoryWindow(t.life) {
 		s.State = StateDue
 	}
 	return s
