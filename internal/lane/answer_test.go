@@ -265,26 +265,43 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// The server's read deadlines for its first request on a connection start when it gets that request, not before.
+// The server's read deadlines for its first request on a connection start when it gets that request, not before. net/http sets
+// one when it has read the head.
 func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
 	t.Parallel()
 	const short = 2 * time.Second
-	addr, _ := serveLane(t, mine, func(o *Options, s *http.Server) {
-		s.ReadHeaderTimeout, s.ReadTimeout = short, short
-	})
-	conn, in := dial(t, addr)
-	for began := time.Now(); time.Since(began) < 2*short; {
-		fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
-		answered(t, in)
-	}
-	fmt.Fprint(conn, "POST /late HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
-	fmt.Fprint(conn, "dy")
-	if status, body := answered(t, in); status != 200 || body != "POST /late body" {
-		t.Errorf("%d %q", status, body)
-	}
-	fmt.Fprint(conn, "POST /never HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
-	if status, _ := answered(t, in); status != 400 {
-		t.Errorf("a body that doesn't come: %d", status)
+	for name, head := range map[string][]string{
+		"a head that comes at once":   {"POST /late HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\n"},
+		"a head that comes in pieces": strings.SplitAfter("POST /late HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\n", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun := make(chan struct{}, 2)
+			addr, _ := serveLane(t, mine, func(_ *Options, s *http.Server) {
+				s.ReadHeaderTimeout, s.ReadTimeout = short, short
+				s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					begun <- struct{}{}
+					echo(w, r)
+				})
+			})
+			conn, in := dial(t, addr)
+			for began := time.Now(); time.Since(began) < 2*short; {
+				fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+				answered(t, in)
+			}
+			for _, piece := range head {
+				fmt.Fprint(conn, piece)
+			}
+			<-begun
+			fmt.Fprint(conn, "body")
+			if status, body := answered(t, in); status != 200 || body != "POST /late body" {
+				t.Errorf("%d %q", status, body)
+			}
+			fmt.Fprint(conn, "POST /never HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbo")
+			if status, _ := answered(t, in); status != 400 {
+				t.Errorf("a body that doesn't come: %d", status)
+			}
+		})
 	}
 }
 

@@ -49,6 +49,7 @@ type Conn struct {
 	closed   bool          // guarded by mu
 	onLeave  func()        // guarded by mu; called when the client leaves; may be nil
 	deadline time.Time     // guarded by mu: the read deadline that the server has set
+	called   time.Time     // guarded by mu: when Read was called for the first request; zero: not yet
 	lag      time.Duration // guarded by mu: added to the read deadlines for the first request
 }
 
@@ -105,9 +106,10 @@ func (c *Conn) readHead(p []byte) (int, error) {
 		copy(p, rest)
 		c.keep(nil)
 	}
-	var called time.Time
 	if c.first {
-		called = time.Now()
+		c.mu.Lock()
+		c.called = time.Now()
+		c.mu.Unlock()
 	}
 	c.untimed = false
 	for {
@@ -129,7 +131,7 @@ func (c *Conn) readHead(p []byte) (int, error) {
 		}
 		if reason != "" {
 			c.due = false
-			c.restoreDeadline(called)
+			c.restoreDeadline()
 			in = append(in[:n:n], next...)
 			return c.handOver(p, in, c.head.start, end), nil
 		}
@@ -236,17 +238,17 @@ func (c *Conn) releaseScratch() {
 	}
 }
 
-// restoreDeadline sets the server's read deadline for the first request again, if the lane has removed it. It moves the deadline by the
-// time since Read was called, so that the lane's answers before that request don't count.
-func (c *Conn) restoreDeadline(called time.Time) {
-	if !c.first || !c.untimed {
+// restoreDeadline moves the server's read deadlines for the first request by the time since Read was called, so that the lane's answers
+// before that request don't count. It sets the present one again, if the lane has removed it.
+func (c *Conn) restoreDeadline() {
+	if !c.first {
 		return
 	}
 	c.mu.Lock()
-	c.lag = time.Since(called)
+	c.lag = time.Since(c.called)
 	deadline := c.deadline
 	c.mu.Unlock()
-	if !deadline.IsZero() {
+	if c.untimed && !deadline.IsZero() {
 		_ = c.Conn.SetReadDeadline(deadline.Add(c.lag))
 	}
 }
@@ -316,13 +318,16 @@ func (c *Conn) watch(p []byte) error {
 }
 
 // SetReadDeadline implements net.Conn. A time in the past ends watch: that is how the server stops it. Other times don't.
+//
+// The deadlines for the first request may lie in the past, too, before lag is added. They come after called; the time by which the
+// server stops watch comes long before it.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
-	c.expired = !t.IsZero() && !t.After(time.Now())
 	c.deadline = t
-	if c.lag > 0 && !c.expired && !t.IsZero() {
+	if c.lag > 0 && t.After(c.called) {
 		t = t.Add(c.lag)
 	}
+	c.expired = !t.IsZero() && !t.After(time.Now())
 	c.woken.Broadcast()
 	c.mu.Unlock()
 	return c.Conn.SetReadDeadline(t)
