@@ -305,6 +305,38 @@ func TestDeadlinesBeginWithTheServersRequest(t *testing.T) {
 	}
 }
 
+// io.Reader may return bytes and an error at once, and need not return the error again.
+func TestAnErrorThatComesWithTheLastBytesEndsTheAnswer(t *testing.T) {
+	for end, want := range map[error]string{io.EOF: "4\r\nlast\r\n0\r\n\r\n", io.ErrUnexpectedEOF: "4\r\nlast"} {
+		addr, _ := serveLane(t, func(w *Writer, _ *Request) string {
+			w.Begin(200)
+			w.Line("Connection", "close")
+			_, _ = w.Stream(nil, &once{end: end})
+			return ""
+		})
+		conn, in := dial(t, addr)
+		fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+		got, _ := io.ReadAll(in)
+		if _, body, _ := strings.Cut(string(got), "\r\n\r\n"); body != want {
+			t.Errorf("%v: %q, want %q", end, body, want)
+		}
+	}
+}
+
+// once returns its error with all of its bytes, and a second Read blocks for ever.
+type once struct {
+	end  error
+	read bool
+}
+
+func (o *once) Read(p []byte) (int, error) {
+	if o.read {
+		select {}
+	}
+	o.read = true
+	return copy(p, "last"), o.end
+}
+
 // If Read returned another error than io.EOF, the server would write a 400. The client might take that for the missing part of the body.
 func TestNothingFollowsAnAnswerThatBreaksOff(t *testing.T) {
 	addr, _ := serveLane(t, func(w *Writer, r *Request) string {

@@ -91,24 +91,27 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 	w.endHead(chunked)
 	buffer := copyBuffers.Get().(*[copyPiece]byte)
 	defer copyBuffers.Put(buffer)
-	piece := first
+	piece, ended := first, error(nil)
 	for {
 		if err := w.piece(piece, chunked); err != nil {
 			return n, err
 		}
 		n += int64(len(piece))
-		w.conn.enter(answering)
-		m, err := rest.Read(buffer[:])
+		m := 0
+		if ended == nil { // a Read may return bytes and an error
+			w.conn.enter(answering)
+			m, ended = rest.Read(buffer[:])
+		}
 		piece = buffer[:m]
 		switch {
-		case m > 0: // the next Read returns the error again
-		case err == io.EOF:
+		case m > 0 || ended == nil:
+		case ended == io.EOF:
 			if chunked {
 				w.out = append(w.out, "0\r\n\r\n"...)
 			}
 			return n, w.done(w.write(nil))
-		case err != nil:
-			return n, err
+		default:
+			return n, ended
 		}
 	}
 }
