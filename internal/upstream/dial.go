@@ -180,13 +180,16 @@ func dialOne(ctx context.Context, network string, addr netip.Addr, port string) 
 	return conn, nil
 }
 
-// ownTimeout replaces context.DeadlineExceeded by os.ErrDeadlineExceeded, unless ctx's own deadline caused it. Package net
-// reports its own timeouts with the same error.
+// ownTimeout returns err with context.DeadlineExceeded if ctx's deadline has passed, and with os.ErrDeadlineExceeded if another
+// timeout has. Package net mixes them: it reports a dialer's timeout as the former, and the latter if its own timer for ctx's
+// deadline fires before ctx's.
 func ownTimeout(ctx context.Context, op, network string, addr net.Addr, err error) error {
-	deadline, limited := ctx.Deadline()
-	callers := ctx.Err() != nil || limited && !time.Now().Before(deadline) // package net has its own timer, which may fire first
-	if !callers && errors.Is(err, context.DeadlineExceeded) {
-		return &net.OpError{Op: op, Net: network, Addr: addr, Err: os.ErrDeadlineExceeded}
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
 	}
-	return err
+	cause := os.ErrDeadlineExceeded
+	if deadline, limited := ctx.Deadline(); ctx.Err() != nil || limited && !time.Now().Before(deadline) {
+		cause = context.DeadlineExceeded
+	}
+	return &net.OpError{Op: op, Net: network, Addr: addr, Err: cause}
 }

@@ -6,8 +6,10 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -156,5 +158,23 @@ func TestDialFollowsANameWhoseOldAddressIsDead(t *testing.T) {
 	dial()
 	if asked.Load() != 2 {
 		t.Errorf("asked %d times, want once for each address", asked.Load())
+	}
+}
+
+// Package net has its own timer for a context's deadline. If it fires first, the error is os.ErrDeadlineExceeded.
+func TestTheCallersDeadlineIsToldFromOtherTimeouts(t *testing.T) {
+	passed, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, timeout := range []error{os.ErrDeadlineExceeded, context.DeadlineExceeded} {
+		err := &net.OpError{Op: "dial", Net: "tcp", Err: timeout}
+		if got := ownTimeout(passed, "dial", "tcp", nil, err); !errors.Is(got, context.DeadlineExceeded) {
+			t.Errorf("%v after the caller's deadline: %v", timeout, got)
+		}
+		if got := ownTimeout(t.Context(), "dial", "tcp", nil, err); errors.Is(got, context.DeadlineExceeded) || !errors.Is(got, os.ErrDeadlineExceeded) {
+			t.Errorf("%v without a caller's deadline: %v", timeout, got)
+		}
+	}
+	if got := ownTimeout(passed, "dial", "tcp", nil, io.EOF); got != io.EOF {
+		t.Errorf("no timeout at all: %v", got)
 	}
 }
