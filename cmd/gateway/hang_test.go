@@ -16,7 +16,7 @@ import (
 )
 
 // hangs is how long the upstream hangs.
-const hangs = 15 * time.Second
+const hangs = 12 * time.Second
 
 // usual returns the default limits and timeout, which arenas change, and further settings.
 func usual(own ...string) []string {

@@ -109,12 +109,17 @@ func goodAndRest(list []sample) (good, rest []sample) {
 	return good, rest
 }
 
+// raceDetector reports whether this binary is built with the race detector.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
 // withoutRaceDetector skips t in a build with the race detector, because t measures memory or plays a load. .ci/run has a run
 // without it, and checks that each of these tests passes there.
 func withoutRaceDetector(t *testing.T) {
 	t.Helper()
-	info, ok := debug.ReadBuildInfo()
-	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+	if raceDetector() {
 		t.Skip("needs a build without the race detector")
 	}
 }
