@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -105,7 +106,7 @@ func (w *Writer) Stream(first []byte, rest io.Reader) (n int64, err error) {
 		piece = buffer[:m]
 		switch {
 		case m > 0 || ended == nil:
-		case ended == io.EOF:
+		case errors.Is(ended, io.EOF):
 			if chunked {
 				w.out = append(w.out, "0\r\n\r\n"...)
 			}
