@@ -49,6 +49,9 @@ func TestALoggedOutTokenIsSoonOutEverywhere(t *testing.T) {
 			}
 			logOut(t, client, f.replicas[0].url, "", token)
 			done := time.Now()
+			if !out(t, client, f.replicas[0].url, token) {
+				t.Error("the replica that logged the token out still takes it")
+			}
 			for _, r := range f.replicas {
 				eventually(t, "the token is out", func() bool { return out(t, client, r.url, token) })
 				get(t, client, r.url+"/v1/info", phone).want(t, 200)
@@ -69,6 +72,9 @@ func TestALoggedOutTokenIsSoonOutEverywhere(t *testing.T) {
 			logOut(t, client, f.replicas[1].url, "", token) // again
 
 			logOut(t, client, f.replicas[1].url, "?all=true", other)
+			if !out(t, client, f.replicas[1].url, phone) {
+				t.Error("the replica that logged all tokens out still takes one")
+			}
 			for _, r := range f.replicas {
 				for _, any := range []string{phone, other} {
 					eventually(t, "all tokens are out", func() bool { return out(t, client, r.url, any) })

@@ -33,7 +33,8 @@ func IsLogout(name string) (logout, all bool) {
 }
 
 // Logout denies the token that m has presented, until its expiry. With all, it denies each token that was issued to m until now. All
-// replicas know of it within fleet.DenyDelay. To log out twice is no error. It waits for Redis for at most two timeouts.
+// replicas know of it within fleet.DenyDelay, this one at once. To log out twice is no error. It waits for Redis as fleet.DenyList.Add
+// does, with all twice.
 //
 // The error wraps ErrLogout, or is ctx's if ctx was cancelled. After an error the logout may have happened, wholly or in part.
 func (b *Bridge) Logout(ctx context.Context, m Member, all bool) error {

@@ -154,8 +154,8 @@ var denyChangeScript = redis.NewScript(denyChangeLua)
 var ErrFull = errors.New("the deny list is full")
 
 // Deny puts name on the list in Redis for ttl, and replaces its end if it is there already. 0: without end. There is no limit to
-// the list's length. Replicas, this one too, learn of it within DenyDelay. After an error name may be on the list or not. It
-// waits for Redis for at most one timeout.
+// the list's length. Replicas learn of it within DenyDelay; this one before Deny returns, if Redis goes on answering. After an error
+// name may be on the list or not. It waits for Redis for at most one timeout, and one for each step of the look that follows.
 func (d *DenyList) Deny(ctx context.Context, name string, ttl time.Duration) error {
 	return d.Add(ctx, name, ttl, 0)
 }
@@ -184,6 +184,7 @@ func (d *DenyList) add(ctx context.Context, name string, ttl, end int64, most in
 	if err != nil {
 		return fmt.Errorf("deny: %w", err)
 	}
+	_ = d.refresh(ctx) // if it fails, this replica learns of the change as the others do
 	return nil
 }
 
@@ -192,6 +193,7 @@ func (d *DenyList) Allow(ctx context.Context, name string) error {
 	if _, err := d.run(ctx, denyChangeScript, name, -1, denyChanges, 0, 0); err != nil {
 		return fmt.Errorf("allow: %w", err)
 	}
+	_ = d.refresh(ctx)
 	return nil
 }
 
