@@ -25,6 +25,8 @@ type entry struct {
 	mu sync.Mutex
 	// fetch is from the latest lookup that found no token in memory; nil before the first.
 	fetch Fetch
+	// fetches is the number of calls of fetch that have begun.
+	fetches uint64
 	// wake runs Cache.onTimer; nil before the first flight has ended.
 	wake *time.Timer
 	// forgotten is set by Forget and Close. wake isn't set again.
@@ -136,11 +138,11 @@ func (e *entry) failing(now time.Time) error {
 }
 
 // impatient reports whether the last flight has failed and may be repeated before its backoff ends. It may not if the issuer itself
-// has asked to wait.
-func (e *entry) impatient() bool {
+// has asked to wait. fetches is how many fetches have begun.
+func (e *entry) impatient() (fetches uint64, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.failure != nil && e.failure.Class != Throttled
+	return e.fetches, e.failure != nil && e.failure.Class != Throttled
 }
 
 // refusal returns an *Unavailable of class Rejected if this generation is refused at present, otherwise nil.

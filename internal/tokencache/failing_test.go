@@ -256,6 +256,27 @@ func TestAnOperatorNeedNotWaitForTheEndOfABackoff(t *testing.T) {
 	}
 }
 
+// A try that was under way when the operator asked may have begun before the cause was gone.
+func TestAnOperatorsTryFollowsTheOneUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, k := newCache(t, Options{}), newKey(t, "s")
+		iss := &issuer{life: time.Hour, takes: 5 * time.Second, err: failure(Denied)}
+		denied(t, Denied, c, k, iss.fetch)
+		for range 5 { // each failure makes the wait longer, up to a minute
+			tried := iss.calls()
+			c.TryNow()
+			hammer(t, Denied, c, k, iss, 100*time.Millisecond, time.Second)
+			calledTimes(t, iss, tried+1)
+			c.TryNow()
+			c.TryNow()
+			hammer(t, Denied, c, k, iss, 100*time.Millisecond, 5*time.Second)
+			calledTimes(t, iss, tried+2)
+			hammer(t, Denied, c, k, iss, 100*time.Millisecond, 4500*time.Millisecond) // the second has failed half a second ago
+			calledTimes(t, iss, tried+2)
+		}
+	})
+}
+
 func TestAnIssuerThatAskedForTimeKeepsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, k := newCache(t, Options{}), newKey(t, "s")

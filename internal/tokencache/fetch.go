@@ -69,6 +69,7 @@ var errPanic = errors.New("fetch panicked")
 func (e *entry) callFetch(ctx context.Context) (issued Issued, err error) {
 	e.mu.Lock()
 	fetch := e.fetch
+	e.fetches++
 	e.mu.Unlock()
 	defer func() {
 		if r := recover(); r != nil {

@@ -129,20 +129,31 @@ func (c *Cache) onTimer(e *entry) {
 }
 
 // TryNow starts a flight for each key whose last flight has failed, without waiting for the end of the backoff. It is for an operator
-// who knows that the cause is gone. A key whose issuer has asked to wait is left out. TryNow doesn't wait for the flights, and
-// starts none where one is under way. Other replicas find a new token in Redis when their own backoff ends.
+// who knows that the cause is gone. Where a flight is under way, another one follows if that fails: it began before the cause was
+// gone. A key whose issuer has asked to wait is left out. TryNow doesn't wait for the flights. Other replicas find a new token in
+// Redis when their own backoff ends.
 func (c *Cache) TryNow() {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	if c.closed {
+		return
+	}
 	for _, e := range c.entries {
-		if !e.impatient() || c.closed {
-			continue
+		if fetches, ok := e.impatient(); ok {
+			c.wg.Go(func() { c.tryAgain(e, fetches) })
 		}
-		c.wg.Go(func() {
-			if c.store != nil {
-				c.logRedis(c.store.forgive(c.base, e.key))
-			}
-			<-c.startFlight(e)
-		})
+	}
+}
+
+// tryAgain waits for a flight that fetches. fetches is how many fetches had begun when it was asked for.
+func (c *Cache) tryAgain(e *entry, fetches uint64) {
+	for range 2 { // a flight that was under way may leave its note after forgive
+		if c.store != nil {
+			c.logRedis(c.store.forgive(c.base, e.key))
+		}
+		<-c.startFlight(e)
+		if now, ok := e.impatient(); !ok || now > fetches {
+			return
+		}
 	}
 }
