@@ -21,6 +21,7 @@ type Conn struct {
 	options   *Options
 	conns     *conns
 	peer      netip.AddrPort
+	peerText  string // see Request.PeerText
 	encrypted bool
 
 	due    bool // the next byte begins a request
@@ -59,6 +60,7 @@ func newConn(inner net.Conn, all *conns) *Conn {
 	if tcp, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = tcp.AddrPort()
 	}
+	c.peerText = c.peer.Addr().Unmap().WithZone("").String()
 	_, c.encrypted = inner.(*tls.Conn)
 	return c
 }

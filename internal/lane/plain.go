@@ -38,6 +38,8 @@ type Request struct {
 	Fields []Field
 	// Peer is the address at the other end. The zero AddrPort: it isn't a TCP connection.
 	Peer netip.AddrPort
+	// PeerText is Peer's address without port and zone. It is IPv4 if the address is an IPv4-mapped one.
+	PeerText string
 	// TLS tells whether the connection is encrypted.
 	TLS bool
 
@@ -113,7 +115,7 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 		return reason
 	}
 	r := &s.request
-	*r = Request{Peer: c.peer, TLS: c.encrypted, conn: c, Fields: s.fields[:h.lines]}
+	*r = Request{Peer: c.peer, PeerText: c.peerText, TLS: c.encrypted, conn: c, Fields: s.fields[:h.lines]}
 	text := string(in[h.start:end]) // one allocation: all strings share it
 	part := func(s span) string { return text[s.from-h.start : s.to-h.start] }
 	r.Target = part(h.target)

@@ -17,6 +17,7 @@ type forwarding struct {
 // arrival is where a request came from: what the connection says, and what the header claims.
 type arrival struct {
 	peer                                  netip.Addr
+	peerText                              string // of peer
 	host                                  string
 	encrypted                             bool
 	claimedFor, claimedHost, claimedProto []string
@@ -24,8 +25,9 @@ type arrival struct {
 
 // arrivalOf returns the arrival of a request that came through net/http.
 func arrivalOf(r *http.Request) arrival {
+	peer := peerAddress(r.RemoteAddr)
 	return arrival{
-		peer: peerAddress(r.RemoteAddr), host: r.Host, encrypted: r.TLS != nil,
+		peer: peer, peerText: peer.String(), host: r.Host, encrypted: r.TLS != nil,
 		claimedFor: r.Header["X-Forwarded-For"], claimedHost: r.Header["X-Forwarded-Host"], claimedProto: r.Header["X-Forwarded-Proto"],
 	}
 }
@@ -34,7 +36,7 @@ func arrivalOf(r *http.Request) arrival {
 // client is the first address in X-Forwarded-For, from the right, that isn't trusted. The addresses left of it are dropped: anybody
 // can claim them.
 func (a *arrival) believe(trusted []netip.Prefix) (client string, f forwarding) {
-	client = a.peer.String()
+	client = a.peerText
 	f = forwarding{chain: client, host: a.host, proto: "http"}
 	if a.encrypted {
 		f.proto = "https"

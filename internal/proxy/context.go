@@ -22,8 +22,9 @@ type callContext struct {
 
 // afterEnd is a function to be called after the end of a context.
 type afterEnd struct {
-	of *callContext
-	f  func() // guarded by of.mu
+	of      *callContext
+	f       func()      // guarded by of.mu
+	stopped func() bool // stop, made once to save an allocation
 }
 
 // detach returns a context that has the values of ctx and never ends.
@@ -96,9 +97,12 @@ func (c *callContext) AfterFunc(f func()) (stop func() bool) {
 	} else {
 		c.after = c.first[:0]
 	}
-	*a = afterEnd{c, f}
+	if a.stopped == nil {
+		a.stopped = a.stop
+	}
+	a.of, a.f = c, f
 	c.after = append(c.after, a)
-	return a.stop
+	return a.stopped
 }
 
 func (a *afterEnd) stop() bool {

@@ -53,7 +53,7 @@ type fetcher struct {
 	calls       prometheus.Counter // answers to calls, neither shared nor kept
 	share       int64              // how many requests may wait for an answer at once; 0: all
 	waiting     atomic.Int64       // how many requests wait
-	texts       lentTexts
+	lender      lender
 }
 
 func newFetcher(o Options, t tracing, m *metrics) *fetcher {
@@ -178,10 +178,16 @@ func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Cre
 	if response.Length > maxRoomAnswer {
 		return nil, errAnswerSize
 	}
-	got := &answer{status: response.Status, length: response.Length, shared: mayShare(response.Fields), source: credential.Source}
+	var got *answer
+	if c.borrows {
+		got = f.lender.answer()
+	} else {
+		got = new(answer)
+	}
+	got.status, got.length, got.shared, got.source = response.Status, response.Length, mayShare(response.Fields), credential.Source
 	got.header = falling(got.few[:], response.Fields)
-	if c.borrows && response.Text == nil && response.Length > 0 && response.Length <= smallAnswer {
-		got.lent = f.texts.get()
+	if got.lent && response.Text == nil && response.Length > 0 && response.Length <= smallAnswer {
+		got.memory = f.lender.text()
 	}
 	if err := got.fill(c.asked.method, response); err != nil {
 		return nil, err
@@ -241,8 +247,8 @@ func (a *answer) fill(method string, response *upstream.Answer) (err error) {
 		return response.Body.Close()
 	case response.Length > smallAnswer:
 	case response.Length > 0:
-		if a.lent != nil {
-			a.text = a.lent[:response.Length]
+		if a.memory != nil {
+			a.text = a.memory[:response.Length]
 		} else {
 			a.text = make([]byte, response.Length)
 		}

@@ -1,27 +1,42 @@
 package proxy
 
-// Memory for answers that are read whole is lent, to save allocations. Only the lane borrows it: its writes are done when they return.
+// The memory of answers that are read whole is lent, to save allocations. Only the lane borrows it: its writes are done when they return.
 // Over HTTP/2, a write may return while the server still reads the text.
 
 import "sync"
 
-// lentText is memory for one answer.
+// lentText is memory for the text of one answer.
 type lentText [smallAnswer]byte
 
-// lentTexts lends memory. It is safe for concurrent use.
-type lentTexts struct{ pool sync.Pool }
+// lender lends the memory of answers. It is safe for concurrent use.
+type lender struct{ answers, texts sync.Pool }
 
-func (l *lentTexts) get() *lentText {
-	if text, ok := l.pool.Get().(*lentText); ok {
+// answer returns an empty answer.
+func (l *lender) answer() *answer {
+	a, ok := l.answers.Get().(*answer)
+	if !ok {
+		a = new(answer)
+	}
+	a.lent = true
+	return a
+}
+
+// text returns memory for the text of an answer, whose memory field keeps it.
+func (l *lender) text() *lentText {
+	if text, ok := l.texts.Get().(*lentText); ok {
 		return text
 	}
 	return new(lentText)
 }
 
-// giveBack takes an answer's memory back, if it is lent. Nobody may use the answer's text after that.
-func (l *lentTexts) giveBack(a *answer) {
-	if a.lent != nil {
-		l.pool.Put(a.lent)
-		a.lent, a.text = nil, nil
+// giveBack takes an answer and its text back, if they are lent. Nobody may use them after that.
+func (l *lender) giveBack(a *answer) {
+	if !a.lent {
+		return
 	}
+	if a.memory != nil {
+		l.texts.Put(a.memory)
+	}
+	*a = answer{}
+	l.answers.Put(a)
 }

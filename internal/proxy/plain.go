@@ -98,10 +98,10 @@ func (p *plainCalls) put(c *plainCall, watched bool) {
 		return
 	}
 	clear(c.lines)
-	up := c.asked.request.Fields
-	clear(up[:cap(up)]) // beyond the length, the array still holds the access token
+	c.asked.request.Reset()
+	kept, request := c.ctx.one.stopped, c.asked.request
 	*c = plainCall{lines: c.lines[:0], leave: c.leave}
-	c.asked.request.Fields = up[:0]
+	c.ctx.one.stopped, c.asked.request = kept, request
 	p.pool.Put(c)
 }
 
@@ -194,7 +194,7 @@ func (p *Proxy) beginPlain(c *plainCall, r *lane.Request) {
 	c.requestID = requestID(c.of(requestIDRow))
 	c.span = spanContext(context.Background(), c.of(traceparentRow), c.of(tracestateRow))
 	from := arrival{
-		peer: plainAddress(r.Peer.Addr()), host: r.Host, encrypted: r.TLS,
+		peer: plainAddress(r.Peer.Addr()), peerText: r.PeerText, host: r.Host, encrypted: r.TLS,
 		claimedFor: c.of(forwardedForRow), claimedHost: c.of(forwardedHostRow), claimedProto: c.of(forwardedProtoRow),
 	}
 	c.client, c.forwarded = from.believe(p.trusted)
@@ -243,7 +243,7 @@ func (p *Proxy) servePlain(c *plainCall, w *lane.Writer, r *lane.Request) {
 	p.awaitOthers()
 	if got.rest == nil {
 		c.bytes, c.failure = int64(len(got.text)), w.Whole(got.text)
-		p.room.fetcher.texts.giveBack(got)
+		p.room.fetcher.lender.giveBack(got)
 		return
 	}
 	defer func() { _ = got.rest.Close() }()

@@ -38,6 +38,7 @@ type sharing struct {
 	failing      func() bool   // reports that nobody should wait for another's call; nil: never
 	shared, hits prometheus.Counter
 	seed         maphash.Seed // for the questions' hashes
+	flights      sync.Pool    // of *flight: those that nobody followed
 	shards       [shards]shard
 }
 
@@ -72,6 +73,7 @@ type flight struct {
 
 	first    callContext // of the first call; most flights have no other
 	firstOne [1]*callContext
+	left     func() // leave, made once to save an allocation
 }
 
 // newSharing returns nil if neither concurrent nor later requests share answers.
@@ -129,7 +131,8 @@ func (s *shard) join(ctx context.Context, q *question, hash uint64) (f *flight, 
 	f = s.flights[hash]
 	switch {
 	case f == nil:
-		f = &flight{question: *q, hash: hash, shard: s, writes: s.writes}
+		f = s.of.newFlight()
+		f.question, f.hash, f.shard, f.writes = *q, hash, s, s.writes
 		own, f.calls = &f.first, f.firstOne[:0]
 		s.flights[hash] = f
 	case !s.of.share, f.question != *q, s.of.failing != nil && s.of.failing():
@@ -161,7 +164,7 @@ func (s *shard) isApart(hash uint64, now time.Time) bool {
 
 // lead makes a call for the flight in the caller's goroutine. The end of ctx ends the call only if nobody else waits.
 func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
-	stay := afterFunc(ctx, f.leave)
+	stay := afterFunc(ctx, f.left)
 	returned := false
 	defer func() {
 		if !returned { // after a panic, the others must not wait
@@ -174,12 +177,41 @@ func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call fu
 	if err == nil && got.shared && got.rest != nil && f.wanted() {
 		got, err = got.complete(maxShared)
 	}
-	outcome, err := f.settle(own, stay(), got, err)
-	if err == nil && outcome.rest != nil {
+	stayed := stay()
+	outcome, err := f.settle(own, stayed, got, err)
+	switch {
+	case err == nil && outcome.rest != nil:
 		// The rest of the body is for this member alone. It ends with the member's request.
 		outcome.rest = &leftBody{outcome.rest, afterFunc(ctx, own.cancel)}
+	case stayed && f.unshared():
+		s.reuse(f)
 	}
 	return outcome, err
+}
+
+// newFlight returns an empty flight.
+func (s *sharing) newFlight() *flight {
+	f, ok := s.flights.Get().(*flight)
+	if !ok {
+		f = new(flight)
+		f.left = f.leave
+	}
+	return f
+}
+
+// unshared reports whether only the goroutine that made the flight's call has still got the flight, and nobody has its context.
+func (f *flight) unshared() bool {
+	f.shard.mu.Lock()
+	defer f.shard.mu.Unlock()
+	return f.landed && f.done == nil && len(f.calls) == 0 && !f.first.isHeld()
+}
+
+// reuse keeps the memory of an unshared flight for another one.
+func (s *sharing) reuse(f *flight) {
+	left, stopped := f.left, f.first.one.stopped
+	*f = flight{left: left}
+	f.first.one.stopped = stopped
+	s.flights.Put(f)
 }
 
 // settle ends a call of the flight and returns the caller's outcome. The first outcome of a flight is for all who wait. stayed: the
@@ -213,7 +245,7 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 // shard's mu.
 func (f *flight) keepLent(got *answer) {
 	if got != nil && (f.done != nil || len(f.calls) > 0 || f.shard.of.ttl > 0) {
-		got.lent = nil
+		got.lent = false
 	}
 }
 

@@ -31,9 +31,20 @@ type Request struct {
 	Body io.ReadCloser
 	// Length is the body's length in bytes; -1: unknown.
 	Length int64
+
+	answer *directAnswer // memory for the next answer; nil: none
 }
 
-// Answer is an upstream's answer.
+// Reset empties the request for another use, and keeps its memory. Its answer must not be used any more.
+func (r *Request) Reset() {
+	clear(r.Fields[:cap(r.Fields)]) // beyond the length, the array may still hold a credential
+	if r.answer != nil {
+		*r.answer = directAnswer{}
+	}
+	*r = Request{Fields: r.Fields[:0], answer: r.answer}
+}
+
+// Answer is an upstream's answer. If it has no Body to read, it may be used until its Request is reset or sent again.
 type Answer struct {
 	Status int
 	// Fields are all header lines except Transfer-Encoding and Trailer. Their order is unspecified.
@@ -59,7 +70,11 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	if u.direct == nil || u.tracer != nil || !direct(r) {
 		return u.askNetHTTP(ctx, r)
 	}
-	a := &directAnswer{call: call{upstream: u, ctx: ctx}}
+	a := r.answer
+	if r.answer = nil; a == nil {
+		a = new(directAnswer)
+	}
+	*a = directAnswer{call: call{upstream: u, ctx: ctx}}
 	if err := u.admit(&a.call); err != nil {
 		return nil, fmt.Errorf("%s: %w", u.name, err)
 	}
@@ -84,6 +99,7 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	a.call.status = a.Status
 	if a.Body == http.NoBody {
 		a.call.finishAt(nil, now)
+		r.answer = a // nothing refers to it but the answer
 		return &a.Answer, nil
 	}
 	a.call.body, a.Body = a.Body, &a.call
