@@ -82,7 +82,7 @@
 //   - In a call of Answer that takes over 100 ms, the lane watches the client: it tries to read the client's next byte. If the client
 //     leaves, it calls the function given to Request.OnLeave. A byte that comes belongs to the next request and is kept.
 //
-// Each of these may come 100 ms late. The read deadlines that the server has set for a connection's first request start again when
+// Each of these may come 200 ms late. The read deadlines that the server has set for a connection's first request start again when
 // the lane hands that request over.
 //
 // # Shutdown

@@ -2,6 +2,7 @@ package lane
 
 import (
 	"net/netip"
+	"net/textproto"
 	"strings"
 	"sync"
 )
@@ -122,7 +123,7 @@ func (s *scratch) read(c *Conn, h *head, in []byte, end int) (reason string) {
 	connections := 0
 	for i := range r.Fields {
 		l := &s.lines[i]
-		f := Field{part(l.name), strings.Trim(part(l.value), " \t")}
+		f := Field{part(l.name), textproto.TrimString(part(l.value))}
 		r.Fields[i] = f
 		switch about(f.Name, f.Value) {
 		case theRequest:

@@ -1,7 +1,7 @@
 package lane
 
-// One goroutine watches all connections of a listener on which the lane answers. So the lane needs no deadline for each request. What it
-// does may come watchEvery late.
+// One goroutine watches all connections of a listener on which the lane answers. So the lane needs no deadline for each request, and doesn't
+// read the clock. What it does may come two rounds late.
 
 import (
 	"context"
@@ -14,10 +14,8 @@ import (
 	"time"
 )
 
-const (
-	watchEvery = 100 * time.Millisecond
-	longCall   = 100 * time.Millisecond // a call of Options.Answer that takes longer has its client watched
-)
+// watchEvery is the time between two rounds of the watch. A call of Options.Answer that takes longer has its client watched.
+const watchEvery = 100 * time.Millisecond
 
 // phase is what happens on a connection.
 type phase int64
@@ -30,8 +28,8 @@ const (
 	shut                   // it is closed
 )
 
-// The bits of Conn.state: a phase, two marks, and when the phase began, in nanoseconds since conns.began. Other goroutines set the
-// marks. enter keeps watchedMark.
+// The bits of Conn.state: a phase, two marks, and the watch's round in which the phase began. Other goroutines set the marks.
+// enter keeps watchedMark.
 const (
 	phaseBits   = 0b111
 	closingMark = 0b1000  // it is to be closed: by Close, after the answer, or by CloseIdle or the watch, at once
@@ -42,7 +40,7 @@ const (
 // conns are the open connections of one listener on which the lane has answered.
 type conns struct {
 	options *Options
-	began   time.Time
+	round   atomic.Int64 // of the watch
 
 	ending atomic.Bool // CloseIdle was called: a connection is closed after the lane's next answer
 
@@ -53,7 +51,7 @@ type conns struct {
 }
 
 func newConns(o *Options) *conns {
-	return &conns{options: o, began: time.Now(), all: make(map[*Conn]struct{})}
+	return &conns{options: o, all: make(map[*Conn]struct{})}
 }
 
 // add adds a connection. It starts the watch if that isn't running.
@@ -126,7 +124,7 @@ func (s *conns) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for range tick.C {
-		now := time.Since(s.began)
+		round := s.round.Add(1)
 		s.mu.Lock()
 		if len(s.all) == 0 {
 			s.runs = false
@@ -135,7 +133,7 @@ func (s *conns) watch() {
 		}
 		var over []*Conn
 		for c := range s.all {
-			if c.judge(now) {
+			if c.judge(round) {
 				over = append(over, c)
 			}
 		}
@@ -147,17 +145,17 @@ func (s *conns) watch() {
 }
 
 // judge reports whether the connection's time is over: then the caller closes it. It begins to watch a client whose call takes long.
-func (c *Conn) judge(now time.Duration) (over bool) {
+func (c *Conn) judge(round int64) (over bool) {
 	state := c.state.Load()
-	lasts := now - time.Duration(state>>stateBits)
+	lasts := time.Duration(round-state>>stateBits-1) * watchEvery // or up to a round longer: the phase began after its round
 	o := c.conns.options
 	switch phase(state & phaseBits) {
 	case idle:
-		over = o.IdleTimeout > 0 && lasts > o.IdleTimeout
+		over = o.IdleTimeout > 0 && lasts >= o.IdleTimeout
 	case writing:
-		over = o.WriteTimeout > 0 && lasts > o.WriteTimeout
+		over = o.WriteTimeout > 0 && lasts >= o.WriteTimeout
 	case answering:
-		if lasts > longCall && state&watchedMark == 0 {
+		if lasts >= watchEvery && state&watchedMark == 0 {
 			c.attend(state)
 		}
 	case serving, shut:
@@ -168,7 +166,7 @@ func (c *Conn) judge(now time.Duration) (over bool) {
 // enter begins a phase. watchedMark stays set while the lane answers.
 func (c *Conn) enter(p phase) {
 	answers := p == answering || p == writing
-	next := int64(time.Since(c.conns.began))<<stateBits | int64(p)
+	next := c.conns.round.Load()<<stateBits | int64(p)
 	if c.watched && answers {
 		next |= watchedMark
 	}

@@ -85,8 +85,10 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 		}
 	}()
 	err := u.direct.send(ctx, r, u.timeout, a)
-	now := time.Now()
-	u.metrics.times.Observe(now.Sub(a.call.began).Seconds())
+	if err != nil {
+		a.came = time.Now()
+	}
+	u.metrics.times.Observe(a.came.Sub(a.call.began).Seconds())
 	if err == nil {
 		if err = checked(a.Status); err != nil {
 			_ = a.Body.Close()
@@ -98,7 +100,7 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	}
 	a.call.status = a.Status
 	if a.Body == http.NoBody {
-		a.call.finishAt(nil, now)
+		a.call.finishAt(nil, a.came)
 		r.answer = a // nothing refers to it but the answer
 		return &a.Answer, nil
 	}

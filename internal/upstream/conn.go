@@ -16,17 +16,18 @@ import (
 // upstreamConn is a connection without a goroutine of its own. One call at a time uses it; between calls it belongs to the pool.
 // It parses plain answers itself. net/http's reader parses all others, so that both ways read answers alike.
 type upstreamConn struct {
-	conn   net.Conn // TLS, or socket itself
-	socket *socket
-	in     *bufio.Reader // reads through upstreamConn.Read
-	unread int64         // bytes that may still be read
-	left   time.Duration // time left for the body; 0 while the header is read: converse has set its deadline
-	late   bool          // the last Read hit its deadline
-	abort  func()        // closes the socket; may be called at any time
-	idle   time.Time     // since when it has been idle; zero: not used yet
-	until  time.Time     // when it is too old to be reused
-	one    [1]byte       // quiet's buffer
-	first  []byte        // the head that the next Read writes before it reads; nil: none
+	conn     net.Conn // TLS, or socket itself
+	socket   *socket
+	in       *bufio.Reader // reads through upstreamConn.Read
+	unread   int64         // bytes that may still be read
+	left     time.Duration // time left for the body; 0 while the header is read: bound has set its deadline
+	deadline time.Time     // the deadline that bound has set; zero: none, or another was set since
+	late     bool          // the last Read hit its deadline
+	abort    func()        // closes the socket; may be called at any time
+	idle     time.Time     // since when it has been idle; zero: not used yet
+	until    time.Time     // when it is too old to be reused
+	one      [1]byte       // quiet's buffer
+	first    []byte        // the head that the next Read writes before it reads; nil: none
 }
 
 // newUpstreamConn takes over conn, which is either s or TLS on s.
@@ -48,7 +49,7 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	}
 	var began time.Time
 	if c.left > 0 {
-		began = time.Now()
+		began, c.deadline = time.Now(), time.Time{}
 		_ = c.conn.SetReadDeadline(began.Add(c.left)) // if it fails, so does Read
 	}
 	var n int
@@ -65,6 +66,14 @@ func (c *upstreamConn) Read(p []byte) (int, error) {
 	c.late = errors.Is(err, os.ErrDeadlineExceeded)
 	c.unread -= int64(n)
 	return n, err
+}
+
+// bound sets the deadline for a header, up to limits.slack late. So a busy connection needs few of these calls.
+func (c *upstreamConn) bound(limits limits) {
+	if late := c.deadline.Sub(limits.deadline); late < 0 || late > limits.slack {
+		c.deadline = limits.deadline.Add(limits.slack)
+		_ = c.conn.SetDeadline(c.deadline) // if it fails, so does Write
+	}
 }
 
 // close closes a connection that is not in use.
@@ -86,6 +95,7 @@ func (c *upstreamConn) quiet() bool {
 type directAnswer struct {
 	Answer
 	call  call
+	came  time.Time // when the header was complete, or the call failed
 	body  connBody
 	exact exactBody // a plain answer's body
 	few   [6]Field  // room for a plain answer's first fields
@@ -105,15 +115,16 @@ func (c *upstreamConn) exchange(
 		c.abort()
 		return answered, c.cause(err)
 	}
+	a.came = time.Now()
 	if a.Body == &a.exact && int64(c.in.Buffered()) >= a.exact.left {
 		a.Text, a.Body = make([]byte, a.exact.left), http.NoBody
 		_, _ = io.ReadFull(c.in, a.Text) // it is buffered
 	}
 	a.body = connBody{body: a.Body, conn: c, stop: stop, idle: idle, alive: alive}
 	if a.Body == http.NoBody {
-		_ = a.body.end(io.EOF)
+		_ = a.body.end(io.EOF, a.came)
 	} else {
-		c.left = max(1, time.Until(limits.deadline))
+		c.left = max(1, limits.deadline.Sub(a.came))
 		a.Body = &a.body
 	}
 	return true, nil
@@ -141,15 +152,16 @@ func (c *upstreamConn) cause(err error) error {
 
 // limits apply to one answer.
 type limits struct {
-	deadline time.Time // when the header must be complete
-	header   int64     // maximum size of the header, in bytes
+	deadline time.Time     // when the header must be complete
+	slack    time.Duration // how late the deadline may be noticed
+	header   int64         // maximum size of the header, in bytes
 }
 
 // converse writes the head and reads answers until one is final. 101 counts as final, because HTTP ends there. alive reports
 // whether the connection may take another request. errUnasked: the connection wasn't quiet, and nothing was written.
 func (c *upstreamConn) converse(method string, head []byte, limits limits, a *directAnswer) (alive, answered bool, _ error) {
 	c.left = 0
-	_ = c.conn.SetDeadline(limits.deadline) // if it fails, so does Write
+	c.bound(limits)
 	if !c.idle.IsZero() && c.looksFirst() {
 		c.first = head
 	} else if _, err := c.conn.Write(head); err != nil {
@@ -198,14 +210,14 @@ func (b *connBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	if err != nil {
-		err = b.end(err)
+		err = b.end(err, time.Now())
 	}
 	return n, err
 }
 
 // Close implements io.Closer. If the body hasn't been read whole, the connection is closed.
 func (b *connBody) Close() error {
-	_ = b.end(errBodyClosed)
+	_ = b.end(errBodyClosed, time.Now())
 	b.mu.Lock()
 	b.err = errBodyClosed
 	b.mu.Unlock()
@@ -213,7 +225,7 @@ func (b *connBody) Close() error {
 }
 
 // end gives the connection up, once, and returns the error that the body ended with.
-func (b *connBody) end(err error) error {
+func (b *connBody) end(err error, now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
@@ -223,7 +235,7 @@ func (b *connBody) end(err error) error {
 	free := b.stop == nil || b.stop() // false: the context has ended, and closes the connection
 	switch {
 	case whole && free && b.alive && b.conn.in.Buffered() == 0:
-		b.idle.put(b.conn)
+		b.idle.put(b.conn, now)
 	case whole && free:
 		b.conn.close()
 	default:

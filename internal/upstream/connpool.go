@@ -56,10 +56,10 @@ func (p *connPool) until() time.Time {
 }
 
 // put takes back a connection whose answer has been read whole, or closes it.
-func (p *connPool) put(c *upstreamConn) {
-	c.idle = time.Now()
+func (p *connPool) put(c *upstreamConn, now time.Time) {
+	c.idle = now
 	p.mu.Lock()
-	if p.shut || len(p.conns) >= p.most || c.socket.raw == nil || !c.idle.Before(c.until) {
+	if p.shut || len(p.conns) >= p.most || c.socket.raw == nil || !now.Before(c.until) {
 		p.mu.Unlock()
 		c.close()
 		return

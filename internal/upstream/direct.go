@@ -76,7 +76,7 @@ func (t *straight) send(ctx context.Context, r *Request, timeout time.Duration, 
 	head := t.heads.Get().(*[]byte)
 	defer t.putHead(head)
 	*head = t.dialect.appendHead((*head)[:0], r)
-	limits := limits{deadline: a.call.began.Add(timeout), header: t.settings.MaxResponseHeaderBytes}
+	limits := limits{deadline: a.call.began.Add(timeout), slack: min(timeout/64, 100*time.Millisecond), header: t.settings.MaxResponseHeaderBytes}
 	for c := t.idle.take(a.call.began); c != nil; c = t.idle.take(a.call.began) {
 		answered, err := c.exchange(ctx, r.Method, *head, limits, &t.idle, a)
 		if err == nil || answered || ctx.Err() != nil || errors.Is(err, errLate) {

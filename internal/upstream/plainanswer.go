@@ -67,7 +67,7 @@ func readPlainFields(none []Field, lines string) (fields []Field, length int64, 
 		if colon < 0 || !isPlainName(line[:colon]) || !isPlainValue(line[colon+1:]) {
 			return nil, 0, false
 		}
-		f := Field{canonical(line[:colon]), strings.Trim(line[colon+1:], " \t")}
+		f := Field{canonical(line[:colon]), textproto.TrimString(line[colon+1:])}
 		switch f.Name {
 		case "Content-Length":
 			n, err := strconv.ParseUint(f.Value, 10, 63)
