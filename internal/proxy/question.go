@@ -77,8 +77,8 @@ type answer struct {
 	status int
 	header fields        // sorted by name
 	text   []byte        // the body, or its beginning if there is a rest
-	lent   bool          // the answer's memory is lent: only one request uses it
-	memory *lentText     // the memory of text, lent with the answer; nil: text has its own
+	lent   bool          // the memory of the answer and its text is lent: only one request uses them
+	memory *lentText     // the memory of text; nil: text belongs to the upstream's answer, or to this one
 	rest   io.ReadCloser // nil: text is the whole body. Otherwise the answer is for one request, which closes rest
 	length int64         // of the whole body; -1: unknown
 	shared bool          // it may be shared with everybody who asks the same

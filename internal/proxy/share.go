@@ -4,6 +4,7 @@ package proxy
 // later (ROOM_CACHE_TTL). Each of them has been admitted before.
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -244,8 +245,11 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 // keepLent makes sure that the answer's memory isn't lent again while others have the answer. got may be nil. The caller holds the
 // shard's mu.
 func (f *flight) keepLent(got *answer) {
-	if got != nil && (f.done != nil || len(f.calls) > 0 || f.shard.of.ttl > 0) {
-		got.lent = false
+	if got == nil || !got.lent || f.done == nil && len(f.calls) == 0 && f.shard.of.ttl == 0 {
+		return
+	}
+	if got.lent = false; got.memory == nil {
+		got.text = bytes.Clone(got.text) // it belongs to the upstream's answer
 	}
 }
 

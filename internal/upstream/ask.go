@@ -39,7 +39,7 @@ type Request struct {
 func (r *Request) Reset() {
 	clear(r.Fields[:cap(r.Fields)]) // beyond the length, the array may still hold a credential
 	if r.answer != nil {
-		*r.answer = directAnswer{}
+		*r.answer = directAnswer{text: r.answer.text}
 	}
 	*r = Request{Fields: r.Fields[:0], answer: r.answer}
 }
@@ -51,8 +51,7 @@ type Answer struct {
 	Fields []Field
 	// Length is the body's length in bytes, as the header declares it; -1: undeclared.
 	Length int64
-	// Text is the whole body if it arrived together with the header; the caller owns it, and Body is empty. Otherwise Text is
-	// nil.
+	// Text is the whole body if it arrived together with the header; Body is then empty. Otherwise Text is nil.
 	Text []byte
 	// Body is never nil. The caller closes it. Its errors are those of Ask.
 	Body io.ReadCloser
@@ -74,7 +73,7 @@ func (u *Upstream) Ask(ctx context.Context, r *Request) (*Answer, error) {
 	if r.answer = nil; a == nil {
 		a = new(directAnswer)
 	}
-	*a = directAnswer{call: call{upstream: u, ctx: ctx}}
+	*a = directAnswer{call: call{upstream: u, ctx: ctx}, text: a.text}
 	if err := u.admit(&a.call); err != nil {
 		return nil, fmt.Errorf("%s: %w", u.name, err)
 	}

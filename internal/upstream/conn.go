@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,6 +27,7 @@ type upstreamConn struct {
 	abort    func()        // closes the socket; may be called at any time
 	idle     time.Time     // since when it has been idle; zero: not used yet
 	until    time.Time     // when it is too old to be reused
+	last     plainHead     // of the last plain answer
 	one      [1]byte       // quiet's buffer
 	first    []byte        // the head that the next Read writes before it reads; nil: none
 }
@@ -99,6 +101,7 @@ type directAnswer struct {
 	body  connBody
 	exact exactBody // a plain answer's body
 	few   [6]Field  // room for a plain answer's first fields
+	text  []byte    // room for Text
 }
 
 // exchange sends a request and fills a with its answer. Once the answer has been read whole, the connection returns to idle if it
@@ -117,7 +120,8 @@ func (c *upstreamConn) exchange(
 	}
 	a.came = time.Now()
 	if a.Body == &a.exact && int64(c.in.Buffered()) >= a.exact.left {
-		a.Text, a.Body = make([]byte, a.exact.left), http.NoBody
+		a.text = slices.Grow(a.text[:0], int(a.exact.left))
+		a.Text, a.Body = a.text[:a.exact.left], http.NoBody
 		_, _ = io.ReadFull(c.in, a.Text) // it is buffered
 	}
 	a.body = connBody{body: a.Body, conn: c, stop: stop, idle: idle, alive: alive}
@@ -172,7 +176,7 @@ func (c *upstreamConn) converse(method string, head []byte, limits limits, a *di
 		return false, false, err
 	}
 	for {
-		alive := method == http.MethodGet && readPlain(c.in, a)
+		alive := method == http.MethodGet && readPlain(c.in, &c.last, a)
 		if !alive {
 			answer, err := http.ReadResponse(c.in, &http.Request{Method: method}) //nolint:bodyclose // the caller of Ask closes it
 			if err != nil {

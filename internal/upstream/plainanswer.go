@@ -10,32 +10,49 @@ import (
 	"strings"
 )
 
+// plainHead is the head of a plain answer, without the last line end. All values point into text.
+type plainHead struct {
+	text   string
+	status int
+	fields []Field
+	length int64
+}
+
 // readPlain fills a with the answer to a GET if its head is plain: it is completely in the buffer, and there is only one way to
 // read it. Otherwise readPlain reports false, has read nothing, and leaves the answer to net/http's reader. It avoids most of
-// that reader's allocations.
-func readPlain(in *bufio.Reader, a *directAnswer) bool {
+// that reader's allocations. last is the connection's last plain head: many answers of one second have the same.
+func readPlain(in *bufio.Reader, last *plainHead, a *directAnswer) bool {
 	seen, _ := in.Peek(in.Buffered()) // can't fail: it is buffered
 	end := bytes.Index(seen, []byte("\r\n\r\n"))
 	if end < 0 {
 		return false
 	}
-	head := string(seen[:end+len("\r\n")]) // all values point into it
-	line, lines, _ := strings.Cut(head, "\r\n")
+	if head := seen[:end+len("\r\n")]; string(head) != last.text && !last.read(string(head)) {
+		return false
+	}
+	_, _ = in.Discard(end + len("\r\n\r\n")) // it is buffered
+	a.Status, a.Fields, a.Length, a.Body = last.status, append(a.few[:0], last.fields...), last.length, http.NoBody
+	if a.Length > 0 {
+		a.exact = exactBody{in, a.Length}
+		a.Body = &a.exact
+	}
+	return true
+}
+
+// read parses text. It reports false if that isn't plain; h is then empty.
+func (h *plainHead) read(text string) bool {
+	line, lines, _ := strings.Cut(text, "\r\n")
+	fields := h.fields[:0]
+	*h = plainHead{}
 	status := plainStatus(line)
 	if status == 0 {
 		return false
 	}
-	fields, length, ok := readPlainFields(a.few[:0], lines)
-	if !ok {
-		return false
+	fields, length, ok := readPlainFields(fields, lines)
+	if ok {
+		*h = plainHead{text, status, fields, length}
 	}
-	_, _ = in.Discard(end + len("\r\n\r\n")) // it is buffered
-	a.Status, a.Fields, a.Length, a.Body = status, fields, length, http.NoBody
-	if length > 0 {
-		a.exact = exactBody{in, length}
-		a.Body = &a.exact
-	}
-	return true
+	return ok
 }
 
 // plainStatus returns the status, or 0 if the line isn't plain or the status allows no body.
