@@ -44,16 +44,27 @@ func appendEvent(b []byte, r *slog.Record) (line []byte, sure bool) {
 	b = append(b, r.Level.String()...)
 	b, sure = appendText(append(b, `","msg":`...), r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		sure = sure && a.Key != ""
-		if sure {
-			b, sure = appendText(append(b, ','), a.Key)
+		if a.Key == "" && a.Value.Kind() == slog.KindGroup {
+			for _, inner := range a.Value.Group() {
+				b, sure = appendAttr(b, inner, sure)
+			}
+			return sure
 		}
-		if sure {
-			b, sure = appendValue(append(b, ':'), a.Value)
-		}
+		b, sure = appendAttr(b, a, sure)
 		return sure
 	})
 	return append(b, '}', '\n'), sure
+}
+
+// appendAttr encodes an attribute with a text or a number. sure is false if that, or what came before, failed.
+func appendAttr(b []byte, a slog.Attr, before bool) (_ []byte, sure bool) {
+	if !before || a.Key == "" {
+		return b, false
+	}
+	if b, sure = appendText(append(b, ','), a.Key); !sure {
+		return b, false
+	}
+	return appendValue(append(b, ':'), a.Value)
 }
 
 // appendValue encodes a text or a number.

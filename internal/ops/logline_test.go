@@ -49,7 +49,8 @@ func TestEventsAreEncodedAsSlogDoes(t *testing.T) {
 	}
 	for _, a := range []slog.Attr{
 		{}, slog.Any("a", nil), slog.Any("a", []string{"x"}), slog.Bool("a", true), slog.Group("g", slog.Int("a", 1)), slog.Group("g"),
-		slog.Group("", slog.Int("a", 1)), slog.Uint64("a", math.MaxUint64), slog.Duration("a", time.Second), slog.Time("a", at), {Value: slog.IntValue(1)},
+		slog.Group("", slog.Int("a", 1), slog.String("b", "c")), slog.Group("", slog.Int("a", 1), slog.String("b", "\n")), slog.Group(""),
+		slog.Group("", slog.Group("", slog.Int("a", 1)), slog.Int("b", 1)), slog.Group("", slog.Int("", 1)), slog.Uint64("a", math.MaxUint64), slog.Duration("a", time.Second), slog.Time("a", at), {Value: slog.IntValue(1)},
 	} {
 		record := slog.NewRecord(at, slog.LevelInfo, "request", 0)
 		record.AddAttrs(slog.Int("before", 1), a, slog.Int("after", 1))
@@ -82,12 +83,12 @@ func BenchmarkEvent(b *testing.B) {
 	out := lines{out: NewLogOutput(discard{}, prometheus.NewRegistry())}
 	defer out.out.Close()
 	record := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
-	record.AddAttrs(
+	record.AddAttrs(slog.Attr{Value: slog.GroupValue(
 		slog.String("request_id", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), slog.String("method", "GET"), slog.String("route", "GET /v1/sessions/{room_name}"),
 		slog.String("path", "/v1/sessions/room1"), slog.Int("status", 200), slog.Int64("bytes", 112), slog.Float64("duration_ms", 1.234),
 		slog.String("client", "127.0.0.1"), slog.String("sub", "2"), slog.String("license", "default"), slog.String("upstream", "interwater"),
 		slog.String("token_source", "memory"), slog.String("trace_id", "0123456789abcdef0123456789abcdef"),
-	)
+	)})
 	for name, handler := range map[string]slog.Handler{
 		"slog": slog.NewJSONHandler(out, nil), "lines": newLogHandler(out, "json", slog.LevelInfo),
 	} {

@@ -32,7 +32,7 @@ func audit(log *slog.Logger, event, reason string, c *call) {
 		slog.String("method", c.method),
 		slog.String("path", loggedPath(c)),
 		slog.String("client", c.client),
-		slog.String("trace_id", c.span.TraceID().String()),
+		slog.String("trace_id", c.traceID()),
 	)
 }
 

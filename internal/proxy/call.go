@@ -29,8 +29,9 @@ type call struct {
 	requestID string
 	client    string // the client's address: the peer's, or what a trusted proxy says
 	forwarded forwarding
-	span      trace.SpanContext
-	forged    bool // the client sent a credential header
+	span      trace.SpanContext // set once
+	parent    string            // traceparent's result; "" until it is called
+	forged    bool              // the client sent a credential header
 
 	target  target
 	route   string // the pattern; "" if none matched

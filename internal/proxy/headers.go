@@ -186,7 +186,7 @@ func dropHopByHop(h http.Header) {
 // identity adds the headers that the gateway sets on requests to both upstreams.
 func (c *call) identity(to fields) fields {
 	to = append(to,
-		upstream.Field{Name: "Traceparent", Value: traceparent(c.span)},
+		upstream.Field{Name: "Traceparent", Value: c.traceparent()},
 		upstream.Field{Name: "Via", Value: "1.1 roomgate"},
 		upstream.Field{Name: "X-Forwarded-For", Value: c.forwarded.chain},
 		upstream.Field{Name: "X-Forwarded-Proto", Value: c.forwarded.proto},
@@ -210,18 +210,24 @@ func identify(h http.Header, c *call) {
 	}
 }
 
-// traceparent returns the value of the header of that name (W3C Trace Context §3.2).
-func traceparent(s trace.SpanContext) string {
-	id, span := s.TraceID(), s.SpanID()
-	text := make([]byte, 0, 55)
-	text = append(text, "00-"...)
-	text = hex.AppendEncode(text, id[:])
-	text = append(text, '-')
-	text = hex.AppendEncode(text, span[:])
-	text = append(text, '-')
-	text = hex.AppendEncode(text, []byte{byte(s.TraceFlags())})
-	return string(text)
+// traceparent returns the value of the header of that name for the call's span (W3C Trace Context §3.2).
+func (c *call) traceparent() string {
+	if c.parent == "" {
+		id, span := c.span.TraceID(), c.span.SpanID()
+		text := make([]byte, 0, 55)
+		text = append(text, "00-"...)
+		text = hex.AppendEncode(text, id[:])
+		text = append(text, '-')
+		text = hex.AppendEncode(text, span[:])
+		text = append(text, '-')
+		text = hex.AppendEncode(text, []byte{byte(c.span.TraceFlags())})
+		c.parent = string(text)
+	}
+	return c.parent
 }
+
+// traceID returns the trace's id in hexadecimal digits.
+func (c *call) traceID() string { return c.traceparent()[len("00-"):][:2*len(trace.TraceID{})] }
 
 // credentialHeader is bridge.CredentialHeader in canonical form.
 const credentialHeader = "S-Connector-Jwt"

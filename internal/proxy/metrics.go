@@ -112,7 +112,7 @@ func (m *metrics) request(c *call, status int, took time.Duration) {
 	of := m.of(handle{cmp.Or(c.route, "none"), boundedMethod(c.method), status})
 	of.requests.Inc()
 	if m.exemplars && c.span.IsSampled() {
-		of.durations.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.span.TraceID().String()})
+		of.durations.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": c.traceID()})
 	} else {
 		of.durations.Observe(took.Seconds())
 	}

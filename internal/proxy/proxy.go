@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -93,6 +94,7 @@ type Proxy struct {
 	draining   func() bool
 	writeLimit time.Duration
 	log        *slog.Logger
+	events     sync.Pool // of *eventAttrs
 	audited    map[string]string
 	metrics    *metrics
 	tracing    tracing
@@ -114,7 +116,8 @@ func New(o Options) (*Proxy, error) {
 		origins: newCrossOrigin(o.CORSOrigins, o.Sessions != nil), trusted: o.TrustedProxies,
 		bounds: bounds{body: o.MaxBodyBytes, header: o.MaxHeaderBytes, inFlight: int64(o.MaxInFlight)},
 		timing: o.ServerTiming, draining: o.Draining, writeLimit: max(writeLimit, o.GloryTimeout, o.InterwaterTimeout),
-		busy: busy * int64(runtime.GOMAXPROCS(0)), log: o.Log, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
+		busy: busy * int64(runtime.GOMAXPROCS(0)), log: o.Log,
+		events: sync.Pool{New: func() any { return new(eventAttrs) }}, audited: auditEvents(), metrics: newMetrics(o.Tracing != nil), tracing: newTracing(o.Tracing),
 	}
 	limiters := newLimiters(o)
 	if err := p.metrics.register(o.Metrics); err != nil {
@@ -262,6 +265,9 @@ func (p *Proxy) record(c *call, status int, bytes int64) {
 		audit(p.log, "attack", "credential_header", c)
 	}
 	if p.log.Enabled(context.Background(), slog.LevelInfo) {
-		_ = p.log.Handler().Handle(context.Background(), event(c, status, bytes, took)) // Logger ignores the error, too
+		memory := p.events.Get().(*eventAttrs)
+		_ = p.log.Handler().Handle(context.Background(), event(c, status, bytes, took, memory)) // Logger ignores the error, too
+		clear(memory[:])
+		p.events.Put(memory)
 	}
 }
