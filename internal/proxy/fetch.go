@@ -178,12 +178,7 @@ func (f *fetcher) read(c *call, response *upstream.Answer, credential bridge.Cre
 	if response.Length > maxRoomAnswer {
 		return nil, errAnswerSize
 	}
-	var got *answer
-	if c.borrows {
-		got = f.lender.answer()
-	} else {
-		got = new(answer)
-	}
+	got := f.lender.answer(c.borrows)
 	got.status, got.length, got.shared, got.source = response.Status, response.Length, mayShare(response.Fields), credential.Source
 	got.header = falling(got.few[:], response.Fields)
 	if got.lent && response.Text == nil && response.Length > 0 && response.Length <= smallAnswer {

@@ -11,8 +11,11 @@ type lentText [smallAnswer]byte
 // lender lends the memory of answers. It is safe for concurrent use.
 type lender struct{ answers, texts sync.Pool }
 
-// answer returns an empty answer.
-func (l *lender) answer() *answer {
+// answer returns an empty answer, which is lent if the caller borrows.
+func (l *lender) answer(borrows bool) *answer {
+	if !borrows {
+		return new(answer)
+	}
 	a, ok := l.answers.Get().(*answer)
 	if !ok {
 		a = new(answer)

@@ -14,7 +14,8 @@
 //
 // Options.Timeout bounds a call from its start to the header: dialling, TLS and the request's body included. The rest of it is
 // for the answer's body, and runs only during Read, so a slow reader loses no time. If the request's context ends, so does the
-// call, with the context's error.
+// call, with the context's error. Ask may notice the end of the time a 64th of Timeout late, at most 100 ms: connections in use
+// need few new deadlines.
 //
 // A Read of the request's body can't be interrupted: a caller whose body may stall must set a deadline on it. If such Reads took
 // most of the time, a late call fails with ErrBody instead of ErrTimeout. A request with GetBody has its body in memory, and is
