@@ -39,7 +39,7 @@ type sharing struct {
 	failing      func() bool   // reports that nobody should wait for another's call; nil: never
 	shared, hits prometheus.Counter
 	seed         maphash.Seed // for the questions' hashes
-	flights      sync.Pool    // of *flight: those that nobody followed
+	flights      sync.Pool    // of *flight: those of one request alone
 	shards       [shards]shard
 }
 
@@ -65,6 +65,7 @@ type flight struct {
 	waiting  int            // how many members wait, including those who make the calls
 	writes   int            // shard.writes when the flight began
 	landed   bool           // the outcome is set
+	others   bool           // more than one request has, or had, the flight
 
 	// done is closed when the flight has landed. The fields answer and err are set before that and never changed. They hold an answer
 	// or an error for all, or neither if the answer must not be shared.
@@ -143,9 +144,10 @@ func (s *shard) join(ctx context.Context, q *question, hash uint64) (f *flight, 
 			f.done = make(chan struct{})
 		}
 		f.waiting++
+		f.others = true
 		return f, nil, nil
 	default:
-		own = new(callContext)
+		own, f.others = new(callContext), true
 	}
 	own.Context = detach(ctx)
 	f.calls = append(f.calls, own)
@@ -200,11 +202,12 @@ func (s *sharing) newFlight() *flight {
 	return f
 }
 
-// unshared reports whether only the goroutine that made the flight's call has still got the flight, and nobody has its context.
+// unshared reports whether nobody but the caller, whose call has landed the flight, has it or its context. Then nobody will: a landed
+// flight can't be joined.
 func (f *flight) unshared() bool {
 	f.shard.mu.Lock()
 	defer f.shard.mu.Unlock()
-	return f.landed && f.done == nil && len(f.calls) == 0 && !f.first.isHeld()
+	return f.landed && !f.others && !f.first.isHeld()
 }
 
 // reuse keeps the memory of an unshared flight for another one.
@@ -245,7 +248,7 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 // keepLent makes sure that the answer's memory isn't lent again while others have the answer. got may be nil. The caller holds the
 // shard's mu.
 func (f *flight) keepLent(got *answer) {
-	if got == nil || !got.lent || f.done == nil && len(f.calls) == 0 && f.shard.of.ttl == 0 {
+	if got == nil || !got.lent || !f.others && f.shard.of.ttl == 0 {
 		return
 	}
 	if got.lent = false; got.memory == nil {

@@ -60,6 +60,16 @@ func (o *office) underWay() (n int) {
 	return n
 }
 
+// flight returns the flight that is under way.
+func (o *office) flight() *flight {
+	for i := range o.shards {
+		for _, f := range o.shards[i].flights {
+			return f
+		}
+	}
+	return nil
+}
+
 func (o *office) count() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -336,6 +346,34 @@ func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
 			t.Error("the flight is still there")
 		}
 	})
+}
+
+// The memory of a flight is used again only if one request alone has had it.
+func TestAFlightOfSeveralRequestsIsNotUsedAgain(t *testing.T) {
+	for name, requests := range map[string]int{"one": 1, "two": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOffice(0)
+				slow := func(context.Context) (*answer, error) { // it doesn't end with its context
+					<-o.let
+					return o.answer(1)
+				}
+				for range requests {
+					go func() { _, _ = o.get(t.Context(), &usual, slow) }()
+					synctest.Wait()
+					time.Sleep(joinTime) // so that the next one makes a call of its own
+				}
+				f := o.flight()
+				for range requests {
+					o.let <- struct{}{}
+					synctest.Wait()
+				}
+				if used := f.question != usual; used != (requests == 1) {
+					t.Errorf("used again: %v", used)
+				}
+			})
+		})
+	}
 }
 
 func TestNobodyWaitsForLongerThanOneTimeout(t *testing.T) {
