@@ -155,6 +155,30 @@ func TestClientThatLeavesALaneCallIsNoticed(t *testing.T) {
 	}
 }
 
+// The lane must not take the call for unwatched while the function of OnLeave may still be called.
+func TestAClosedConnectionIsWatchedUntilItsCallEnds(t *testing.T) {
+	conns, watched := make(chan *Conn, 1), make(chan bool, 1)
+	addr, l := serveLane(t, func(w *Writer, r *Request) string {
+		leaving, let := make(chan struct{}), make(chan struct{})
+		r.OnLeave(func() {
+			close(leaving)
+			<-let
+		})
+		conns <- r.conn
+		<-leaving
+		watched <- r.OnLeave(nil)
+		close(let)
+		return mine(w, r)
+	})
+	conn, _ := dial(t, addr)
+	fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+	eventuallyWatched(<-conns)
+	l.Abort()
+	if !<-watched {
+		t.Error("not watched, though the function is being called")
+	}
+}
+
 // The server takes a connection for idle while the lane answers on it.
 func TestAnswersAreWaitedForAtTheEnd(t *testing.T) {
 	begun, let := make(chan struct{}), make(chan struct{})

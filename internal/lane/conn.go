@@ -354,7 +354,9 @@ func (c *Conn) Close() error {
 
 // end closes the connection at once, whatever phase it is in.
 func (c *Conn) end() error {
-	c.state.Store(int64(shut))
+	for state := c.state.Load(); !c.state.CompareAndSwap(state, state&watchedMark|int64(shut)); {
+		state = c.state.Load() // watchedMark stays: what watches the client may be about to call the function of OnLeave
+	}
 	c.conns.remove(c)
 	return c.Conn.Close()
 }
