@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 )
 
@@ -177,6 +178,41 @@ func TestAClosedConnectionIsWatchedUntilItsCallEnds(t *testing.T) {
 	if !<-watched {
 		t.Error("not watched, though the function is being called")
 	}
+}
+
+// stuck is a connection that takes long to close, like one with TLS whose client reads nothing.
+type stuck struct {
+	net.Conn
+	closing, let chan struct{}
+}
+
+func (s *stuck) Close() error {
+	close(s.closing)
+	<-s.let
+	return s.Conn.Close()
+}
+
+func TestAConnectionThatTakesLongToCloseHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all, let := newConns(&Options{IdleTimeout: time.Second}), make(chan struct{})
+		for range 20 {
+			ours, theirs := net.Pipe()
+			defer theirs.Close()
+			inner := &stuck{ours, make(chan struct{}), let}
+			c, began := newConn(inner, all), time.Now()
+			all.add(c)
+			c.enter(idle)
+			go func() {
+				<-inner.closing
+				if took := time.Since(began); took > 1200*time.Millisecond {
+					t.Errorf("closed after %v", took)
+				}
+			}()
+			time.Sleep(watchEvery)
+		}
+		time.Sleep(time.Minute)
+		close(let)
+	})
 }
 
 // The server takes a connection for idle while the lane answers on it.
