@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -64,5 +66,23 @@ func TestKeptAnswersAreBounded(t *testing.T) {
 	}
 	if size == 0 || size > maxKept || size != kept*maxShared {
 		t.Errorf("%d bytes in %d answers", size, kept)
+	}
+}
+
+// Kept answers are bounded by the lengths of their texts, so a text must not hold a larger buffer.
+func TestAKeptAnswerHoldsNoLentMemory(t *testing.T) {
+	o, loans := newOffice(time.Minute), new(lender)
+	got, err := o.get(t.Context(), &usual, func(context.Context) (*answer, error) {
+		a := loans.answer(true)
+		a.status, a.shared, a.memory = http.StatusOK, true, loans.text()
+		a.text = append(a.memory[:0], "short"...)
+		return a, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := o.get(t.Context(), &usual, o.call)
+	if err != nil || kept != got || string(kept.text) != "short" || cap(kept.text) > 100 || kept.memory != nil || kept.lent {
+		t.Errorf("%+v, capacity %d, %v", kept, cap(kept.text), err)
 	}
 }

@@ -128,6 +128,7 @@ func (a *answer) complete(most int) (*answer, error) {
 		return nil, brokenOff(err)
 	}
 	whole := *a
+	whole.lent = false
 	if whole.text = append(slices.Clip(a.text), text...); len(whole.text) <= most {
 		whole.rest, whole.length, whole.header = nil, int64(len(whole.text)), slices.Clone(a.header)
 		whole.measure(http.MethodGet)

@@ -251,8 +251,9 @@ func (f *flight) keepLent(got *answer) {
 	if got == nil || !got.lent || !f.others && f.shard.of.ttl == 0 {
 		return
 	}
-	if got.lent = false; got.memory == nil {
-		got.text = bytes.Clone(got.text) // it belongs to the upstream's answer
+	got.lent = false
+	if got.memory == nil || f.shard.of.ttl > 0 { // the text belongs to the upstream's answer, or holds more memory than it needs
+		got.text, got.memory = bytes.Clone(got.text), nil
 	}
 }
 
