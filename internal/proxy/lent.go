@@ -1,7 +1,7 @@
 package proxy
 
-// The memory of answers that are read whole is lent, to save allocations. Only the lane borrows it: its writes are done when they return.
-// Over HTTP/2, a write may return while the server still reads the text.
+// The memory of answers that are read whole is lent, to save allocations. Only the lane borrows it, because only there it is known when
+// the answer has been written.
 
 import "sync"
 
