@@ -315,6 +315,46 @@ func TestIdleAndSlowConnectionsAreClosed(t *testing.T) {
 	}
 }
 
+// A connection that was idle after an answer of the lane isn't idle while the server answers.
+func TestAConnectionIsNotIdleWhileTheServerAnswers(t *testing.T) {
+	for kind, wait := range map[string]func(*Listener){
+		"CloseIdle": (*Listener).CloseIdle,
+		"IdleTimeout": func(l *Listener) {
+			tick := time.NewTicker(watchEvery / 10)
+			defer tick.Stop()
+			for last := l.conns.round.Load() + 6; l.conns.round.Load() < last && len(l.conns.open()) > 0; {
+				<-tick.C
+			}
+		},
+	} {
+		for _, request := range []string{
+			"POST /late HTTP/1.1\r\nHost: g\r\nContent-Length: 4\r\n\r\nbody", "GET /late HTTP/1.1\r\nHost: g\r\n\r\n",
+		} {
+			t.Run(kind+" "+request[:4], func(t *testing.T) {
+				begun, let := make(chan struct{}), make(chan struct{})
+				addr, l := serveLane(t, mine, func(o *Options, s *http.Server) {
+					o.IdleTimeout = 3 * watchEvery
+					s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						close(begun)
+						<-let
+						echo(w, r)
+					})
+				})
+				conn, in := dial(t, addr)
+				fmt.Fprint(conn, "GET /lane HTTP/1.1\r\nHost: g\r\n\r\n")
+				answered(t, in)
+				fmt.Fprint(conn, request)
+				<-begun
+				wait(l)
+				close(let)
+				if status, _ := answered(t, in); status != 200 {
+					t.Errorf("status %d", status)
+				}
+			})
+		}
+	}
+}
+
 // endless is a body without an end.
 type endless struct{}
 

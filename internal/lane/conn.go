@@ -132,6 +132,10 @@ func (c *Conn) readHead(p []byte) (int, error) {
 			return 0, err
 		}
 		if reason != "" {
+			if c.enter(serving); c.leaving { // closed while it was idle
+				c.broken = io.EOF
+				return 0, io.EOF
+			}
 			c.due = false
 			c.restoreDeadline()
 			in = append(in[:n:n], next...)
