@@ -1,4 +1,4 @@
--- Removes an entry or note that doesn't open, unless it has been replaced.
+-- Removes an entry that doesn't open, or a note, unless it has been replaced.
 --
 -- KEYS[1]  the entry or note
 -- ARGV[1]  its value as it was read

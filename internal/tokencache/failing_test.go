@@ -277,6 +277,22 @@ func TestAnOperatorsTryFollowsTheOneUnderWay(t *testing.T) {
 	})
 }
 
+// SIGHUP usually goes to all replicas. One of them hears that the issuer wants time; the others read its note.
+func TestAnIssuerThatAskedOneReplicaForTimeKeepsIt(t *testing.T) {
+	t.Parallel()
+	fleet := newFleet(t, 2, sharedRedis(t), Options{})
+	k, iss := newKey(t, "s"), &issuer{life: time.Hour, err: failure(Denied)}
+	for _, c := range fleet {
+		denied(t, Denied, c, k, iss.fetch)
+	}
+	iss.fail(&FetchError{Class: Throttled, RetryAfter: time.Minute, Err: errors.New("slow down")})
+	for _, c := range fleet {
+		c.TryNow()
+		eventually(t, "the issuer's wait is known", func() bool { return c.Status()[0].NextTry > 30*time.Second })
+	}
+	calledTimes(t, iss, 2) // the first failure, and one try
+}
+
 func TestAnIssuerThatAskedForTimeKeepsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, k := newCache(t, Options{}), newKey(t, "s")

@@ -67,6 +67,8 @@ type view struct {
 	failure *FetchError
 	// attempts is the number of failed fetches in a row; 0 without a failure.
 	attempts int
+	// note is the failure's note as Redis has it.
+	note string
 	// refused is the generation that isn't to be replaced before refusedUntil. 0: there is none.
 	refused      uint64
 	refusedUntil time.Time
@@ -101,7 +103,7 @@ func (s *store) load(ctx context.Context, k Key) (view, error) {
 	}
 	if left, in := s.openNote(k, "failure", reply[4], reply[5]); left > 0 {
 		v.failure = &FetchError{Class: Class(in.value), RetryAfter: left, Err: errors.New("another replica failed")}
-		v.attempts = int(min(in.generation, maxAttempts))
+		v.attempts, v.note = int(min(in.generation, maxAttempts)), text(reply[4])
 	}
 	if left, in := s.openNote(k, "refused", reply[6], reply[7]); left > 0 {
 		v.refused, v.refusedUntil = in.generation, before.Add(left)
@@ -225,9 +227,13 @@ func (s *store) release(ctx context.Context, k Key, owner string, n failureNote)
 	return mine, nil
 }
 
-// forgive removes the note of a failed fetch, so that the next look leads to a try.
+// forgive removes the note of a failed fetch, so that the next look leads to a try. It leaves the note if the issuer has asked to wait.
 func (s *store) forgive(ctx context.Context, k Key) error {
-	return s.do(ctx, k, func(ctx context.Context) error { return s.client.Del(ctx, s.name(k, "failure")).Err() })
+	seen, err := s.load(ctx, k)
+	if err == nil && seen.failure != nil && seen.failure.Class != Throttled {
+		s.evict(ctx, k, "failure", seen.note)
+	}
+	return err
 }
 
 // tombstoneLife is the TTL of tombstones. A holder that stands still for less is sure to find that its token is outdated. The
@@ -280,8 +286,8 @@ var evictLua string
 
 var evictScript = redis.NewScript(evictLua)
 
-// evict removes an entry that doesn't open, if it still is what was read. Its errors are ignored: the next save overwrites such an
-// entry as well, unless the generation in clear at its beginning is greater.
+// evict removes an entry that doesn't open, or a note, if it still is what was read. Its errors are ignored: the next save overwrites such
+// an entry as well, unless the generation in clear at its beginning is greater, and a note expires.
 func (s *store) evict(ctx context.Context, k Key, part, raw string) {
 	_ = s.do(ctx, k, func(ctx context.Context) error {
 		return evictScript.Run(ctx, s.client, []string{s.name(k, part)}, raw).Err()
