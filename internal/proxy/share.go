@@ -232,7 +232,7 @@ func (f *flight) settle(own *callContext, stayed bool, got *answer, err error) (
 	case f.landed && err != nil && (f.answer != nil || f.err != nil):
 		return f.answer, f.err // another call was faster
 	case f.landed:
-	case err != nil && len(f.calls) > 0: // another call may still get an answer
+	case err != nil && len(f.calls) > 0 && f.waiting > 0: // another call may still get an answer
 	case err == nil && (!got.shared || got.rest != nil):
 		if !got.shared {
 			s.apart.Add(f.hash, time.Now().Add(apartTime))

@@ -314,6 +314,28 @@ func TestACallEndsWhenNobodyIsLeft(t *testing.T) {
 	})
 }
 
+func TestASecondCallEndsWhenNobodyIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, fail := newOffice(0), make(chan struct{})
+		go func() {
+			_, _ = o.get(t.Context(), &usual, func(context.Context) (*answer, error) {
+				<-fail
+				return nil, errors.New("the first call fails")
+			})
+		}()
+		time.Sleep(joinTime)
+		ctx, leave := context.WithCancel(t.Context())
+		second := o.ask(ctx, usual)
+		synctest.Wait()
+		leave() // the first member still waits for either answer
+		synctest.Wait()
+		close(fail)
+		if got := <-second; got.err == nil || got.took > 0 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
 // One lost packet must not hold everybody up. Further calls are made beside the first, at most one a second. All who wait take the first
 // answer.
 func TestNobodyJoinsACallThatIsOverASecondOld(t *testing.T) {
