@@ -49,6 +49,7 @@ func (g *gateway) followFiles(ctx context.Context) {
 	due.Stop()
 	look.Stop()
 	looking := false // look is running; another event doesn't restart it
+	hurried := false // by SIGHUP since the last reload
 	soon := func() {
 		if !looking {
 			looking = true
@@ -63,7 +64,7 @@ func (g *gateway) followFiles(ctx context.Context) {
 			return
 		case <-g.hangups:
 			due.Reset(0)
-			g.cache.TryNow() // the operator may have mended something at Interwater
+			hurried = true
 		case <-g.files.events():
 			soon()
 		case err := <-g.files.errors():
@@ -84,6 +85,10 @@ func (g *gateway) followFiles(ctx context.Context) {
 		case <-due.C:
 			if wait, ok := g.reload(ctx); !ok {
 				due.Reset(wait)
+			}
+			if hurried { // the operator may have mended something at Interwater
+				hurried = false
+				g.cache.TryNow()
 			}
 		}
 	}
