@@ -72,6 +72,11 @@ func newArenaBefore(t *testing.T, stands *sandbox.Sandbox, own ...string) *arena
 	s.replica, s.process = startProcess(t, settings(s.stands, newRedis(t).Addr, append(limits, own...)...))
 	t.Cleanup(func() {
 		if text := s.log.String(); t.Failed() {
+			for line := range strings.Lines(text) {
+				if strings.Contains(line, `"error"`) {
+					t.Log(line)
+				}
+			}
 			t.Logf("the end of the gateway's log: %s", text[max(0, len(text)-2000):])
 		}
 	})

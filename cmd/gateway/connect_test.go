@@ -172,9 +172,16 @@ func TestDeadAddressOfTwoFailsNoRequest(t *testing.T) {
 				s.serve(t, name, alive)
 				s.fronts[name].Config.SetKeepAlivesEnabled(false) // each request opens a connection
 				asked := s.names.questions()
+				if name == "glory.test" {
+					// The end of an idle connection to the old server may still be on its way on a busy machine. A login on it would
+					// rightly fail; this GET is repeated, and all idle connections are closed then.
+					if got := s.say(t, s.member("GET", "/api/v1/check_login")); got.status != 200 {
+						t.Fatalf("the first request: %+v", got)
+					}
+				}
 				for range 5 {
 					if got := s.say(t, s.request(name)); got.status != 200 {
-						t.Fatalf("%+v\naccess events: %v", got, s.log.events("request"))
+						t.Fatalf("%+v", got)
 					}
 				}
 				if s.names.questions() == asked {
