@@ -22,9 +22,9 @@ type callContext struct {
 
 // afterEnd is a function to be called after the end of a context.
 type afterEnd struct {
-	of      *callContext
-	f       func()      // guarded by of.mu
-	stopped func() bool // stop, made once to save an allocation
+	of       *callContext
+	f        func()      // guarded by of.mu
+	stopFunc func() bool // stop, made once to save an allocation
 }
 
 // detach returns a context that has the values of ctx and never ends.
@@ -97,12 +97,12 @@ func (c *callContext) AfterFunc(f func()) (stop func() bool) {
 	} else {
 		c.after = c.first[:0]
 	}
-	if a.stopped == nil {
-		a.stopped = a.stop
+	if a.stopFunc == nil {
+		a.stopFunc = a.stop
 	}
 	a.of, a.f = c, f
 	c.after = append(c.after, a)
-	return a.stopped
+	return a.stopFunc
 }
 
 func (a *afterEnd) stop() bool {

@@ -99,9 +99,10 @@ func (p *plainCalls) put(c *plainCall, watched bool) {
 	}
 	clear(c.lines)
 	c.asked.request.Reset()
-	kept, request := c.ctx.one.stopped, c.asked.request
-	*c = plainCall{lines: c.lines[:0], leave: c.leave}
-	c.ctx.one.stopped, c.asked.request = kept, request
+	*c = plainCall{
+		call: call{asked: asked{request: c.asked.request}}, lines: c.lines[:0], leave: c.leave,
+		ctx: callContext{one: afterEnd{stopFunc: c.ctx.one.stopFunc}},
+	}
 	p.pool.Put(c)
 }
 

@@ -73,9 +73,9 @@ type flight struct {
 	answer *answer
 	err    error
 
-	first    callContext // of the first call; most flights have no other
-	firstOne [1]*callContext
-	left     func() // leave, made once to save an allocation
+	first     callContext // of the first call; most flights have no other
+	firstOne  [1]*callContext
+	leaveFunc func() // leave, made once to save an allocation
 }
 
 // newSharing returns nil if neither concurrent nor later requests share answers.
@@ -167,7 +167,7 @@ func (s *shard) isApart(hash uint64, now time.Time) bool {
 
 // lead makes a call for the flight in the caller's goroutine. The end of ctx ends the call only if nobody else waits.
 func (s *sharing) lead(ctx context.Context, own *callContext, f *flight, call func(context.Context) (*answer, error)) (*answer, error) {
-	stay := afterFunc(ctx, f.left)
+	stay := afterFunc(ctx, f.leaveFunc)
 	returned := false
 	defer func() {
 		if !returned { // after a panic, the others must not wait
@@ -197,7 +197,7 @@ func (s *sharing) newFlight() *flight {
 	f, ok := s.flights.Get().(*flight)
 	if !ok {
 		f = new(flight)
-		f.left = f.leave
+		f.leaveFunc = f.leave
 	}
 	return f
 }
@@ -212,9 +212,7 @@ func (f *flight) unshared() bool {
 
 // reuse keeps the memory of an unshared flight for another one.
 func (s *sharing) reuse(f *flight) {
-	left, stopped := f.left, f.first.one.stopped
-	*f = flight{left: left}
-	f.first.one.stopped = stopped
+	*f = flight{leaveFunc: f.leaveFunc, first: callContext{one: afterEnd{stopFunc: f.first.one.stopFunc}}}
 	s.flights.Put(f)
 }
 
