@@ -19,8 +19,10 @@ func (b *browser) execute(t *testing.T, operation string) (status, body string) 
 	t.Helper()
 	block := "#operations-" + operation
 	b.run(t,
-		chromedp.Click(chromedp.CSS(block+" .opblock-summary-control")),
-		chromedp.Click(chromedp.CSS(block+" .execute")),
+		chromedp.WaitVisible(chromedp.CSS(block+" .opblock-summary-control")),
+		press(block+" .opblock-summary-control"),
+		chromedp.WaitVisible(chromedp.CSS(block+" .execute")),
+		press(block+" .execute"),
 		chromedp.WaitVisible(chromedp.CSS(block+" .live-responses-table .response-col_status")),
 	)
 	for _, shown := range []struct {
@@ -34,6 +36,11 @@ func (b *browser) execute(t *testing.T, operation string) (status, body string) 
 		*shown.into = strings.TrimSpace(text)
 	}
 	return status, body
+}
+
+// press clicks an element through the DOM. A click at a place on the screen misses where the page still moves while it is drawn.
+func press(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](fmt.Sprintf("document.querySelector(%q).click()", selector))
 }
 
 // paste inserts text at the focus in one piece. Key by key, a token would take seconds.
